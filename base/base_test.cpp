@@ -8,6 +8,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/random.h"
+#include "base/result.h"
 
 namespace pith {
 namespace {
@@ -62,6 +63,12 @@ TEST(Random, IsTheSameEverywhere) {
   }
   EXPECT_NEAR(sum / 10000, 0, 0.05);
   EXPECT_NEAR(squares / 10000, 1, 0.05);
+}
+
+TEST(Result, AnErrorRemembersWhereItArose) {
+  const Error e = usage_error("no");
+  EXPECT_EQ(e.where.line(), __LINE__ - 1);
+  EXPECT_NE(std::string(e.where.file_name()).find("base_test.cpp"), std::string::npos);
 }
 
 TEST(Log, WarningsAreKeptOnce) {

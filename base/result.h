@@ -7,7 +7,6 @@
 
 #include <cstdlib>
 #include <optional>
-#include <source_location>
 #include <string>
 #include <utility>
 #include <variant>
@@ -24,20 +23,37 @@ enum class ErrorCode : int {
   kMismatch = 6,     // two executions that must agree don't
 };
 
+// Where an error arose: std::source_location, which Clang 14 can't compile.
+class SourceLocation {
+ public:
+  static constexpr SourceLocation current(const char* file = __builtin_FILE(), int line = __builtin_LINE()) {
+    SourceLocation here;
+    here.file_ = file;
+    here.line_ = line;
+    return here;
+  }
+  constexpr const char* file_name() const { return file_; }
+  constexpr int line() const { return line_; }
+
+ private:
+  const char* file_ = "";
+  int line_ = 0;
+};
+
 struct Error {
   ErrorCode code = ErrorCode::kInternal;
   std::string message;  // one line: the culprit, then the mend
-  std::source_location where;
+  SourceLocation where;
 };
 
 inline Error error(ErrorCode code, std::string message,
-                   std::source_location where = std::source_location::current()) {
+                   SourceLocation where = SourceLocation::current()) {
   return Error{code, std::move(message), where};
 }
-inline Error usage_error(std::string message, std::source_location where = std::source_location::current()) {
+inline Error usage_error(std::string message, SourceLocation where = SourceLocation::current()) {
   return Error{ErrorCode::kUsage, std::move(message), where};
 }
-inline Error internal_error(std::string message, std::source_location where = std::source_location::current()) {
+inline Error internal_error(std::string message, SourceLocation where = SourceLocation::current()) {
   return Error{ErrorCode::kInternal, std::move(message), where};
 }
 
