@@ -64,7 +64,7 @@ void Progress::draw(bool last) {
   const int filled = static_cast<int>(part * 30);
   fmt::print(stderr, "\r{:<24} [{:<30}] {:3.0f} %  {:.0f} s", title_, std::string(static_cast<size_t>(filled), '#'),
              part * 100, last || part == 0 ? spent : spent / part - spent);
-  fmt::print(stderr, last ? "\n" : " left ");
+  fmt::print(stderr, "{}", last ? "\n" : " left ");
   std::fflush(stderr);
 }
 
