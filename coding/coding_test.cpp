@@ -1,0 +1,159 @@
+// Round trips of every codec on random and degenerate data, sizes against the entropy, and hostile streams.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdlib>
+
+#include "base/random.h"
+#include "coding/decode/binary.h"
+#include "coding/decode/weights.h"
+#include "coding/encode/binary.h"
+#include "coding/encode/weights.h"
+
+namespace pith::coding {
+namespace {
+
+uint64_t seed() {
+  const char* text = std::getenv("PITH_SEED");
+  return text ? std::strtoull(text, nullptr, 10) : 7;
+}
+
+TEST(Binary, RoundTripsBitsAndIntegers) {
+  Random random(seed());
+  for (int trial = 0; trial < 200; ++trial) {
+    const int count = static_cast<int>(random.integer(0, 300));
+    const double p = random.uniform();
+    std::vector<uint32_t> bits, numbers;
+    std::vector<int32_t> signs;
+    for (int i = 0; i < count; ++i) {
+      bits.push_back(random.uniform() < p);
+      numbers.push_back(static_cast<uint32_t>(random.next()) >> random.integer(0, 31));
+      signs.push_back(static_cast<int32_t>(random.next()) >> random.integer(0, 31));
+    }
+    BinaryEncoder out;
+    BitModel m;
+    IntegerModel u, s;
+    for (int i = 0; i < count; ++i) {
+      out.bit(m, bits[static_cast<size_t>(i)]);
+      encode_unsigned(out, u, numbers[static_cast<size_t>(i)]);
+      encode_signed(out, s, signs[static_cast<size_t>(i)]);
+      out.raw_bits(numbers[static_cast<size_t>(i)] & 0x1fff, 13);
+    }
+    const std::vector<uint8_t> bytes = out.finish();
+    BinaryDecoder in(bytes.data(), bytes.size());
+    BitModel m2;
+    IntegerModel u2, s2;
+    for (int i = 0; i < count; ++i) {
+      ASSERT_EQ(in.bit(m2), bits[static_cast<size_t>(i)]) << "PITH_SEED=" << seed();
+      ASSERT_EQ(decode_unsigned(in, u2), numbers[static_cast<size_t>(i)]);
+      ASSERT_EQ(decode_signed(in, s2), signs[static_cast<size_t>(i)]);
+      ASSERT_EQ(in.raw_bits(13), numbers[static_cast<size_t>(i)] & 0x1fff);
+    }
+    EXPECT_FALSE(in.overrun());
+  }
+}
+
+TEST(Binary, SkewedBitsCostTheirEntropy) {
+  Random random(seed());
+  BinaryEncoder out;
+  BitModel m;
+  const int count = 100000;
+  for (int i = 0; i < count; ++i) out.bit(m, random.uniform() < 0.02);
+  const double entropy = -(0.02 * std::log2(0.02) + 0.98 * std::log2(0.98));
+  EXPECT_LT(static_cast<double>(out.finish().size()) * 8, entropy * count * 1.1);
+}
+
+struct Case {
+  std::vector<int32_t> integers;
+  std::vector<int16_t> scales;
+  CodedRows rows;
+};
+
+Case random_case(Random& random, int bits, int64_t rows, int64_t length, bool row_scales) {
+  Case c;
+  const int limit = (1 << (bits - 1)) - 1;
+  for (int64_t r = 0; r < rows; ++r) {
+    const double width = std::exp2(random.uniform(-2, bits - 1));
+    for (int64_t k = 0; k < length; ++k) {
+      c.integers.push_back(std::clamp(static_cast<int>(std::lround(random.normal() * width)), -limit, limit));
+    }
+  }
+  for (int64_t r = 0; r < (row_scales ? rows : 1); ++r) c.scales.push_back(static_cast<int16_t>(random.integer(-200, 50)));
+  c.rows = CodedRows{bits, rows, length, c.integers, c.scales};
+  return c;
+}
+
+void expect_round_trip(const Case& c, const std::vector<uint8_t>& bytes, int codec) {
+  WeightDecoder in;
+  const bool row_scales = c.rows.scale_codes.size() > 1;
+  ASSERT_TRUE(in.begin(bytes.data(), bytes.size(), codec, c.rows.bits, row_scales));
+  std::vector<int8_t> row(static_cast<size_t>(c.rows.row_length), 0);
+  for (int64_t r = 0; r < c.rows.rows; ++r) {
+    const int scale = in.next_row(row.data(), c.rows.row_length);
+    ASSERT_EQ(scale, c.rows.scale_codes[row_scales ? static_cast<size_t>(r) : 0]) << "codec " << codec << " row " << r;
+    for (int64_t k = 0; k < c.rows.row_length; ++k) {
+      ASSERT_EQ(row[static_cast<size_t>(k)], c.integers[static_cast<size_t>(r * c.rows.row_length + k)])
+          << "codec " << codec << " PITH_SEED=" << seed();
+    }
+  }
+  EXPECT_FALSE(in.overrun());
+}
+
+TEST(Weights, EveryCodecRoundTrips) {
+  Random random(seed());
+  for (int trial = 0; trial < 60; ++trial) {
+    const Case c = random_case(random, static_cast<int>(random.integer(2, 8)), random.integer(0, 40),
+                               random.integer(1, 200), trial % 2 == 0);
+    expect_round_trip(c, encode_raw(c.rows), 0);
+    expect_round_trip(c, encode_rans(c.rows), 1);
+    expect_round_trip(c, encode_adaptive(c.rows), 2);
+  }
+}
+
+TEST(Weights, CodesComeCloseToTheEntropy) {
+  Random random(seed());
+  Case c;
+  for (int i = 0; i < 200 * 500; ++i) c.integers.push_back(std::clamp(static_cast<int>(std::lround(random.normal() * 20)), -127, 127));
+  c.scales.push_back(3);
+  c.rows = CodedRows{8, 200, 500, c.integers, c.scales};
+  const double ideal = (std::log2(20.0) + 2.047) * 100000 / 8;  // differential entropy of a normal distribution
+  EXPECT_LT(static_cast<double>(encode_rans(c.rows).size()), ideal * 1.02);
+  EXPECT_LT(static_cast<double>(encode_adaptive(c.rows).size()), ideal * 1.02);
+}
+
+TEST(Weights, AllZeroRowsAreNearlyFree) {
+  const std::vector<int32_t> zeros(64 * 1000, 0);
+  const std::vector<int16_t> scale{0};
+  const CodedRows rows{8, 64, 1000, zeros, scale};
+  EXPECT_LT(encode_adaptive(rows).size(), 120u);
+  EXPECT_LT(encode_rans(rows).size(), 60u);
+}
+
+TEST(Weights, HostileStreamsNeitherCrashNorPass) {
+  Random random(seed());
+  const Case c = random_case(random, 8, 8, 64, true);
+  std::vector<int8_t> row(64);
+  for (int codec = 0; codec < 3; ++codec) {
+    std::vector<uint8_t> bytes = codec == 0 ? encode_raw(c.rows) : codec == 1 ? encode_rans(c.rows) : encode_adaptive(c.rows);
+    for (int trial = 0; trial < 500; ++trial) {
+      std::vector<uint8_t> damaged = bytes;
+      damaged.resize(static_cast<size_t>(random.integer(0, static_cast<int64_t>(bytes.size()))));
+      if (!damaged.empty()) damaged[static_cast<size_t>(random.integer(0, static_cast<int64_t>(damaged.size()) - 1))] ^= static_cast<uint8_t>(random.next());
+      WeightDecoder in;
+      if (!in.begin(damaged.data(), damaged.size(), codec, 8, true)) continue;
+      for (int r = 0; r < 8; ++r) {
+        const int scale = in.next_row(row.data(), 64);
+        ASSERT_TRUE(scale >= numerics::kScaleCodeMin && scale <= numerics::kScaleCodeMax);
+      }
+    }
+    const std::vector<uint8_t> half(bytes.begin(), bytes.begin() + static_cast<ptrdiff_t>(bytes.size() / 2));
+    WeightDecoder in;
+    bool bad = !in.begin(half.data(), half.size(), codec, 8, true);
+    for (int r = 0; r < 8 && !bad; ++r) in.next_row(row.data(), 64);
+    EXPECT_TRUE(bad || in.overrun()) << "a truncated stream passed, codec " << codec;
+  }
+}
+
+}  // namespace
+}  // namespace pith::coding
