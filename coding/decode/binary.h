@@ -90,17 +90,17 @@ class BinaryDecoder {
 // Unsigned integers under 2^32: the bit length in adaptive unary, then the bits below the leading one, the first two of
 // them adaptive. Small, repeated and slowly varying numbers cost a fraction of a bit.
 struct IntegerModel {
-  static constexpr int kLengths = 20;
-  BitModel length[kLengths];      // is the length greater than i (the last one serves all beyond)
-  BitModel first[kLengths];       // the bit below the leading one, by length
-  BitModel second[kLengths][2];   // the next one, by length and the first
+  static constexpr int kLengths = 16, kSlots = 8;
+  BitModel length[kLengths];     // is the length greater than i (the last one serves all beyond)
+  BitModel first[kSlots];        // the bit below the leading one, by length
+  BitModel second[kSlots][2];    // the next one, by length and the first
 };
 
 inline uint32_t decode_unsigned(BinaryDecoder& in, IntegerModel& m) {
   int length = 0;
   while (length < 32 && in.bit(m.length[length < IntegerModel::kLengths ? length : IntegerModel::kLengths - 1])) ++length;
   if (length <= 1) return static_cast<uint32_t>(length);
-  const int slot = length < IntegerModel::kLengths ? length : IntegerModel::kLengths - 1;
+  const int slot = length < IntegerModel::kSlots ? length : IntegerModel::kSlots - 1;
   uint32_t value = 1, remaining = static_cast<uint32_t>(length - 1);
   const uint32_t first = in.bit(m.first[slot]);
   value = value << 1 | first;

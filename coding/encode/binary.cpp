@@ -39,7 +39,7 @@ void encode_unsigned(BinaryEncoder& out, IntegerModel& m, uint32_t value) {
     out.bit(m.length[i < IntegerModel::kLengths ? i : IntegerModel::kLengths - 1], i < length);
   }
   if (length <= 1) return;
-  const int slot = length < IntegerModel::kLengths ? length : IntegerModel::kLengths - 1;
+  const int slot = length < IntegerModel::kSlots ? length : IntegerModel::kSlots - 1;
   int remaining = length - 1;
   const uint32_t first = (value >> --remaining) & 1;
   out.bit(m.first[slot], first);
