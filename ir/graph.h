@@ -37,6 +37,17 @@ inline constexpr int kOpCount = 0
 const char* op_name(Op op);
 std::optional<Op> op_from_name(std::string_view name);
 
+// The rest of an operator's row in ops.inc.
+enum class IntegerForm : uint8_t { kExact, kTable, kMove, kFloat };
+struct OpTraits {
+  int least_inputs, most_inputs, most_outputs;  // -1 = any number
+  const char* family;
+  IntegerForm integer_form;
+  int since_opset;
+  const char* note;
+};
+const OpTraits& op_traits(Op op);
+
 using ValueId = int32_t;
 inline constexpr ValueId kNoValue = -1;  // an omitted optional input
 

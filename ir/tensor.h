@@ -4,8 +4,10 @@
 #include <cstdint>
 #include <cstring>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace pith::ir {
@@ -14,9 +16,10 @@ namespace pith::ir {
 enum class DType : uint8_t { kF32, kU8, kI8, kI32, kI64, kBool };
 size_t dtype_bytes(DType t);
 const char* dtype_name(DType t);  // f32 u8 i8 i32 i64 bool
+std::optional<DType> dtype_from_name(std::string_view name);
 
 using Shape = std::vector<int64_t>;  // all dimensions >= 0; {} is a scalar
-int64_t element_count(const Shape& shape);
+int64_t element_count(const Shape& shape);  // saturates
 std::string to_string(const Shape& shape);  // 1x3x224x224; "scalar"
 
 class Tensor {
@@ -26,7 +29,8 @@ class Tensor {
   template <typename T>
   static Tensor of(DType dtype, Shape shape, const std::vector<T>& values) {
     Tensor t(dtype, std::move(shape));
-    std::memcpy(t.mutable_bytes(), values.data(), t.byte_count());
+    const size_t given = values.size() * sizeof(T), size = t.byte_count();
+    if (size != 0 && given == size) std::memcpy(t.mutable_bytes(), values.data(), size);
     return t;
   }
   static Tensor f32(Shape shape, const std::vector<float>& values) { return of(DType::kF32, std::move(shape), values); }
@@ -52,7 +56,7 @@ class Tensor {
   double at(int64_t flat_index) const;         // any dtype, as a double
   void set(int64_t flat_index, double value);  // saturating conversion to integers, truncation towards zero
   Tensor reshaped(Shape shape) const;          // shares the bytes; the element count must be the same
-  Tensor cast(DType dtype) const;
+  Tensor cast(DType dtype) const;              // as ONNX's Cast: truncates (and saturates) floats, wraps integers
 
  private:
   DType dtype_ = DType::kF32;
