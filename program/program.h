@@ -95,5 +95,7 @@ std::string to_text(const Program& program);  // printable, diffable
 // Dimensions of an operator's outputs as they follow from its inputs and parameters; empty where they must be stated.
 std::vector<std::vector<int32_t>> derived_dims(const Program& program, const ProgramOp& op);
 int64_t op_macs(const Program& program, const ProgramOp& op);
+// Bytes of scratch that the operator's kernels may use at op.scratch_offset (program/scratch.h).
+int64_t scratch_bytes(const Program& program, const ProgramOp& op);
 
 }  // namespace pith

@@ -7,6 +7,7 @@ namespace pith::format {
 
 struct Schema {
   uint8_t inputs, outputs, ints, reals;
+  uint8_t optional_inputs;  // bit i: input i may be absent
 };
 
 // Words of a list; "name[6]" counts six.
@@ -26,9 +27,20 @@ constexpr uint8_t count_words(const char* list) {
   return static_cast<uint8_t>(count);
 }
 
+// Bit i is set where the i-th word ends in '?'.
+constexpr uint8_t optional_words(const char* list) {
+  int word = 0;
+  unsigned mask = 0;
+  for (; *list; ++list) {
+    if (*list == ' ') ++word;
+    if (*list == '?') mask |= 1u << word;
+  }
+  return static_cast<uint8_t>(mask);
+}
+
 inline constexpr Schema kSchemas[PITH_OPCODE_COUNT] = {
 #define PITH_OPCODE(name, inputs, outputs, ints, reals) \
-  {count_words(inputs), count_words(outputs), count_words(ints), count_words(reals)},
+  {count_words(inputs), count_words(outputs), count_words(ints), count_words(reals), optional_words(inputs)},
 #include "program/opcodes.inc"
 #undef PITH_OPCODE
 };

@@ -156,7 +156,8 @@ class Writer {
     r.name_length = static_cast<uint32_t>(port.name.size());
     std::copy(port.name.begin(), port.name.end(), r.name);
     r.rank = static_cast<uint32_t>(port.permutation.size());
-    for (size_t i = 0; i < port.permutation.size(); ++i) r.permutation[i] = static_cast<uint8_t>(port.permutation[i]);
+    if (port.permutation.size() > PITH_MAX_RANK) return internal_error("a port's rank is beyond the format's");
+    for (size_t i = 0; i < port.permutation.size() && i < PITH_MAX_RANK; ++i) r.permutation[i] = static_cast<uint8_t>(port.permutation[i]);
     codec_.port(r);
     if (fresh) define_tensor(port.tensor, format::OpRecord{});
     return {};

@@ -1,0 +1,221 @@
+// Round trips, sizes, refusals and damage of the file format.
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+
+#include "base/random.h"
+#include "program/program.h"
+#include "program/schema.h"
+
+namespace pith {
+namespace {
+
+uint64_t seed() {
+  const char* text = std::getenv("PITH_SEED");
+  return text ? std::strtoull(text, nullptr, 10) : 3;
+}
+
+int32_t add_tensor(Program& p, std::vector<int32_t> dims, numerics::Affine affine) {
+  ProgramTensor t;
+  t.dims = std::move(dims);
+  t.affine = affine;
+  int64_t bytes = 1;
+  for (int32_t d : t.dims) bytes *= d;
+  t.offset = p.arena_bytes;
+  p.arena_bytes = (p.arena_bytes + bytes + 15) / 16 * 16;
+  p.tensors.push_back(t);
+  return static_cast<int32_t>(p.tensors.size() - 1);
+}
+
+int32_t add_weights(Program& p, Random& random, std::vector<int32_t> dims) {
+  ProgramConstant k;
+  k.dims = std::move(dims);
+  int64_t n = 1;
+  for (int32_t d : k.dims) n *= d;
+  for (int64_t i = 0; i < n; ++i) k.integers.push_back(static_cast<int32_t>(random.integer(-60, 60)));
+  for (int32_t r = 0; r < k.dims[0]; ++r) k.scale_codes.push_back(static_cast<int16_t>(random.integer(-120, -80)));
+  p.constants.push_back(k);
+  return kConstantBase + static_cast<int32_t>(p.constants.size() - 1);
+}
+
+int32_t add_bias(Program& p, Random& random, int32_t channels) {
+  ProgramConstant k;
+  k.dtype = PITH_I32;
+  k.dims = {channels};
+  for (int32_t i = 0; i < channels; ++i) k.integers.push_back(static_cast<int32_t>(random.integer(-2000, 2000)) * 16);
+  p.constants.push_back(k);
+  return kConstantBase + static_cast<int32_t>(p.constants.size() - 1);
+}
+
+void finish_op(Program& p, ProgramOp op) {
+  op.scratch_offset = p.arena_bytes;
+  p.arena_bytes += scratch_bytes(p, op);
+  if (scratch_bytes(p, op) == 0) op.scratch_offset = 0;
+  p.ops.push_back(std::move(op));
+}
+
+// A plain network of `layers` convolutions 3x3, every third with stride 2, then an average and a classifier.
+Program sample(int layers, uint64_t s = seed()) {
+  Random random(s);
+  Program p;
+  int32_t size = 64, channels = 3;
+  int32_t x = add_tensor(p, {1, size, size, channels}, {-120, 0});
+  p.inputs.push_back({"image", x, {0, 2, 3, 1}});
+  for (int i = 0; i < layers; ++i) {
+    const int32_t stride = i % 3 == 2 && size > 4 ? 2 : 1, next = std::min(64, 8 << (i / 3));
+    ProgramOp op;
+    op.opcode = PITH_OPCODE_Conv2d;
+    op.inputs = {x, add_weights(p, random, {next, 3, 3, channels}), add_bias(p, random, next)};
+    op.ints = {stride, stride, 1, 1, 1, 1, 1, 1, 1};
+    op.activation = numerics::Unary::kRelu;
+    size = (size - 1) / stride + 1;
+    x = add_tensor(p, {1, size, size, next}, {static_cast<int16_t>(random.integer(-90, -70)), 0});
+    op.outputs = {x};
+    finish_op(p, op);
+    channels = next;
+  }
+  ProgramOp pool;
+  pool.opcode = PITH_OPCODE_Reduce;
+  pool.inputs = {x};
+  pool.ints = {PITH_REDUCE_MEAN, 6};
+  x = add_tensor(p, {1, 1, 1, channels}, p.tensors[static_cast<size_t>(x)].affine);
+  pool.outputs = {x};
+  finish_op(p, pool);
+  ProgramOp dense;
+  dense.opcode = PITH_OPCODE_Dense;
+  dense.inputs = {x, add_weights(p, random, {10, channels}), add_bias(p, random, 10)};
+  x = add_tensor(p, {1, 1, 1, 10}, {-60, 128});
+  dense.outputs = {x};
+  finish_op(p, dense);
+  p.outputs.push_back({"scores", x, {0, 3, 1, 2}});
+  p.metadata = {{"preprocess", "image:rgb:64x64:stretch:mean=0:scale=1/255"}, {"head", "classifier"}};
+  return p;
+}
+
+void expect_equal(const Program& a, const Program& b) {
+  ASSERT_EQ(a.tensors.size(), b.tensors.size());
+  for (size_t i = 0; i < a.tensors.size(); ++i) {
+    EXPECT_EQ(a.tensors[i].dims, b.tensors[i].dims);
+    EXPECT_EQ(a.tensors[i].affine, b.tensors[i].affine);
+    EXPECT_EQ(a.tensors[i].offset, b.tensors[i].offset);
+    EXPECT_EQ(a.tensors[i].dtype, b.tensors[i].dtype);
+  }
+  ASSERT_EQ(a.constants.size(), b.constants.size());
+  for (size_t i = 0; i < a.constants.size(); ++i) {
+    EXPECT_EQ(a.constants[i].dims, b.constants[i].dims);
+    EXPECT_EQ(a.constants[i].integers, b.constants[i].integers);
+    EXPECT_EQ(a.constants[i].reals, b.constants[i].reals);
+    EXPECT_EQ(a.constants[i].scale_codes, b.constants[i].scale_codes);
+  }
+  EXPECT_EQ(a.ops, b.ops);
+  EXPECT_EQ(a.inputs, b.inputs);
+  EXPECT_EQ(a.outputs, b.outputs);
+  EXPECT_EQ(a.state, b.state);
+  EXPECT_EQ(a.arena_bytes, b.arena_bytes);
+  EXPECT_EQ(a.metadata, b.metadata);
+}
+
+TEST(Program, RoundTripsThroughBytes) {
+  for (const CodecChoice choice : {CodecChoice::kSmallest, CodecChoice::kFastest}) {
+    const Program p = sample(8);
+    const auto bytes = write_program(p, choice);
+    ASSERT_TRUE(bytes.ok()) << bytes.error().message;
+    const auto q = read_program(*bytes);
+    ASSERT_TRUE(q.ok()) << q.error().message;
+    expect_equal(p, *q);
+  }
+}
+
+TEST(Program, StructureOfTwentyLayersIsUnder400Bytes) {
+  WrittenSizes sizes;
+  const auto bytes = write_program(sample(18), CodecChoice::kSmallest, &sizes);
+  ASSERT_TRUE(bytes.ok()) << bytes.error().message;
+  EXPECT_LT(sizes.header + sizes.structure + sizes.metadata, 400);
+  RecordProperty("structure", static_cast<int>(sizes.structure));
+  printf("structure %lld, metadata %lld, header %lld bytes\n", static_cast<long long>(sizes.structure),
+         static_cast<long long>(sizes.metadata), static_cast<long long>(sizes.header));
+}
+
+TEST(Program, EveryTruncationAndFlipIsRefused) {
+  const auto bytes = write_program(sample(2), CodecChoice::kSmallest);
+  ASSERT_TRUE(bytes.ok());
+  for (size_t n = 0; n < bytes->size(); n += 7) {
+    EXPECT_FALSE(read_program(std::span(bytes->data(), n)).ok()) << n;
+  }
+  for (size_t i = 0; i < bytes->size(); i += 5) {
+    std::vector<uint8_t> damaged = *bytes;
+    damaged[i] ^= 0x10;
+    EXPECT_FALSE(read_program(damaged).ok()) << i;
+  }
+  EXPECT_FALSE(read_program({}).ok());
+}
+
+TEST(Program, OtherVersionsAreNamed) {
+  auto bytes = *write_program(sample(1), CodecChoice::kSmallest);
+  bytes[1] = 9;
+  const auto r = read_program(bytes);
+  ASSERT_FALSE(r.ok());
+  EXPECT_NE(r.error().message.find("version 9"), std::string::npos);
+}
+
+TEST(Check, RefusesWhatDoesNotFit) {
+  const auto refused = [](auto change) {
+    Program p = sample(3);
+    change(p);
+    return !check_program(p).ok();
+  };
+  EXPECT_FALSE(refused([](Program&) {}));
+  EXPECT_TRUE(refused([](Program& p) { p.ops[0].inputs[0] = 99; }));
+  EXPECT_TRUE(refused([](Program& p) { p.ops[0].inputs[1] = kNone; }));
+  EXPECT_TRUE(refused([](Program& p) { p.ops[0].ints[0] = 0; }));
+  EXPECT_TRUE(refused([](Program& p) { p.ops[0].ints[8] = 2; }));
+  EXPECT_TRUE(refused([](Program& p) { p.tensors[1].dims[1] += 1; }));
+  EXPECT_TRUE(refused([](Program& p) { p.tensors[1].offset = p.tensors[0].offset; }));
+  EXPECT_TRUE(refused([](Program& p) { p.ops[1].scratch_offset = p.tensors[1].offset; }));
+  EXPECT_TRUE(refused([](Program& p) { p.arena_bytes -= 64; }));
+  EXPECT_TRUE(refused([](Program& p) { p.constants[0].integers[0] = 128; }));
+  EXPECT_TRUE(refused([](Program& p) { p.constants[0].integers.pop_back(); }));
+  EXPECT_TRUE(refused([](Program& p) { p.constants[1].integers[0] = INT32_MAX; }));
+  EXPECT_TRUE(refused([](Program& p) { p.inputs[0].permutation = {0, 0, 1, 2}; }));
+  EXPECT_TRUE(refused([](Program& p) { p.outputs[0].tensor = -1; }));
+  EXPECT_TRUE(refused([](Program& p) { p.ops[0].opcode = PITH_OPCODE_COUNT; }));
+}
+
+// Hostile structures with a right checksum: mutate the bytes and mend the checksum, so that the parser itself is reached.
+TEST(Program, MutatedStructuresNeverCrash) {
+  auto original = *write_program(sample(3), CodecChoice::kSmallest);
+  Random random(seed());
+  int accepted = 0;
+  for (int trial = 0; trial < 3000; ++trial) {
+    std::vector<uint8_t> bytes = original;
+    for (int64_t n = random.integer(1, 4); n > 0; --n) bytes[static_cast<size_t>(random.integer(2, 200))] = static_cast<uint8_t>(random.next());
+    uint32_t crc = 0xffffffffu;
+    for (size_t i = 0; i + 4 < bytes.size(); ++i) {
+      crc ^= bytes[i];
+      for (int k = 0; k < 8; ++k) crc = crc >> 1 ^ (0xedb88320u & (0u - (crc & 1)));
+    }
+    for (size_t i = 0; i < 4; ++i) bytes[bytes.size() - 4 + i] = static_cast<uint8_t>(~crc >> (8 * i));
+    if (read_program(bytes).ok()) ++accepted;
+  }
+  printf("%d of 3000 mutations were still valid programs\n", accepted);
+}
+
+TEST(Schema, CountsWords) {
+  using format::kSchemas;
+  EXPECT_EQ(kSchemas[PITH_OPCODE_Conv2d].inputs, 3);
+  EXPECT_EQ(kSchemas[PITH_OPCODE_Conv2d].optional_inputs, 4);
+  EXPECT_EQ(kSchemas[PITH_OPCODE_Conv2d].ints, 9);
+  EXPECT_EQ(kSchemas[PITH_OPCODE_Copy].ints, 21);
+  EXPECT_EQ(kSchemas[PITH_OPCODE_Fill].inputs, 0);
+  for (const auto& s : kSchemas) EXPECT_TRUE(s.inputs <= format::kMaxInputs && s.outputs <= format::kMaxOutputs && s.ints <= format::kMaxInts && s.reals <= format::kMaxReals);
+}
+
+TEST(Text, NamesEveryOperator) {
+  const std::string text = to_text(sample(2));
+  EXPECT_NE(text.find("Conv2d"), std::string::npos);
+  EXPECT_NE(text.find("then Relu"), std::string::npos);
+  EXPECT_NE(text.find("arena"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace pith
