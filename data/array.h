@@ -67,7 +67,9 @@ Result<void> write_npy(const std::string& path, const Array& array);
 Result<std::vector<NamedArray>> parse_npz(std::span<const uint8_t> bytes, const std::string& name);
 Result<std::vector<NamedArray>> read_npz(const std::string& path);
 
-// A file of nothing but elements. An empty shape means one axis of as many elements as the file holds.
+// Nothing but elements. An empty shape means one axis of as many elements as there are.
+Result<Array> parse_raw(std::vector<uint8_t> bytes, const std::string& name, ArrayType type,
+                        const std::vector<int64_t>& shape = {});
 Result<Array> read_raw(const std::string& path, ArrayType type, const std::vector<int64_t>& shape = {});
 
 }  // namespace pith

@@ -47,7 +47,8 @@ Image to_gray(const Image& image);  // ITU-R 601 luma, as Pillow's convert("L")
 
 // ---- Geometry --------------------------------------------------------------------------------------------------
 enum class ResizeMethod : uint8_t {
-  kPilBilinear,  // Pillow's Image.resize(BILINEAR): triangle filter that widens when shrinking; identical results
+  kPilBilinear,  // Pillow's Image.resize(BILINEAR): triangle filter that widens when shrinking; identical to Pillow <=
+                 // 12
   kBilinear,     // OpenCV's INTER_LINEAR: two taps per axis at half-pixel centres, no antialiasing; within one level
   kNearest,      // the pixel under the target pixel's centre
 };
@@ -69,8 +70,8 @@ struct FittedImage {
 
 // Width and height must be at least 1 (and at most 2^15 each).
 Image resize(const Image& image, int width, int height, ResizeMethod method);
-// The middle width x height; where the picture is smaller it is padded with `fill`. Offsets round half up, as
-// torchvision's CenterCrop rounds them (to even at .5).
+// The middle width x height; where the picture is smaller, `fill` surrounds it. Offsets round as torchvision's
+// CenterCrop.
 FittedImage center_crop(const Image& image, int width, int height, uint8_t fill = 0);
 // Largest size of the same aspect that fits, centred, with `fill` around it. Sizes and pads round as Ultralytics' do.
 FittedImage letterbox(const Image& image, int width, int height, uint8_t fill, ResizeMethod method);

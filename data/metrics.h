@@ -28,8 +28,8 @@ struct Accuracy {
   }
 };
 
-// Area under the ROC curve: the chance that a positive scores above a negative, ties counting half (Mann-Whitney).
-// -1 where one of the kinds is absent.
+// Area under the ROC curve: the chance that a positive scores above a negative, ties counting half (Mann-Whitney); NaN
+// counts as the lowest. -1 where one of the kinds is absent.
 double auc(std::span<const float> scores, std::span<const uint8_t> positive);
 
 // Nearness of `got` to `expected`.

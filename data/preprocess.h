@@ -50,11 +50,12 @@ struct Preprocess {
 };
 
 // Fields after the kind may come in any order and are separated by ':'. What is left out has the default above.
-//   image:  rgb|bgr|gray  WxH  stretch|letterbox[=FILL]|crop[=SHORTER]  pil_bilinear|bilinear|nearest
+//   image:  rgb|bgr|gray  WxH  stretch|letterbox[=FILL]|crop[=SHORTER]  fill=FILL  pil_bilinear|bilinear|nearest
 //           mean=M[,M,M]  scale=S[,S,S] or std=D[,D,D] (scale = 1/std)  nchw|nhwc; numbers may be fractions (1/255)
 //   audio:  RATExLENGTH  mean= scale=        tensor:  mean= scale=        tokens
 Result<Preprocess> parse_preprocess(std::string_view text);
-// Canonical and short: defaults are left out; parse_preprocess(format_preprocess(p)) == p exactly.
+// Canonical and short: defaults are left out. Exact: a value that parse_preprocess gave formats and parses back to
+// itself.
 std::string format_preprocess(const Preprocess& p);
 
 struct Prepared {
@@ -62,8 +63,9 @@ struct Prepared {
   Geometry geometry;  // images only
 };
 Result<Prepared> apply(const Preprocess& p, const Image& image);
-// audio: f32 [n] -> [length], cut or padded with zeros; tensor: f32 of the same shape; tokens: i64 of the same shape;
-// image: u8 [H,W], [H,W,1] or [H,W,3] is taken as a picture, f32 of the right element count as already prepared.
+// image: u8 [H,W], [H,W,1|3] or [1|3,H,W] is taken as a picture, f32 of the right element count as already prepared;
+// audio: f32 or i16 [n] -> f32 [length], cut or padded with zeros; tensor: f32 of the same shape, but i32, i64 and bool
+// stay as they are where mean and scale are the defaults (indices, masks); tokens: i64 of the same shape.
 Result<Prepared> apply(const Preprocess& p, const Array& array);
 
 }  // namespace pith

@@ -4,15 +4,20 @@
 // same order. SampleSet::open looks at the path and picks a source; what it can't use it says in one line.
 //
 //   folder of pictures            recursive; sorted naturally (2 before 10); labels.txt inside it is read
-//   folder of class folders       label = index of the class folder's name in sorted order; class_names() lists them
+//   folder of class folders       label = place of the folder's name in byte order, as in torchvision's ImageFolder
 //   list.txt                      lines `path [label]`, relative to the list's folder, in the list's order
-//   .tar .tar.gz .tar.xz .zip ..  pictures, sounds or npy files in an archive; plain tar is read in place
-//   .npy .npz                     first axis = samples; npz members are named inputs; `labels`/`label`/`y` is the label
+//   .tar .tar.gz .tar.xz .zip ..  the same as a folder; labels.txt beside it is read; plain tar is read in place
+//   .npy .npz                     first axis = samples; npz members are named inputs, those without an axis go with
+//   every
+//                                 sample, and `labels`, `label` or `y` is the label
 //   IDX (MNIST), also .gz         the labels file beside it (images-idx3 -> labels-idx1) is found
 //   CIFAR-10 binary (.bin)        label byte + 3 x 32 x 32; told by its size and labels
-//   .wav, folders of .wav         16-bit PCM, mono; f32 -1..1
-//   .bin .raw, folders of them    raw tensors of options.raw_type and raw_shape
+//   .wav                          16-bit PCM, mono; f32 -1..1
+//   .bin .raw                     raw tensors of options.raw_type and raw_shape, one after the other
 //   one picture                   a set of one
+//
+// A folder or archive without pictures is searched for .wav, then .npy, then .bin and .raw files, each being one sample
+// with the file's whole shape. Names that begin with a dot are skipped.
 #pragma once
 
 #include <cstdint>
@@ -40,7 +45,7 @@ struct Sample {
 struct SampleOptions {
   size_t count = 0;                 // --data-count: at most so many (the first ones, after shuffling); 0 = all
   std::optional<uint64_t> shuffle;  // seed of the order; none = the natural order
-  std::string labels;               // file of `name label` lines, or of one label per line in the samples' order
+  std::string labels;               // file of `name label` lines, or of one label per line in the natural order
   bool orient = true;               // apply EXIF orientation
   bool raw = false;                 // read .bin as raw tensors even where it looks like CIFAR
   ArrayType raw_type = ArrayType::kF32;
@@ -74,8 +79,8 @@ class SampleSet {
 struct SampleSplit {
   SampleSet calibration, held_back;  // disjoint
 };
-// Seeded: at most `calibration` and `held_back` samples, drawn without overlap. Where there are too few for both, they
-// share in that proportion, each getting at least one (a set of one sample is an error).
+// Seeded: at most `calibration` and `held_back` samples, drawn without overlap, each part in the set's order. Where
+// there are too few for both, calibration keeps up to half of the set. A set of one sample can't be split: an error.
 Result<SampleSplit> split(const SampleSet& set, size_t calibration, size_t held_back, uint64_t seed);
 
 // The network's inputs for a sample: one per array (named as in the sample), a picture's or sound's under "".
