@@ -252,6 +252,7 @@ Result<void> check_memory(const Program& p) {
   std::vector<int64_t> first(p.tensors.size(), steps + 1), last(p.tensors.size(), -2);
   const auto touch = [&](int32_t id, int64_t step) {
     if (id == kNone || is_constant(id)) return;
+    if (p.tensors[static_cast<size_t>(id)].alias_of != kNone) id = p.tensors[static_cast<size_t>(id)].alias_of;
     first[static_cast<size_t>(id)] = std::min(first[static_cast<size_t>(id)], step);
     last[static_cast<size_t>(id)] = std::max(last[static_cast<size_t>(id)], step);
   };
@@ -401,6 +402,11 @@ Result<void> check_program(const Program& p) {
     int64_t n = 1;
     for (int32_t d : t.dims) {
       if (d < 1 || (n *= d) > (int64_t{1} << 31)) return usage_error(fmt::format("tensor {} has impossible dimensions {}; the file is damaged", i, fmt::join(t.dims, "x")));
+    }
+    if (t.alias_of != kNone) {
+      const ProgramTensor* root = t.alias_of >= 0 && t.alias_of < static_cast<int32_t>(i) ? &p.tensors[static_cast<size_t>(t.alias_of)] : nullptr;
+      if (!root || root->alias_of != kNone || root->dtype != t.dtype || root->affine != t.affine || root->offset != t.offset || count(root->dims) != n)
+        return usage_error(fmt::format("tensor {} doesn't fit the tensor whose memory it shares; the file is damaged", i));
     }
     if (t.dims.size() > PITH_MAX_RANK || t.dtype < 0 || t.dtype > PITH_I32) return usage_error(fmt::format("tensor {} has rank {} and data type {}, which the format doesn't have", i, t.dims.size(), t.dtype));
   }

@@ -29,6 +29,8 @@ struct ProgramTensor {
   std::vector<int32_t> dims;  // physical layout, rank 0..6
   numerics::Affine affine;    // u8
   int64_t offset = 0;         // bytes into the arena, a multiple of PITH_ARENA_ALIGNMENT
+  // Other dimensions for the memory of an earlier tensor that is itself no alias: same dtype, affine, offset and size.
+  int32_t alias_of = kNone;
 };
 
 struct ProgramConstant {

@@ -81,13 +81,18 @@ Program sample(int layers, uint64_t s = seed()) {
   x = add_tensor(p, {1, 1, 1, channels}, p.tensors[static_cast<size_t>(x)].affine);
   pool.outputs = {x};
   finish_op(p, pool);
+  ProgramTensor flat = p.tensors[static_cast<size_t>(x)];
+  flat.alias_of = x;
+  flat.dims = {1, channels};
+  p.tensors.push_back(flat);
+  x = static_cast<int32_t>(p.tensors.size() - 1);
   ProgramOp dense;
   dense.opcode = PITH_OPCODE_Dense;
   dense.inputs = {x, add_weights(p, random, {10, channels}), add_bias(p, random, 10)};
-  x = add_tensor(p, {1, 1, 1, 10}, {-60, 128});
+  x = add_tensor(p, {1, 10}, {-60, 128});
   dense.outputs = {x};
   finish_op(p, dense);
-  p.outputs.push_back({"scores", x, {0, 3, 1, 2}});
+  p.outputs.push_back({"scores", x, {0, 1}});
   p.metadata = {{"preprocess", "image:rgb:64x64:stretch:mean=0:scale=1/255"}, {"head", "classifier"}};
   return p;
 }
@@ -99,6 +104,7 @@ void expect_equal(const Program& a, const Program& b) {
     EXPECT_EQ(a.tensors[i].affine, b.tensors[i].affine);
     EXPECT_EQ(a.tensors[i].offset, b.tensors[i].offset);
     EXPECT_EQ(a.tensors[i].dtype, b.tensors[i].dtype);
+    EXPECT_EQ(a.tensors[i].alias_of, b.tensors[i].alias_of);
   }
   ASSERT_EQ(a.constants.size(), b.constants.size());
   for (size_t i = 0; i < a.constants.size(); ++i) {
@@ -173,6 +179,8 @@ TEST(Check, RefusesWhatDoesNotFit) {
   EXPECT_TRUE(refused([](Program& p) { p.tensors[1].offset = p.tensors[0].offset; }));
   EXPECT_TRUE(refused([](Program& p) { p.ops[1].scratch_offset = p.tensors[1].offset; }));
   EXPECT_TRUE(refused([](Program& p) { p.arena_bytes -= 64; }));
+  EXPECT_TRUE(refused([](Program& p) { p.tensors[p.tensors.size() - 2].dims = {1, 999}; }));
+  EXPECT_TRUE(refused([](Program& p) { p.tensors[p.tensors.size() - 2].alias_of = 99; }));
   EXPECT_TRUE(refused([](Program& p) { p.constants[0].integers[0] = 128; }));
   EXPECT_TRUE(refused([](Program& p) { p.constants[0].integers.pop_back(); }));
   EXPECT_TRUE(refused([](Program& p) { p.constants[1].integers[0] = INT32_MAX; }));

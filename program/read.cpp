@@ -124,10 +124,15 @@ class Reader {
     codec_.tensor(r, codec_.predict_output(op));
     if (coder_.failed() || checked_count(r.dims) < 0) return damaged(fmt::format("tensor {}", program_.tensors.size()));
     ProgramTensor t;
-    t.dtype = static_cast<int>(r.dtype);
+    if (r.alias_age != 0) {
+      t = program_.tensors[program_.tensors.size() - r.alias_age];
+      t.alias_of = static_cast<int32_t>(program_.tensors.size() - r.alias_age);
+    } else {
+      t.dtype = static_cast<int>(r.dtype);
+      t.affine = r.affine;
+      t.offset = int64_t{r.offset_units} * PITH_ARENA_ALIGNMENT;
+    }
     t.dims = to_vector(r.dims);
-    t.affine = r.affine;
-    t.offset = int64_t{r.offset_units} * PITH_ARENA_ALIGNMENT;
     program_.tensors.push_back(std::move(t));
     return {};
   }

@@ -25,6 +25,9 @@ struct Dims {
 
 struct TensorRecord {
   uint32_t dtype = PITH_U8;
+  // 0, or: this tensor is other dimensions for the memory of tensor (own id - alias_age); its dtype, affine and offset
+  // are that tensor's, and it takes no memory of its own
+  uint32_t alias_age = 0;
   Dims dims;
   numerics::Affine affine;
   uint32_t offset_units = 0;
@@ -130,6 +133,17 @@ class StructureCodec {
   }
 
   void tensor(TensorRecord& t, const Dims& predicted) {
+    uint32_t alias = t.alias_age != 0;
+    c.bit(is_alias_, alias);
+    if (alias) {
+      c.number(alias_age_, t.alias_age);
+      if (t.alias_age == 0 || t.alias_age > tensors_) c.fail();
+      dims(t.dims, predicted, alias_dims_);
+      remember(t.dims);
+      ++tensors_;
+      return;
+    }
+    t.alias_age = 0;
     c.number(dtype_, t.dtype);
     if (t.dtype > PITH_I32) {
       c.fail();
@@ -313,9 +327,9 @@ class StructureCodec {
   Coder& c;
   coding::IntegerModel counts_, arena_, name_length_, rank_, permutation_, opcode_[8], ints_[kOpModels],
       activation_, scratch_, references_[17], dtype_, offset_, constant_dtype_, codec_[4], bits_, shift_, bytes_,
-      real_kind_, scale_, constant_age_;
-  coding::BitModel has_scratch_, row_scales_, same_zero_;
-  DimsModels tensor_dims_, constant_dims_;
+      real_kind_, scale_, constant_age_, alias_age_;
+  coding::BitModel has_scratch_, row_scales_, same_zero_, is_alias_;
+  DimsModels tensor_dims_, constant_dims_, alias_dims_;
   numerics::Affine last_affine_, last_pre_;
   Dims ring_[kRing], last_constant_;
   uint32_t kernel_[3] = {0, 0, 0};

@@ -37,6 +37,10 @@ std::string to_text(const Program& program) {
   for (const auto& [in, feeds] : program.state) out += fmt::format("state {} <- {}\n", operand(in), operand(feeds));
   for (size_t i = 0; i < program.tensors.size(); ++i) {
     const ProgramTensor& t = program.tensors[i];
+    if (t.alias_of != kNone) {
+      out += fmt::format("t{} = t{} as {}\n", i, t.alias_of, fmt::join(t.dims, "x"));
+      continue;
+    }
     out += fmt::format("t{} {} {} at {}{}\n", i, kDataTypes[t.dtype], fmt::join(t.dims, "x"), t.offset,
                        t.dtype == PITH_U8 ? " " + affine(t.affine) : "");
   }
