@@ -99,6 +99,10 @@ struct Node {
   bool has(const std::string& key) const { return attributes.count(key) != 0; }
 };
 
+// The function that a node of the family `unary` computes, with its parameters; nothing for other nodes, and for a Clip
+// whose bounds are inputs.
+std::optional<Activation> unary_function(const Node& node);
+
 struct Graph {
   std::string name;
   std::vector<Value> values;
