@@ -46,8 +46,9 @@ pith_post_status pith_ctc_greedy(const pith_tensor_view* scores, const pith_ctc_
 
 // Symbols to text, by a table that holds one UTF-8 character per label, in the labels' order, without the blank: its
 // n-th character (from 0) is label n, or label n + 1 from the blank on.
-//   text      room for `capacity` bytes, the ending NUL included. May be NULL if capacity is 0
-//   length    bytes of the whole text without the NUL, also when they don't fit: call with capacity 0 to ask
+//   text      room for `capacity` bytes, the ending NUL included
+//   length    bytes of the whole text without the NUL, also when they don't fit. To ask for it beforehand pass
+//             capacity 0; then text may be NULL and the status is PITH_POST_OK
 // Time: count times the length of the table.
 // Errors: PITH_POST_NULL; PITH_POST_RANGE (count < 0, blank < 0, a negative label or the blank among the symbols);
 // PITH_POST_TEXT (the table is no UTF-8, or has no character for a label); PITH_POST_CAPACITY (nothing but, where

@@ -11,7 +11,7 @@
 //              memory to work in, a `..._scratch_bytes` function says how much.
 //   results    a status, PITH_POST_OK (0) on success; pith_post_message() turns it into one line. Unless a function
 //              says otherwise, its outputs are unspecified after an error.
-//   arithmetic float32; of libm only expf, sqrtf, logf, sinf and cosf; no fused multiply-add that isn't written.
+//   arithmetic float32; of libm only expf; no fused multiply-add that isn't written.
 //   values     NaN is never chosen, never exceeds a threshold and never leaves the library as a box; infinities behave
 //              as the limits that they are. Ties go to the lower index. Equal inputs give equal outputs, in any run.
 //   sizes      at most 2^31 - 1 elements in a view.

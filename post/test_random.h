@@ -26,7 +26,8 @@ class Random {
  public:
   explicit Random(uint64_t salt) : engine_(seed() ^ (salt * 0x9e3779b97f4a7c15u)) {}
   int32_t integer(int32_t low, int32_t high) {  // both included
-    return low + static_cast<int32_t>(engine_() % (static_cast<uint64_t>(static_cast<int64_t>(high) - low) + 1));
+    const uint64_t range = static_cast<uint64_t>(static_cast<int64_t>(high) - low) + 1;
+    return static_cast<int32_t>(low + static_cast<int64_t>(engine_() % range));
   }
   float uniform(float low, float high) {
     return low + (high - low) * static_cast<float>(static_cast<double>(engine_() >> 11) * 0x1p-53);
