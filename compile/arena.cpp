@@ -1,0 +1,171 @@
+// Liveness packing: when each tensor and scratch region is in use, and where it lies in the arena.
+//
+// Element-wise operators write over an input that dies with them. The packing is plan_memory.h's: a fast heuristic
+// first, the exact search when it is above the lower bound.
+#include <algorithm>
+#include <map>
+
+#include "compile/compile.h"
+#include "compile/plan_memory.h"
+#include "program/schema.h"
+
+namespace pith {
+namespace {
+
+int64_t tensor_bytes(const ProgramTensor& t) {
+  int64_t n = t.dtype == PITH_U8 ? 1 : 4;
+  for (int32_t d : t.dims) n *= d;
+  return n;
+}
+
+int32_t root_of(const Program& p, int32_t id) {
+  const int32_t alias = p.tensors[static_cast<size_t>(id)].alias_of;
+  return alias == kNone ? id : alias;
+}
+
+// May the operator's output take the memory of an input that dies with it?
+bool in_place(const ProgramOp& op) { return op.opcode == PITH_OPCODE_Unary || op.opcode == PITH_OPCODE_Binary; }
+
+// Layer by layer in float32: the most elements alive at once, four bytes each.
+int64_t float32_peak(const std::vector<StorageInterval>& all, const Program& p) {
+  std::map<int64_t, int64_t> change;
+  for (const StorageInterval& s : all) {
+    if (s.tensor == kNone) continue;
+    const ProgramTensor& t = p.tensors[static_cast<size_t>(s.tensor)];
+    const int64_t bytes = tensor_bytes(t) * (t.dtype == PITH_U8 ? 4 : 1);
+    change[s.first] += bytes;
+    change[s.last + 1] -= bytes;
+  }
+  int64_t now = 0, peak = 0;
+  for (const auto& [step, bytes] : change) {
+    now += bytes;
+    peak = std::max(peak, now);
+  }
+  return peak;
+}
+
+}  // namespace
+
+std::vector<StorageInterval> storage_intervals(const Program& p) {
+  const int64_t steps = static_cast<int64_t>(p.ops.size());
+  std::vector<StorageInterval> by_tensor(p.tensors.size());
+  for (size_t i = 0; i < p.tensors.size(); ++i) {
+    const ProgramTensor& t = p.tensors[i];
+    by_tensor[i] = {t.name, "activation", steps, -1, tensor_bytes(t), t.offset, static_cast<int32_t>(i), -1};
+  }
+  const auto touch = [&](int32_t id, int64_t step) {
+    if (id == kNone || is_constant(id)) return;
+    StorageInterval& s = by_tensor[static_cast<size_t>(root_of(p, id))];
+    s.first = std::min(s.first, step);
+    s.last = std::max(s.last, step);
+  };
+  const auto port = [&](int32_t id, int64_t step, const char* kind) {
+    touch(id, step);
+    by_tensor[static_cast<size_t>(root_of(p, id))].kind = kind;
+  };
+  for (int64_t i = 0; i < steps; ++i) {
+    for (int32_t id : p.ops[static_cast<size_t>(i)].inputs) touch(id, i);
+    for (int32_t id : p.ops[static_cast<size_t>(i)].outputs) touch(id, i);
+  }
+  for (const ProgramPort& in : p.inputs) port(in.tensor, 0, "input");
+  for (const ProgramPort& out : p.outputs) port(out.tensor, std::max<int64_t>(steps - 1, 0), "output");
+  for (const auto& [in, out] : p.state) {
+    port(in, 0, "state");
+    port(in, std::max<int64_t>(steps - 1, 0), "state");
+    port(out, std::max<int64_t>(steps - 1, 0), "state");
+  }
+  std::vector<StorageInterval> all;
+  for (size_t i = 0; i < by_tensor.size(); ++i) {
+    if (p.tensors[i].alias_of == kNone && by_tensor[i].last >= 0) all.push_back(by_tensor[i]);
+  }
+  for (int64_t i = 0; i < steps; ++i) {
+    const ProgramOp& op = p.ops[static_cast<size_t>(i)];
+    const int64_t bytes = scratch_bytes(p, op);
+    if (bytes > 0) all.push_back({std::string(format::kOpcodeNames[op.opcode]) + " scratch", "scratch", i, i, bytes, op.scratch_offset, kNone, static_cast<int32_t>(i)});
+  }
+  return all;
+}
+
+Result<void> plan_arena(Program& p, const CompileOptions& options, MemoryReport* report) {
+  std::vector<StorageInterval> all = storage_intervals(p);
+  std::vector<int> index_of(p.tensors.size(), -1);
+  for (size_t i = 0; i < all.size(); ++i) {
+    if (all[i].tensor != kNone) index_of[static_cast<size_t>(all[i].tensor)] = static_cast<int>(i);
+  }
+  // chains of in-place results share one buffer
+  std::vector<size_t> buffer_of(all.size());
+  std::vector<Buffer> buffers;
+  std::vector<int64_t> end(all.size());
+  for (size_t i = 0; i < all.size(); ++i) buffer_of[i] = i;
+  for (size_t step = 0; step < p.ops.size(); ++step) {
+    const ProgramOp& op = p.ops[step];
+    if (!in_place(op) || op.outputs[0] == kNone) continue;
+    const int out = index_of[static_cast<size_t>(root_of(p, op.outputs[0]))];
+    if (out < 0 || all[static_cast<size_t>(out)].first != static_cast<int64_t>(step) || buffer_of[static_cast<size_t>(out)] != static_cast<size_t>(out)) continue;
+    for (int32_t id : op.inputs) {
+      if (id == kNone || is_constant(id)) continue;
+      const int in = index_of[static_cast<size_t>(root_of(p, id))];
+      if (in < 0 || in == out) continue;
+      const StorageInterval &a = all[static_cast<size_t>(in)], &b = all[static_cast<size_t>(out)];
+      if (a.last != static_cast<int64_t>(step) || a.bytes != b.bytes || a.kind == "state" || b.kind == "state" || a.kind == "output") continue;
+      if (p.tensors[static_cast<size_t>(a.tensor)].dtype != p.tensors[static_cast<size_t>(b.tensor)].dtype) continue;
+      buffer_of[static_cast<size_t>(out)] = buffer_of[static_cast<size_t>(in)];
+      break;
+    }
+  }
+  PlanProblem problem;
+  std::map<size_t, size_t> place;
+  for (size_t i = 0; i < all.size(); ++i) {
+    const auto [entry, fresh] = place.try_emplace(buffer_of[i], problem.buffers.size());
+    if (fresh) {
+      problem.buffers.push_back({all[i].name, all[i].first, all[i].last + 1, (all[i].bytes + PITH_ARENA_ALIGNMENT - 1) / PITH_ARENA_ALIGNMENT * PITH_ARENA_ALIGNMENT,
+                                 PITH_ARENA_ALIGNMENT, std::nullopt});
+    } else {
+      Buffer& b = problem.buffers[entry->second];
+      b.lower = std::min(b.lower, all[i].first);
+      b.upper = std::max(b.upper, all[i].last + 1);
+    }
+  }
+  Plan plan;
+  if (!problem.buffers.empty()) {
+    PITH_TRY(plan, plan_heuristic(problem));
+    if (!plan.proven_optimal && plan.peak > plan.lower_bound && options.planner_seconds > 0) {
+      ExactOptions exact;
+      exact.max_steps = static_cast<int64_t>(2'000'000 * options.planner_seconds);
+      PITH_TRY(const Plan better, plan_exact(problem, exact));
+      if (better.peak < plan.peak) plan = better;
+    }
+    PITH_CHECK_OK(check_plan(problem, plan));
+  }
+  for (size_t i = 0; i < all.size(); ++i) {
+    const int64_t offset = plan.offsets[place[buffer_of[i]]];
+    if (all[i].tensor != kNone) p.tensors[static_cast<size_t>(all[i].tensor)].offset = offset;
+    if (all[i].op >= 0) p.ops[static_cast<size_t>(all[i].op)].scratch_offset = offset;
+  }
+  for (ProgramTensor& t : p.tensors) {
+    if (t.alias_of != kNone) t.offset = p.tensors[static_cast<size_t>(t.alias_of)].offset;
+  }
+  p.arena_bytes = (plan.peak + PITH_ARENA_ALIGNMENT - 1) / PITH_ARENA_ALIGNMENT * PITH_ARENA_ALIGNMENT;
+  if (report) {
+    report->arena = p.arena_bytes;
+    report->lower_bound = plan.lower_bound;
+    report->float32_peak = float32_peak(all, p);
+    report->layers.clear();
+    for (const ProgramOp& op : p.ops) {
+      LayerReport layer;
+      layer.opcode = format::kOpcodeNames[op.opcode];
+      layer.macs = op_macs(p, op);
+      layer.scratch = scratch_bytes(p, op);
+      for (int32_t id : op.outputs) {
+        if (id == kNone) continue;
+        layer.name = p.tensors[static_cast<size_t>(id)].name;
+        layer.output_dims = p.tensors[static_cast<size_t>(id)].dims;
+        break;
+      }
+      report->layers.push_back(std::move(layer));
+    }
+  }
+  return {};
+}
+
+}  // namespace pith

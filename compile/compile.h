@@ -1,0 +1,49 @@
+// compile: from a verified Graph to a Program with a fixed arena.
+//
+// pipeline.cpp reads as the table of contents. What happens here is what a compiler for a device does: choose physical
+// layouts, replace data movement by views wherever the consumer can live with it, insert conversions where quantised and
+// float parts meet, and pack everything that lives into one arena.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "ir/graph.h"
+#include "program/program.h"
+
+namespace pith {
+
+struct CompileOptions {
+  double planner_seconds = 1.0;  // for the exact search when the heuristic doesn't meet the lower bound
+};
+
+// What `pith info` shows of a layer, in order of execution.
+struct LayerReport {
+  std::string name, opcode;
+  int64_t macs = 0, scratch = 0;
+  std::vector<int32_t> output_dims;
+};
+struct MemoryReport {
+  int64_t arena = 0, lower_bound = 0, float32_peak = 0;  // bytes; the last: layer by layer, every tensor in float32
+  std::vector<LayerReport> layers;
+};
+
+// Error kUnsupported lists every node that has no machine form, kInternal names the pass that broke an invariant.
+Result<Program> compile(const ir::Graph& graph, const CompileOptions& options, MemoryReport* report = nullptr);
+
+// Passes, in order.
+Result<void> canonicalize(ir::Graph& graph);       // fewer forms of the same thing (canonicalize.cpp)
+Result<Program> lower(const ir::Graph& graph);     // views, layouts, machine operators (lower*.cpp)
+Result<void> plan_arena(Program& program, const CompileOptions& options, MemoryReport* report);  // arena.cpp
+
+// Live intervals of the program's storage, for planning and for pictures: one entry per tensor with its own memory and
+// per scratch region, steps counted as operators, inputs live from 0.
+struct StorageInterval {
+  std::string name, kind;  // kind: input, output, activation, state, scratch
+  int64_t first = 0, last = 0, bytes = 0, offset = 0;
+  int32_t tensor = kNone, op = -1;
+};
+std::vector<StorageInterval> storage_intervals(const Program& program);
+
+}  // namespace pith

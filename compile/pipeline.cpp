@@ -1,0 +1,27 @@
+// The compiler's table of contents.
+#include "compile/compile.h"
+
+namespace pith {
+
+Result<Program> compile(const ir::Graph& source, const CompileOptions& options, MemoryReport* report) {
+  ir::Graph graph = source;
+
+  // The graph is what its author promises; nothing below looks at its soundness again.
+  PITH_CHECK_OK(ir::verify(graph));
+
+  // Fewer forms of the same thing: Gemm without factors, normalisation as convolution, no dead nodes.
+  PITH_CHECK_OK(canonicalize(graph));
+  PITH_CHECK_OK(ir::verify(graph));
+
+  // Machine operators on physical layouts. From here on, shapes and order are final; offsets are not.
+  PITH_TRY(Program program, lower(graph));
+
+  // Every tensor and scratch region gets its place in the arena.
+  PITH_CHECK_OK(plan_arena(program, options, report));
+
+  // What executes is what was checked.
+  PITH_CHECK_OK(check_program(program));
+  return program;
+}
+
+}  // namespace pith
