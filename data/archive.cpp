@@ -52,12 +52,13 @@ void support_filters(archive* a) {
   archive_read_support_filter_zstd(a);
 }
 
-// A reader for tar and zip; plain_tar leaves out everything else, for members read in place.
+// A reader for tar and zip; plain_tar leaves out everything else, for members read in place. A zip is read by its
+// directory at the end, so that one that was cut can't pass for a shorter one.
 Reader make_reader(bool plain_tar = false) {
   Reader a(archive_read_new());
   archive_read_support_format_tar(a.get());
   if (plain_tar) return a;
-  archive_read_support_format_zip(a.get());
+  archive_read_support_format_zip_seekable(a.get());
   support_filters(a.get());
   return a;
 }
@@ -149,7 +150,7 @@ Result<std::vector<uint8_t>> read_member(const std::string& path, const ArchiveM
 
 Result<std::vector<ArchiveMember>> unpack_zip(std::span<const uint8_t> bytes, const std::string& name) {
   const Reader reader(archive_read_new());
-  archive_read_support_format_zip(reader.get());
+  archive_read_support_format_zip_seekable(reader.get());
   if (archive_read_open_memory(reader.get(), bytes.data(), bytes.size()) != ARCHIVE_OK) {
     return damaged(reader.get(), name);
   }

@@ -88,9 +88,13 @@ std::optional<Header> parse_header(std::string_view text) {
     const auto key = in.string();
     if (!key || !in.take(':')) return std::nullopt;
     if (*key == "descr") {
+      if (in.take('[')) {  // a list of fields
+        h.descr = "a structured type";
+        return h;
+      }
       auto descr = in.string();
-      h.descr = descr ? *descr : "a structured type";  // a list of fields isn't a string
-      if (!descr) return h;
+      if (!descr) return std::nullopt;
+      h.descr = std::move(*descr);
       seen |= 1;
     } else if (*key == "fortran_order") {
       h.fortran = in.take_word("True");

@@ -120,10 +120,11 @@ bool parse_audio_field(Preprocess& p, std::string_view key, std::string_view val
 
 std::string number_text(float v) {
   std::string plain = fmt::format("{}", v);
-  const auto below = static_cast<float>(1.0 / v);
-  if (v == 0 || !std::isfinite(below)) return plain;
-  std::string fraction = fmt::format("1/{}", below);
-  return fraction.size() < plain.size() && parse_number(fraction) == v ? fraction : plain;
+  for (int digits = 1; v != 0 && digits <= 7; ++digits) {
+    std::string fraction = fmt::format("1/{:.{}g}", 1.0 / v, digits);
+    if (parse_number(fraction) == v) return fraction.size() < plain.size() ? fraction : plain;
+  }
+  return plain;
 }
 
 std::string triple_text(const std::array<float, 3>& v) {
