@@ -33,7 +33,6 @@ struct MemoryReport {
 Result<Program> compile(const ir::Graph& graph, const CompileOptions& options, MemoryReport* report = nullptr);
 
 // Passes, in order.
-Result<void> canonicalize(ir::Graph& graph);       // fewer forms of the same thing (canonicalize.cpp)
 Result<Program> lower(const ir::Graph& graph);     // views, layouts, machine operators (lower*.cpp)
 Result<void> plan_arena(Program& program, const CompileOptions& options, MemoryReport* report);  // arena.cpp
 

@@ -4,40 +4,10 @@
 #include <algorithm>
 
 #include "compile/lowering.h"
+#include "ir/geometry.h"
 
 namespace pith {
 namespace {
-
-struct Window {  // of one or two spatial dimensions, as two
-  std::vector<int32_t> kernel, stride, dilation, low, high;
-};
-
-// Attributes of convolution and pooling with one spatial dimension widened to two and auto_pad resolved.
-Window window_of(const ir::Node& n, const std::vector<int64_t>& kernel, const ir::Shape& x, const ir::Shape& y) {
-  const size_t spatial = kernel.size();
-  const auto attribute = [&](const char* key, int64_t otherwise) { return n.integers(key, std::vector<int64_t>(spatial, otherwise)); };
-  const auto stride = attribute("strides", 1), dilation = attribute("dilations", 1);
-  auto pads = n.integers("pads", std::vector<int64_t>(2 * spatial, 0));
-  const std::string mode = n.text("auto_pad", "NOTSET");
-  Window w;
-  if (spatial == 1) w = {{1}, {1}, {1}, {0}, {0}};
-  for (size_t i = 0; i < spatial; ++i) {
-    int64_t low = pads[i], high = pads[spatial + i];
-    const int64_t reach = dilation[i] * (kernel[i] - 1) + 1;
-    if (mode == "VALID") low = high = 0;
-    if (mode == "SAME_UPPER" || mode == "SAME_LOWER") {
-      const int64_t total = std::max<int64_t>(0, (y[2 + i] - 1) * stride[i] + reach - x[2 + i]);
-      low = mode == "SAME_UPPER" ? total / 2 : total - total / 2;
-      high = total - low;
-    }
-    w.kernel.push_back(static_cast<int32_t>(kernel[i]));
-    w.stride.push_back(static_cast<int32_t>(stride[i]));
-    w.dilation.push_back(static_cast<int32_t>(dilation[i]));
-    w.low.push_back(static_cast<int32_t>(low));
-    w.high.push_back(static_cast<int32_t>(high));
-  }
-  return w;
-}
 
 // N,H,W,C of a rank-3 or rank-4 logical shape.
 Dims image_dims(const ir::Shape& s) {
@@ -45,7 +15,12 @@ Dims image_dims(const ir::Shape& s) {
   return s.size() == 3 ? Dims{at(0), 1, at(2), at(1)} : Dims{at(0), at(2), at(3), at(1)};
 }
 
-std::vector<int64_t> spatial_dims(const ir::Shape& s) { return {s.begin() + 2, s.end()}; }
+// stride, dilation, pads before and after, groups: the integer parameters of both convolutions.
+std::vector<int32_t> conv_parameters(const std::array<ir::Window, 2>& w, int64_t groups) {
+  const auto of = [](int64_t x) { return static_cast<int32_t>(x); };
+  return {of(w[0].stride), of(w[1].stride), of(w[0].dilation), of(w[1].dilation), of(w[0].pad_begin), of(w[1].pad_begin),
+          of(w[0].pad_end), of(w[1].pad_end), of(groups)};
+}
 
 }  // namespace
 
@@ -88,7 +63,7 @@ int32_t Lowering::integer_constant(const std::vector<int32_t>& values, const Dim
   return kConstantBase + static_cast<int32_t>(program.constants.size() - 1);
 }
 
-int32_t Lowering::weight_constant(ir::ValueId id, const std::vector<int>& permutation, const Dims& dims, bool) {
+int32_t Lowering::weight_constant(ir::ValueId id, const std::vector<int>& permutation, const Dims& dims) {
   const ir::Value& v = value(id);
   ProgramConstant k;
   k.name = v.name;
@@ -147,18 +122,17 @@ Result<void> Lowering::lower_conv(const ir::Node& n) {
   if (!w.is_constant() || (present(n, 2) && !value(n.inputs[2]).is_constant())) return unsupported(n, "weights that are computed; only constant ones are supported");
   if (!scales_follow(w, 0)) return unsupported(n, "weight scales not along the output channels");
   const bool integer = exact(n);
-  const Window win = window_of(n, spatial_dims(w.shape), x.shape, y.shape);
+  PITH_TRY(const std::vector<ir::Window> spatial, ir::windows(n, ir::spatial(x.shape), ir::spatial(w.shape)));
+  const std::array<ir::Window, 2> window = ir::as_2d(spatial);
   const Order order = channels_last_order(x.shape.size());
   const int32_t input = dense_as(integer ? view(n.inputs[0]) : real_view(n.inputs[0]), order, image_dims(x.shape));
   const int32_t channels = static_cast<int32_t>(w.shape[0]);
-  const Dims file_dims = {channels, win.kernel[0], win.kernel[1], static_cast<int32_t>(w.shape[1])};
+  const Dims file_dims = {channels, static_cast<int32_t>(window[0].kernel), static_cast<int32_t>(window[1].kernel), static_cast<int32_t>(w.shape[1])};
   const std::vector<int> permutation = w.shape.size() == 3 ? std::vector<int>{0, 2, 1} : std::vector<int>{0, 2, 3, 1};
-  const int32_t weights = weight_constant(n.inputs[1], permutation, file_dims, false);
+  const int32_t weights = weight_constant(n.inputs[1], permutation, file_dims);
   const int32_t bias = bias_constant(*this, n, 2, channels, integer);
   const int32_t output = new_tensor(integer ? PITH_U8 : PITH_F32, image_dims(y.shape), affine(n.outputs[0]), y.name);
-  ProgramOp& op = emit(PITH_OPCODE_Conv2d, {input, weights, bias}, {output},
-                       {win.stride[0], win.stride[1], win.dilation[0], win.dilation[1], win.low[0], win.low[1], win.high[0],
-                        win.high[1], static_cast<int32_t>(n.integer("group", 1))});
+  ProgramOp& op = emit(PITH_OPCODE_Conv2d, {input, weights, bias}, {output}, conv_parameters(window, n.integer("group", 1)));
   set_activation(op, n, integer);
   define(n, 0, output, order);
   return {};
@@ -170,29 +144,20 @@ Result<void> Lowering::lower_conv_transpose(const ir::Node& n) {
   if (!w.is_constant() || (present(n, 2) && !value(n.inputs[2]).is_constant())) return unsupported(n, "weights that are computed; only constant ones are supported");
   if (!scales_follow(w, 1)) return unsupported(n, "weight scales not along the output channels");
   const bool integer = exact(n);
-  Window win = window_of(n, spatial_dims(w.shape), x.shape, y.shape);
-  // pads follow from the output's size: ONNX's total_padding, of which the lower half goes first (or after, SAME_LOWER)
-  const size_t spatial = x.shape.size() - 2;
-  const auto extra = n.integers("output_padding", std::vector<int64_t>(spatial, 0));
-  for (size_t i = 0; i < spatial; ++i) {
-    const size_t k = i + (2 - spatial);
-    const int64_t full = win.stride[k] * (x.shape[2 + i] - 1) + extra[i] + win.dilation[k] * (win.kernel[k] - 1) + 1;
-    const int64_t total = full - y.shape[2 + i];
-    const bool stated = n.text("auto_pad", "NOTSET") == "NOTSET" && !n.has("output_shape");
-    if (!stated) win.low[k] = static_cast<int32_t>(n.text("auto_pad", "NOTSET") == "SAME_UPPER" ? total / 2 : total - total / 2);
-    win.high[k] = static_cast<int32_t>(std::max<int64_t>(0, total - win.low[k]));
-    if (win.low[k] < 0) return unsupported(n, "negative padding");
+  PITH_TRY(const std::vector<ir::Window> spatial, ir::windows(n, ir::spatial(x.shape), ir::spatial(w.shape)));
+  std::array<ir::Window, 2> window = ir::as_2d(spatial);
+  for (ir::Window& v : window) {
+    if (v.pad_begin < 0) return unsupported(n, "negative padding");
+    v.pad_end = std::max<int64_t>(0, v.pad_end);  // the output's size says what is cut off
   }
   const Order order = channels_last_order(x.shape.size());
   const int32_t input = dense_as(integer ? view(n.inputs[0]) : real_view(n.inputs[0]), order, image_dims(x.shape));
-  const Dims file_dims = {static_cast<int32_t>(w.shape[1]), win.kernel[0], win.kernel[1], static_cast<int32_t>(w.shape[0])};
+  const Dims file_dims = {static_cast<int32_t>(w.shape[1]), static_cast<int32_t>(window[0].kernel), static_cast<int32_t>(window[1].kernel), static_cast<int32_t>(w.shape[0])};
   const std::vector<int> permutation = w.shape.size() == 3 ? std::vector<int>{1, 2, 0} : std::vector<int>{1, 2, 3, 0};
-  const int32_t weights = weight_constant(n.inputs[1], permutation, file_dims, true);
+  const int32_t weights = weight_constant(n.inputs[1], permutation, file_dims);
   const int32_t bias = bias_constant(*this, n, 2, static_cast<int32_t>(y.shape[1]), integer);
   const int32_t output = new_tensor(integer ? PITH_U8 : PITH_F32, image_dims(y.shape), affine(n.outputs[0]), y.name);
-  ProgramOp& op = emit(PITH_OPCODE_ConvTranspose2d, {input, weights, bias}, {output},
-                       {win.stride[0], win.stride[1], win.dilation[0], win.dilation[1], win.low[0], win.low[1], win.high[0],
-                        win.high[1], static_cast<int32_t>(n.integer("group", 1))});
+  ProgramOp& op = emit(PITH_OPCODE_ConvTranspose2d, {input, weights, bias}, {output}, conv_parameters(window, n.integer("group", 1)));
   set_activation(op, n, integer);
   define(n, 0, output, order);
   return {};
@@ -211,7 +176,7 @@ Result<void> Lowering::lower_dense(const ir::Node& n) {
     const int32_t outputs = static_cast<int32_t>(b.shape[static_cast<size_t>(rows)]), depth = static_cast<int32_t>(b.shape[static_cast<size_t>(1 - rows)]);
     const Order order = identity_order(a.shape.size());
     const int32_t input = dense(integer ? view(n.inputs[0]) : real_view(n.inputs[0]), order);
-    const int32_t weights = weight_constant(n.inputs[1], transposed ? std::vector<int>{0, 1} : std::vector<int>{1, 0}, {outputs, depth}, false);
+    const int32_t weights = weight_constant(n.inputs[1], transposed ? std::vector<int>{0, 1} : std::vector<int>{1, 0}, {outputs, depth});
     const int32_t bias = bias_constant(*this, n, 2, outputs, integer);
     Dims dims = program.tensors[static_cast<size_t>(input)].dims;
     dims.back() = outputs;
@@ -245,28 +210,27 @@ Result<void> Lowering::lower_pool(const ir::Node& n) {
   const ir::Value &x = value(n.inputs[0]), &y = value(n.outputs[0]);
   if (x.shape.size() < 3 || x.shape.size() > 4) return unsupported(n, "only one and two spatial dimensions are supported");
   if (n.outputs.size() > 1 && n.outputs[1] != ir::kNoValue) return unsupported(n, "the indices of the maxima; only values are supported");
-  Window win = window_of(n, n.integers("kernel_shape"), x.shape, y.shape);
+  PITH_TRY(const std::vector<ir::Window> spatial, ir::windows(n, ir::spatial(x.shape), n.integers("kernel_shape")));
+  std::array<ir::Window, 2> window = ir::as_2d(spatial);
   const Order order = channels_last_order(x.shape.size());
   const bool same = is_u8(n.inputs[0]) && is_u8(n.outputs[0]) && affine(n.inputs[0]) == affine(n.outputs[0]);
   const bool integer = exact(n) && n.op != ir::Op::kLpPool && (n.op == ir::Op::kAveragePool || same);
-  int32_t input = dense_as(integer ? view(n.inputs[0]) : real_view(n.inputs[0]), order, image_dims(x.shape));
-  Dims in = image_dims(x.shape);
-  const Dims out = image_dims(y.shape);
-  bool count_pad = n.integer("count_include_pad", 0) != 0;
-  const auto overhang = [&](size_t i) {
-    const int64_t reach = int64_t{win.dilation[i]} * (win.kernel[i] - 1) + 1;
-    return static_cast<int32_t>((out[1 + i] - 1) * win.stride[i] + reach - in[1 + i] - win.low[i]);
-  };
-  if (n.op == ir::Op::kAveragePool && count_pad && (overhang(0) > win.high[0] || overhang(1) > win.high[1])) {
-    return unsupported(n, "padding that counts together with ceil_mode's overhang; pad in a node of its own");
+  const int32_t input = dense_as(integer ? view(n.inputs[0]) : real_view(n.inputs[0]), order, image_dims(x.shape));
+  const bool count_pad = n.integer("count_include_pad", 0) != 0;
+  for (ir::Window& v : window) {  // the last window may hang over (ceil_mode); the pad after says how far it reaches
+    const int64_t reach = (v.output - 1) * v.stride + v.dilation * (v.kernel - 1) + 1 - v.input - v.pad_begin;
+    if (n.op == ir::Op::kAveragePool && count_pad && reach > v.pad_end) return unsupported(n, "padding that counts together with ceil_mode's overhang; pad in a node of its own");
+    v.pad_end = std::max<int64_t>(reach, 0);
   }
-  for (size_t i = 0; i < 2; ++i) win.high[i] = std::max(overhang(i), 0);
-  int32_t kind = n.op == ir::Op::kMaxPool ? 0 : n.op == ir::Op::kAveragePool ? 1 : 2;
-  const int32_t last = kind == 2 ? static_cast<int32_t>(n.integer("p", 2)) : count_pad ? 1 : 0;
-  const int32_t output = new_tensor(integer ? PITH_U8 : PITH_F32, out, affine(n.outputs[0]), y.name);
-  ProgramOp& op = emit(PITH_OPCODE_Pool2d, {input}, {output},
-                       {kind, win.kernel[0], win.kernel[1], win.stride[0], win.stride[1], win.dilation[0], win.dilation[1],
-                        win.low[0], win.low[1], win.high[0], win.high[1], last});
+  const int64_t kind = n.op == ir::Op::kMaxPool ? 0 : n.op == ir::Op::kAveragePool ? 1 : 2;
+  const int64_t last = kind == 2 ? n.integer("p", 2) : count_pad ? 1 : 0;
+  std::vector<int32_t> ints;
+  for (int64_t i : {kind, window[0].kernel, window[1].kernel, window[0].stride, window[1].stride, window[0].dilation, window[1].dilation,
+                    window[0].pad_begin, window[1].pad_begin, window[0].pad_end, window[1].pad_end, last}) {
+    ints.push_back(static_cast<int32_t>(i));
+  }
+  const int32_t output = new_tensor(integer ? PITH_U8 : PITH_F32, image_dims(y.shape), affine(n.outputs[0]), y.name);
+  ProgramOp& op = emit(PITH_OPCODE_Pool2d, {input}, {output}, ints);
   set_activation(op, n, integer);
   define(n, 0, output, order);
   return {};

@@ -10,52 +10,6 @@ namespace {
 
 using ir::Op;
 
-// The function of a unary node with its parameters a and b (numerics/unary.inc).
-struct UnaryForm {
-  numerics::Unary function;
-  double a = 0, b = 0;
-};
-std::optional<UnaryForm> unary_form(const ir::Node& n) {
-  using numerics::Unary;
-  switch (n.op) {
-    case Op::kIdentity: case Op::kRequantize: return UnaryForm{Unary::kIdentity};
-    case Op::kRelu: return UnaryForm{Unary::kRelu};
-    case Op::kClip: return UnaryForm{Unary::kClip, n.real("min", -3.4028234663852886e38), n.real("max", 3.4028234663852886e38)};
-    case Op::kLeakyRelu: return UnaryForm{Unary::kLeakyRelu, n.real("alpha", 0.01)};
-    case Op::kSigmoid: return UnaryForm{Unary::kSigmoid};
-    case Op::kTanh: return UnaryForm{Unary::kTanh};
-    case Op::kSilu: return UnaryForm{Unary::kSilu, n.real("alpha", 1)};
-    case Op::kHardSigmoid: return UnaryForm{Unary::kHardSigmoid, n.real("alpha", 0.2), n.real("beta", 0.5)};
-    case Op::kHardSwish: return UnaryForm{Unary::kHardSwish};
-    case Op::kGelu: return UnaryForm{n.text("approximate", "none") == "tanh" ? Unary::kGeluTanh : Unary::kGelu};
-    case Op::kElu: return UnaryForm{Unary::kElu, n.real("alpha", 1)};
-    case Op::kSelu: return UnaryForm{Unary::kSelu, n.real("alpha", 1.6732632423543772), n.real("gamma", 1.0507009873554805)};
-    case Op::kCelu: return UnaryForm{Unary::kCelu, n.real("alpha", 1)};
-    case Op::kSoftplus: return UnaryForm{Unary::kSoftplus};
-    case Op::kSoftsign: return UnaryForm{Unary::kSoftsign};
-    case Op::kMish: return UnaryForm{Unary::kMish};
-    case Op::kThresholdedRelu: return UnaryForm{Unary::kThresholdedRelu, n.real("alpha", 1)};
-    case Op::kShrink: return UnaryForm{Unary::kShrink, n.real("lambd", 0.5), n.real("bias", 0)};
-    case Op::kExp: return UnaryForm{Unary::kExp};
-    case Op::kLog: return UnaryForm{Unary::kLog};
-    case Op::kSqrt: return UnaryForm{Unary::kSqrt};
-    case Op::kReciprocal: return UnaryForm{Unary::kReciprocal};
-    case Op::kAbs: return UnaryForm{Unary::kAbs};
-    case Op::kNeg: return UnaryForm{Unary::kNeg};
-    case Op::kFloor: return UnaryForm{Unary::kFloor};
-    case Op::kCeil: return UnaryForm{Unary::kCeil};
-    case Op::kRound: return UnaryForm{Unary::kRound};
-    case Op::kSign: return UnaryForm{Unary::kSign};
-    case Op::kSin: return UnaryForm{Unary::kSin};
-    case Op::kCos: return UnaryForm{Unary::kCos};
-    case Op::kAtan: return UnaryForm{Unary::kAtan};
-    case Op::kErf: return UnaryForm{Unary::kErf};
-    case Op::kIsNaN: return UnaryForm{Unary::kIsNaN};
-    case Op::kNot: return UnaryForm{Unary::kNot};
-    default: return std::nullopt;
-  }
-}
-
 std::optional<int32_t> binary_kind(const ir::Node& n) {
   switch (n.op) {
     case Op::kAdd: case Op::kSum: return PITH_BINARY_ADD;
@@ -157,7 +111,7 @@ int physical_axis(const Order& order, int64_t axis) {
 
 Result<void> Lowering::lower_unary(const ir::Node& n) {
   const ir::ValueId x = n.inputs[0];
-  const std::optional<UnaryForm> form = unary_form(n);
+  const std::optional<ir::Activation> form = ir::unary_function(n);
   if (!form) return unsupported(n, "no machine form");
   if (present(n, 1)) return unsupported(n, "bounds that are computed; give them as constants");
   const bool no_op = form->function == numerics::Unary::kIdentity && n.activation.function == numerics::Unary::kIdentity;

@@ -85,7 +85,7 @@ Result<void> Lowering::lower_recurrent(const ir::Node& n) {
   // weights keep their integers: rows are all gates of all directions
   const auto weights = [&](const ir::Value& v, ir::ValueId id) {
     const Dims flat = {static_cast<int32_t>(v.shape[0] * v.shape[1]), static_cast<int32_t>(v.shape[2])};
-    const int32_t k = weight_constant(id, {0, 1, 2}, Dims(v.shape.begin(), v.shape.end()), false);
+    const int32_t k = weight_constant(id, {0, 1, 2}, Dims(v.shape.begin(), v.shape.end()));
     ProgramConstant& c = program.constants.back();
     if (c.dtype == PITH_I8 && c.scale_codes.size() > 1 && c.scale_codes.size() != static_cast<size_t>(v.shape[0])) c.dims = flat;
     return k;

@@ -4,13 +4,12 @@
 #include <algorithm>
 
 #include "compile/lowering.h"
+#include "ir/geometry.h"
 
 namespace pith {
 namespace {
 
 using ir::Op;
-
-int64_t normal_axis(int64_t axis, size_t rank) { return axis < 0 ? axis + static_cast<int64_t>(rank) : axis; }
 
 // x.dims[axis] replaced by `parts` (whose product it is), as a view.
 View split_axis(const View& v, size_t axis, const std::vector<int64_t>& parts) {
@@ -100,30 +99,18 @@ Result<void> Lowering::lower_view(const ir::Node& n) {
       return {};
     }
     case Op::kSlice: {
-      const auto starts = n.integers("starts"), ends = n.integers("ends");
-      auto axes = n.integers("axes"), steps = n.integers("steps", std::vector<int64_t>(starts.size(), 1));
-      if (axes.empty()) {
-        for (size_t i = 0; i < starts.size(); ++i) axes.push_back(static_cast<int64_t>(i));
-      }
-      for (size_t i = 0; i < starts.size(); ++i) {
-        const size_t axis = static_cast<size_t>(normal_axis(axes[i], rank));
-        const int64_t size = v.dims[axis], step = steps[i];
-        int64_t start = starts[i] < 0 ? starts[i] + size : starts[i];
-        start = std::clamp<int64_t>(start, 0, step > 0 ? size : size - 1);
-        v = sliced(v, axis, start, value(n.outputs[0]).shape[axis], step);
-      }
+      PITH_TRY(const std::vector<ir::SliceAxis> axes, ir::slice_axes(n, v.dims));
+      for (size_t i = 0; i < rank; ++i) v = sliced(v, i, axes[i].start, axes[i].count, axes[i].step);
       finish(0, v);
       return {};
     }
     case Op::kSplit: {
-      const size_t axis = static_cast<size_t>(normal_axis(n.integer("axis", 0), rank));
+      const size_t axis = static_cast<size_t>(ir::wrap_axis(n.integer("axis", 0), rank));
+      PITH_TRY(const std::vector<int64_t> sizes, ir::split_sizes(n, v.dims[axis]));
       int64_t start = 0;
-      std::vector<int64_t> sizes = n.integers("split");
-      const int64_t parts = static_cast<int64_t>(n.outputs.size()), each = (v.dims[axis] + parts - 1) / parts;
       for (size_t i = 0; i < n.outputs.size(); ++i) {
-        const int64_t size = !sizes.empty() ? sizes[i] : std::min(each, v.dims[axis] - start);
-        finish(i, sliced(v, axis, start, size, 1));
-        start += size;
+        finish(i, sliced(v, axis, start, sizes[i], 1));
+        start += sizes[i];
       }
       return {};
     }
@@ -195,7 +182,7 @@ View dense_of(const Lowering& l, int32_t tensor, const ir::Shape& dims, const Or
 Result<void> Lowering::lower_concat(const ir::Node& n) {
   const ir::Value& y = value(n.outputs[0]);
   if (y.shape.size() > PITH_MAX_RANK) return unsupported(n, fmt::format("rank {} is above {}", y.shape.size(), PITH_MAX_RANK));
-  const size_t axis = static_cast<size_t>(normal_axis(n.integer("axis", 0), y.shape.size()));
+  const size_t axis = static_cast<size_t>(ir::wrap_axis(n.integer("axis", 0), y.shape.size()));
   const bool codes = is_u8(n.outputs[0]) && std::all_of(n.inputs.begin(), n.inputs.end(), [&](ir::ValueId id) { return is_u8(id); });
   Order order = identity_order(y.shape.size());
   for (ir::ValueId id : n.inputs) {
@@ -223,16 +210,11 @@ Result<void> Lowering::lower_pad(const ir::Node& n) {
   const size_t rank = y.shape.size();
   if (rank > PITH_MAX_RANK) return unsupported(n, fmt::format("rank {} is above {}", rank, PITH_MAX_RANK));
   const std::string mode = n.text("mode", "constant");
-  const auto stated = n.integers("pads");
-  auto axes = n.integers("axes");
-  if (axes.empty()) {
-    for (size_t i = 0; i < rank; ++i) axes.push_back(static_cast<int64_t>(i));
-  }
-  std::vector<int64_t> low(rank, 0), high(rank, 0);
-  for (size_t i = 0; i < axes.size(); ++i) {
-    const size_t axis = static_cast<size_t>(normal_axis(axes[i], rank));
-    low[axis] = stated[i];
-    high[axis] = stated[axes.size() + i];
+  PITH_TRY(const std::vector<ir::PadAxis> axes, ir::pad_axes(n, value(n.inputs[0]).shape));
+  std::vector<int64_t> low, high;
+  for (const ir::PadAxis& a : axes) {
+    low.push_back(a.before);
+    high.push_back(a.after);
   }
   const bool codes = is_u8(n.inputs[0]) && is_u8(n.outputs[0]);
   View from = codes ? view(n.inputs[0]) : real_view(n.inputs[0]);
@@ -329,7 +311,7 @@ Result<void> Lowering::lower_resize(const ir::Node& n) {
     for (size_t i = 0; i < rank; ++i) axes.push_back(static_cast<int64_t>(i));
   }
   for (size_t i = 0; i < rank; ++i) scales[i] = static_cast<double>(y.shape[i]) / static_cast<double>(x.shape[i]);
-  for (size_t i = 0; i < given.size(); ++i) scales[static_cast<size_t>(normal_axis(axes[i], rank))] = given[i];
+  for (size_t i = 0; i < given.size(); ++i) scales[static_cast<size_t>(ir::wrap_axis(axes[i], rank))] = given[i];
   const std::string mode = n.text("mode", "nearest"), coordinates = n.text("coordinate_transformation_mode", "half_pixel");
   const bool same_codes = is_u8(n.inputs[0]) && is_u8(n.outputs[0]) && affine(n.inputs[0]) == affine(n.outputs[0]);
   bool repeated = mode == "nearest";
@@ -366,7 +348,7 @@ Result<void> Lowering::lower_resize(const ir::Node& n) {
   const auto roi = n.reals("roi");
   const auto region = [&](size_t axis, bool end) {
     for (size_t i = 0; i < axes.size(); ++i) {
-      if (normal_axis(axes[i], rank) == static_cast<int64_t>(axis) && roi.size() == 2 * axes.size()) return static_cast<float>(roi[i + (end ? axes.size() : 0)]);
+      if (ir::wrap_axis(axes[i], rank) == static_cast<int64_t>(axis) && roi.size() == 2 * axes.size()) return static_cast<float>(roi[i + (end ? axes.size() : 0)]);
     }
     return end ? 1.0f : 0.0f;
   };
@@ -387,7 +369,7 @@ Result<void> Lowering::lower_resize(const ir::Node& n) {
 Result<void> Lowering::lower_gather(const ir::Node& n) {
   const ir::Value &x = value(n.inputs[0]), &indices = value(n.inputs[1]);
   const size_t rank = x.shape.size();
-  const int64_t axis = normal_axis(n.integer("axis", 0), rank);
+  const int64_t axis = ir::wrap_axis(n.integer("axis", 0), rank);
   if (n.op == Op::kGather && indices.is_constant() && !x.is_constant()) {
     // a constant arithmetic progression is a slice
     const int64_t count = indices.constant->count(), size = x.shape[static_cast<size_t>(axis)];
@@ -417,7 +399,7 @@ Result<void> Lowering::lower_gather(const ir::Node& n) {
     const Order order = identity_order(v.shape.size());
     if (!v.is_constant()) return dense(codes ? view(id) : real_view(id), order);
     const Dims dims(v.shape.begin(), v.shape.end());
-    if (v.dtype == ir::DType::kF32 && v.shape.size() == 2 && slot == 0 && (!v.quant || v.quant->axis == 0 || v.quant->scale_codes.size() <= 1)) return weight_constant(id, {0, 1}, dims, false);
+    if (v.dtype == ir::DType::kF32 && v.shape.size() == 2 && slot == 0 && (!v.quant || v.quant->axis == 0 || v.quant->scale_codes.size() <= 1)) return weight_constant(id, {0, 1}, dims);
     if (v.dtype == ir::DType::kF32) return real_constant(real_values(id), dims, v.name);
     std::vector<int32_t> values;
     for (int64_t i = 0; i < v.constant->count(); ++i) values.push_back(static_cast<int32_t>(v.constant->at(i)));

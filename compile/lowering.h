@@ -87,7 +87,7 @@ class Lowering {
   int32_t real_constant(const ir::Tensor& t, const Dims& dims, const std::string& name);
   int32_t integer_constant(const std::vector<int32_t>& values, const Dims& dims, const std::string& name);
   // Weights with rows outermost: `permutation` maps the constant's dimensions to the file's, `dims` are the file's.
-  int32_t weight_constant(ir::ValueId id, const std::vector<int>& permutation, const Dims& dims, bool transposed_rows);
+  int32_t weight_constant(ir::ValueId id, const std::vector<int>& permutation, const Dims& dims);
   ir::Tensor real_values(ir::ValueId id) const;  // a constant's values in f32
 
   // ---- results ----

@@ -10,7 +10,7 @@ Result<Program> compile(const ir::Graph& source, const CompileOptions& options, 
   PITH_CHECK_OK(ir::verify(graph));
 
   // Fewer forms of the same thing: Gemm without factors, normalisation as convolution, no dead nodes.
-  PITH_CHECK_OK(canonicalize(graph));
+  PITH_CHECK_OK(ir::canonicalize(graph));
   PITH_CHECK_OK(ir::verify(graph));
 
   // Machine operators on physical layouts. From here on, shapes and order are final; offsets are not.

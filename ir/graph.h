@@ -143,6 +143,9 @@ std::vector<int> producers(const Graph& graph);
 // Drops nodes whose results nobody needs, then values that nobody names; ids are renumbered.
 void remove_dead(Graph& graph);
 
+// Fewer forms of the same thing, while weights are float: Gemm without factors, batch normalisation as convolution.
+Result<void> canonicalize(Graph& graph);
+
 // Multiply-accumulates of a node (convolutions, matrix products, recurrent layers; 0 for the rest), and all parameters.
 int64_t mac_count(const Graph& graph, const Node& node);
 int64_t parameter_count(const Graph& graph);  // elements of constants that were trained weights (float or quantised)

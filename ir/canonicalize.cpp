@@ -1,22 +1,16 @@
-// Fewer forms of the same thing, before lowering: factors of Gemm and the constants of batch normalisation are folded
+// Fewer forms of the same thing, before quantisation and lowering: factors of Gemm and the constants of batch normalisation are folded
 // into weights while those are still float, so that every product is x * W + b.
 #include <cmath>
 
-#include "compile/compile.h"
+#include "ir/graph.h"
 
-namespace pith {
+namespace pith::ir {
 namespace {
-
-using ir::Graph;
-using ir::Node;
-using ir::Op;
-using ir::Tensor;
-using ir::ValueId;
 
 bool float_constant(const Graph& g, ValueId id) { return id != ir::kNoValue && g.value(id).is_constant() && !g.value(id).quant; }
 
 Tensor scaled(const Tensor& t, double factor) {
-  Tensor out = t.cast(ir::DType::kF32);
+  Tensor out = t.cast(DType::kF32);
   for (float& x : out.mut<float>()) x = static_cast<float>(x * factor);
   return out;
 }
@@ -31,7 +25,7 @@ void fold_gemm(Graph& g, Node& n) {
     const int64_t outputs = g.value(n.outputs[0]).shape.back();
     const Tensor c = scaled(*g.value(n.inputs[2]).constant, beta);
     if (c.count() == outputs || c.count() == 1) {
-      Tensor row(ir::DType::kF32, {outputs});
+      Tensor row(DType::kF32, {outputs});
       for (int64_t i = 0; i < outputs; ++i) row.set(i, c.at(c.count() == 1 ? 0 : i));
       n.inputs[2] = g.add_constant(n.name + ".bias", row);
       n.attributes.erase("beta");
@@ -41,7 +35,7 @@ void fold_gemm(Graph& g, Node& n) {
 
 // BatchNormalization of images is a convolution of one tap per channel.
 void batch_norm_to_conv(Graph& g, Node& n) {
-  const ir::Shape& x = g.value(n.inputs[0]).shape;
+  const Shape& x = g.value(n.inputs[0]).shape;
   if (x.size() < 3 || x.size() > 4) return;
   for (size_t i = 1; i < 5; ++i) {
     if (!float_constant(g, n.inputs[i])) return;
@@ -49,7 +43,7 @@ void batch_norm_to_conv(Graph& g, Node& n) {
   const auto parameter = [&](size_t i, int64_t c) { return g.value(n.inputs[i]).constant->at(c); };
   const int64_t channels = x[1];
   const double epsilon = n.real("epsilon", 1e-5);
-  Tensor weights(ir::DType::kF32, x.size() == 3 ? ir::Shape{channels, 1, 1} : ir::Shape{channels, 1, 1, 1}), bias(ir::DType::kF32, {channels});
+  Tensor weights(DType::kF32, x.size() == 3 ? Shape{channels, 1, 1} : Shape{channels, 1, 1, 1}), bias(DType::kF32, {channels});
   for (int64_t c = 0; c < channels; ++c) {
     const double factor = parameter(1, c) / std::sqrt(parameter(4, c) + epsilon);
     weights.set(c, factor);
@@ -67,8 +61,8 @@ Result<void> canonicalize(Graph& g) {
     if (n.op == Op::kGemm && n.integer("transA", 0) == 0) fold_gemm(g, n);
     if (n.op == Op::kBatchNormalization) batch_norm_to_conv(g, n);
   }
-  ir::remove_dead(g);
-  return ir::infer_shapes(g);
+  remove_dead(g);
+  return infer_shapes(g);
 }
 
-}  // namespace pith
+}  // namespace pith::ir
