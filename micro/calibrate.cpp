@@ -1,0 +1,183 @@
+// See calibrate.h.
+#include "micro/calibrate.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/log.h"
+
+namespace pith {
+
+using ir::Op;
+
+void Histogram::widen(double magnitude) {
+  if (range_ == 0) {
+    range_ = std::exp2(std::ceil(std::log2(magnitude)));
+    bins_.assign(kBins, 0.0);
+  }
+  while (magnitude > range_) {  // halve the resolution: bin i and its neighbour become one
+    std::vector<double> merged(kBins, 0.0);
+    for (int i = 0; i < kBins; ++i) merged[static_cast<size_t>(kBins / 4 + i / 2)] += bins_[static_cast<size_t>(i)];
+    bins_ = std::move(merged);
+    range_ *= 2;
+  }
+}
+
+void Histogram::add(std::span<const float> values) {
+  float low = 0, high = 0;
+  for (float x : values) {
+    if (!(std::abs(x) < 1e30f)) {
+      nan_ = true;
+      return;
+    }
+    low = std::min(low, x);
+    high = std::max(high, x);
+  }
+  minimum_ = std::min<double>(minimum_, low);
+  maximum_ = std::max<double>(maximum_, high);
+  count_ += static_cast<double>(values.size());
+  const double magnitude = std::max(-static_cast<double>(low), static_cast<double>(high));
+  if (magnitude > 0) widen(std::max(magnitude, 1e-12));
+  if (range_ == 0) return;
+  const float factor = static_cast<float>(kBins / 2 / range_);
+  for (float x : values) {
+    const int bin = static_cast<int>(x * factor + kBins / 2);
+    bins_[static_cast<size_t>(std::clamp(bin, 0, kBins - 1))] += 1;
+  }
+}
+
+double Histogram::error(numerics::Affine a) const {
+  const double scale = numerics::scale_value(a.scale_code), width = 2 * range_ / kBins;
+  const double low = -a.zero_point * scale, high = (255 - a.zero_point) * scale;
+  // inside: uniform rounding noise, or none when a bin is finer than a step; outside: the clipped distance
+  double sum = 0;
+  for (int i = 0; i < kBins; ++i) {
+    const double n = bins_[static_cast<size_t>(i)];
+    if (n == 0) continue;
+    const double x = -range_ + (i + 0.5) * width;
+    const double beyond = x < low ? low - x : x > high ? x - high : 0;
+    sum += n * (beyond * beyond + scale * scale / 12);
+  }
+  return sum;
+}
+
+double Histogram::clipped(numerics::Affine a) const {
+  if (range_ == 0 || count_ == 0) return 0;
+  const double scale = numerics::scale_value(a.scale_code), width = 2 * range_ / kBins;
+  const double low = (-a.zero_point - 0.5) * scale - width, high = (255.5 - a.zero_point) * scale + width;
+  double sum = 0;
+  for (int i = 0; i < kBins; ++i) {
+    const double x = -range_ + (i + 0.5) * width;
+    if (x < low || x > high) sum += bins_[static_cast<size_t>(i)];
+  }
+  return sum / count_;
+}
+
+namespace {
+
+// The finest grid that covers [low, high] (low <= 0 <= high) with zero on it.
+numerics::Affine covering(double low, double high) {
+  const double span = std::max(high - low, 1e-9);
+  int code = numerics::scale_code_at_least(span / 255);
+  for (;; ++code) {
+    const double scale = numerics::scale_value(code);
+    const int zero = std::clamp(static_cast<int>(std::lround(-low / scale)), 0, 255);
+    if (zero * scale >= -low - scale / 2 && (255 - zero) * scale >= high - scale / 2) return {static_cast<int16_t>(code), static_cast<uint8_t>(zero)};
+  }
+}
+
+}  // namespace
+
+numerics::Affine Histogram::choose(RangeMethod method, double percentile) const {
+  if (range_ == 0) return {-100, 0};  // always zero
+  double low = minimum_, high = maximum_;
+  if (method == RangeMethod::kPercentile) {
+    const double tail = count_ * (1 - percentile / 100) / (low < 0 ? 2 : 1), width = 2 * range_ / kBins;
+    double below = 0, above = 0;
+    for (int i = 0; i < kBins && low < 0; ++i) {
+      if ((below += bins_[static_cast<size_t>(i)]) <= tail) low = std::min(0.0, -range_ + (i + 1) * width);
+    }
+    for (int i = kBins; i-- > 0 && high > 0;) {
+      if ((above += bins_[static_cast<size_t>(i)]) <= tail) high = std::max(0.0, -range_ + i * width);
+    }
+  }
+  numerics::Affine best = covering(low, high);
+  if (method != RangeMethod::kMse) return best;
+  double least = error(best);
+  for (int shrink_low = 0; shrink_low <= (low < 0 ? 24 : 0); shrink_low += 2) {
+    for (int shrink_high = 0; shrink_high <= (high > 0 ? 24 : 0); shrink_high += 2) {
+      const numerics::Affine a = covering(low * std::exp2(-shrink_low / 16.0), high * std::exp2(-shrink_high / 16.0));
+      const double e = error(a);
+      if (e < least) {
+        least = e;
+        best = a;
+      }
+    }
+  }
+  return best;
+}
+
+int channel_axis(const ir::Node& n, size_t rank) {
+  return n.op == Op::kConv || n.op == Op::kConvTranspose ? 1 : static_cast<int>(rank) - 1;
+}
+
+bool is_weighted(const ir::Graph& g, const ir::Node& n) {
+  switch (n.op) {
+    case Op::kConv: case Op::kConvTranspose:
+      return g.value(n.inputs[1]).is_constant() && !g.value(n.inputs[0]).is_constant();
+    case Op::kGemm: case Op::kMatMul:
+      return g.value(n.inputs[1]).is_constant() && g.value(n.inputs[1]).shape.size() == 2 && !g.value(n.inputs[0]).is_constant();
+    default:
+      return false;
+  }
+}
+
+Result<Calibration> calibrate(const ir::Graph& g, const std::vector<std::vector<ir::Tensor>>& samples) {
+  Calibration c;
+  c.values.resize(g.values.size());
+  std::map<ir::ValueId, int> means;  // values whose channel means are wanted, and their channel axis
+  for (const ir::Node& n : g.nodes) {
+    if (is_weighted(g, n)) means[n.inputs[0]] = channel_axis(n, g.value(n.inputs[0]).shape.size());
+  }
+  ir::InterpretOptions options;
+  options.observe = [&](ir::ValueId id, const ir::Tensor& t) {
+    if (t.dtype() != ir::DType::kF32) return;
+    c.values[static_cast<size_t>(id)].add(t.as<float>());
+    const auto wanted = means.find(id);
+    if (wanted == means.end()) return;
+    const ir::Shape& s = t.shape();
+    const size_t axis = static_cast<size_t>(wanted->second);
+    int64_t inner = 1;
+    for (size_t d = axis + 1; d < s.size(); ++d) inner *= s[d];
+    std::vector<double>& sums = c.channel_means[id];
+    sums.resize(static_cast<size_t>(s[axis]), 0.0);
+    const auto x = t.as<float>();
+    const double share = 1.0 / (static_cast<double>(x.size()) / static_cast<double>(s[axis]));
+    for (size_t i = 0; i < x.size(); i += static_cast<size_t>(inner)) {
+      double sum = 0;
+      for (int64_t k = 0; k < inner; ++k) sum += x[i + static_cast<size_t>(k)];
+      sums[(i / static_cast<size_t>(inner)) % sums.size()] += sum * share;
+    }
+  };
+  Progress bar("calibrating", samples.size());
+  for (const auto& sample : samples) {
+    const auto outputs = ir::interpret(g, sample, options);
+    if (!outputs.ok()) return outputs.error();
+    ++c.samples;
+    bar.step();
+  }
+  for (auto& [id, sums] : c.channel_means) {
+    for (double& s : sums) s /= std::max<double>(1, static_cast<double>(c.samples));
+  }
+  const std::vector<int> made_by = ir::producers(g);
+  for (size_t i = 0; i < c.values.size(); ++i) {
+    if (!c.values[i].saw_nan()) continue;
+    const std::string node = made_by[i] < 0 ? "an input" : fmt::format("node '{}'", g.nodes[static_cast<size_t>(made_by[i])].name);
+    return usage_error(fmt::format("calibration: value '{}' ({}) holds NaN or infinity; check the weights and the preprocessing", g.values[i].name, node));
+  }
+  return c;
+}
+
+}  // namespace pith

@@ -1,0 +1,54 @@
+// Calibration: the distribution of every activation over unlabelled samples, and 8-bit ranges chosen from it.
+//
+// Each value gets a histogram of fixed size whose range doubles as larger magnitudes arrive, so that one pass over the
+// samples is enough. Ranges: minimum and maximum, a percentile, or the least mean squared error of rounding and
+// clipping (the default).
+#pragma once
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "ir/graph.h"
+#include "ir/interpret.h"
+
+namespace pith {
+
+enum class RangeMethod { kMinMax, kPercentile, kMse };
+
+class Histogram {
+ public:
+  static constexpr int kBins = 4096;  // over [-range, range]
+  void add(std::span<const float> values);
+  double minimum() const { return minimum_; }
+  double maximum() const { return maximum_; }
+  double count() const { return count_; }
+  bool saw_nan() const { return nan_; }
+  // The 8-bit meaning that represents this distribution best; zero is always representable.
+  numerics::Affine choose(RangeMethod method, double percentile) const;
+  // Share of the mass that an affine clips.
+  double clipped(numerics::Affine a) const;
+
+ private:
+  double error(numerics::Affine a) const;
+  void widen(double magnitude);
+  std::vector<double> bins_;
+  double range_ = 0, minimum_ = 0, maximum_ = 0, count_ = 0;
+  bool nan_ = false;
+};
+
+struct Calibration {
+  std::vector<Histogram> values;                        // by value id; empty histograms for constants
+  std::map<ir::ValueId, std::vector<double>> channel_means;  // of inputs of weighted nodes, along their channel axis
+  int64_t samples = 0;
+};
+
+// Runs the float graph over the samples (each: one tensor per graph input). Errors: NaN in an activation names the node.
+Result<Calibration> calibrate(const ir::Graph& graph, const std::vector<std::vector<ir::Tensor>>& samples);
+
+// The axis along which a weighted node's input has its channels: 1 for convolutions, the last for products.
+int channel_axis(const ir::Node& n, size_t rank);
+bool is_weighted(const ir::Graph& graph, const ir::Node& n);  // Conv, ConvTranspose, Gemm, MatMul with constant weights
+
+}  // namespace pith

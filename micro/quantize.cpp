@@ -1,0 +1,358 @@
+// See quantize.h.
+#include "micro/quantize.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/log.h"
+
+namespace pith {
+namespace {
+
+using ir::Graph;
+using ir::Node;
+using ir::Op;
+using ir::Tensor;
+using ir::ValueId;
+
+enum class Form { kExact, kTable, kMove, kFloat };
+
+Form form_of(Op op) {
+  constexpr Form exact = Form::kExact, table = Form::kTable, move = Form::kMove, whole_float = Form::kFloat;
+  switch (op) {
+#define float whole_float
+#define PITH_OP(name, least, most, outputs, family, form, ...) \
+  case Op::k##name:                                            \
+    return form;
+#include "ir/ops.inc"
+#undef PITH_OP
+#undef float
+  }
+  return Form::kFloat;
+}
+
+// Codes are only moved or compared: input and output share one meaning.
+bool keeps_meaning(const Node& n) {
+  switch (n.op) {
+    case Op::kMaxPool: case Op::kReduceMax: case Op::kReduceMin: case Op::kGlobalMaxPool: case Op::kResize:
+      return true;
+    case Op::kConcat: case Op::kPad:
+      return false;
+    default:
+      return form_of(n.op) == Form::kMove;
+  }
+}
+
+// Nodes of ops.inc's integer forms that really can run in integers with these operands.
+bool integer_capable(const Graph& g, const Node& n) {
+  if (form_of(n.op) == Form::kFloat) return false;
+  if (n.op == Op::kConv || n.op == Op::kConvTranspose || n.op == Op::kGemm) return is_weighted(g, n);
+  if (n.op == Op::kMatMul) return is_weighted(g, n) || (!g.value(n.inputs[0]).is_constant() && !g.value(n.inputs[1]).is_constant());
+  if (n.op == Op::kClip) return n.inputs.size() == 1;
+  if (n.op == Op::kResize) return n.text("mode", "nearest") != "cubic" && n.integer("antialias", 0) == 0;
+  for (size_t i = 0; i < n.inputs.size(); ++i) {
+    if (n.inputs[i] != ir::kNoValue && g.value(n.inputs[i]).is_constant() && form_of(n.op) == Form::kMove && n.op != Op::kGather) return false;
+  }
+  return true;
+}
+
+// Which values become 8-bit: those between integer-capable nodes on the way to another product, and large results of
+// products themselves. What comes after the last product (scores, decoded boxes) stays float.
+std::vector<bool> choose_values(const Graph& g) {
+  std::vector<bool> leads(g.values.size(), false), chosen(g.values.size(), false);
+  for (size_t i = g.nodes.size(); i-- > 0;) {
+    const Node& n = g.nodes[i];
+    bool onwards = is_weighted(g, n) || n.op == Op::kMatMul;
+    for (ValueId id : n.outputs) onwards = onwards || (id != ir::kNoValue && leads[static_cast<size_t>(id)]);
+    for (ValueId id : n.inputs) {
+      if (id != ir::kNoValue && onwards) leads[static_cast<size_t>(id)] = true;
+    }
+  }
+  const std::vector<int> made_by = ir::producers(g);
+  const auto readers = ir::consumers(g);
+  for (size_t v = 0; v < g.values.size(); ++v) {
+    const ir::Value& value = g.values[v];
+    if (value.is_constant() || value.dtype != ir::DType::kF32) continue;
+    const Node* producer = made_by[v] < 0 ? nullptr : &g.nodes[static_cast<size_t>(made_by[v])];
+    if (producer && !integer_capable(g, *producer)) continue;
+    const bool state = std::any_of(g.state.begin(), g.state.end(), [&](const auto& s) { return s.first == static_cast<ValueId>(v) || s.second == static_cast<ValueId>(v); });
+    if (state) continue;
+    const bool leaves = std::find(g.outputs.begin(), g.outputs.end(), static_cast<ValueId>(v)) != g.outputs.end();
+    const bool large = ir::element_count(value.shape) > 4096;
+    if (leaves) {
+      chosen[v] = large && producer && is_weighted(g, *producer) && readers[v].empty();
+      continue;
+    }
+    for (int r : readers[v]) chosen[v] = chosen[v] || integer_capable(g, g.nodes[static_cast<size_t>(r)]);
+    chosen[v] = chosen[v] && leads[v];
+  }
+  return chosen;
+}
+
+// A constant operand of an element-wise operator: one scale for all of it.
+void quantize_constant_operand(ir::Value& v) {
+  const ir::Shape shape = v.shape;
+  v.shape = {1, v.constant->count()};
+  v.constant = v.constant->reshaped(v.shape);
+  quantize_weights(v, 0, 8);
+  v.shape = shape;
+  v.constant = v.constant->reshaped(shape);
+}
+
+// Rounding biases to multiples of 2^k costs less than 1/8 of an output step and saves k bits each.
+int spare_bias_bits(const Node& n, const Graph& g, const std::vector<int16_t>& weight_codes) {
+  const numerics::Affine out = n.activation.pre ? *n.activation.pre : g.value(n.outputs[0]).quant->affine;
+  const int in = g.value(n.inputs[0]).quant->affine.scale_code;
+  int least = 30;
+  for (int16_t w : weight_codes) least = std::min(least, numerics::scale_octave(out.scale_code - in - w) - 3);
+  return std::max(least, 0);
+}
+
+// Weights and bias of a product whose activations are 8-bit.
+void quantize_product(Graph& g, Node& n, const QuantizeOptions& options, const Calibration& c) {
+  const int axis = n.op == Op::kConv ? 0 : n.op == Op::kConvTranspose ? 1 : n.op == Op::kGemm && n.integer("transB", 0) != 0 ? 0 : 1;
+  const ir::Value original = g.value(n.inputs[1]);
+  ir::Value weights = original;
+  quantize_weights(weights, axis, options.weight_bits);
+  const bool has_bias = n.inputs.size() > 2 && n.inputs[2] != ir::kNoValue;
+  const bool integer = g.value(n.inputs[0]).quant && g.value(n.outputs[0]).quant;
+  int64_t outputs = original.shape[static_cast<size_t>(axis)];
+  const int64_t groups = n.op == Op::kConvTranspose ? n.integer("group", 1) : 1;
+  std::vector<double> bias(static_cast<size_t>(outputs * groups), 0.0);
+  if (has_bias) {
+    for (size_t i = 0; i < bias.size(); ++i) bias[i] = g.value(n.inputs[2]).constant->at(static_cast<int64_t>(i));
+  }
+  auto& codes = weights.quant->scale_codes;
+  if (integer) {  // a channel of tiny weights must not push its bias out of 32 bits
+    const int in = g.value(n.inputs[0]).quant->affine.scale_code;
+    bool changed = false;
+    for (size_t i = 0; i < bias.size(); ++i) {
+      int16_t& code = codes[i % codes.size()];
+      const int least = numerics::scale_code_at_least(std::abs(bias[i]) / (1 << 28)) - in;
+      if (std::abs(bias[i]) > 0 && code < least) {
+        code = static_cast<int16_t>(least);
+        changed = true;
+      }
+    }
+    if (changed) {  // the same scales, new integers
+      int64_t inner = 1;
+      for (size_t d = static_cast<size_t>(axis) + 1; d < original.shape.size(); ++d) inner *= original.shape[d];
+      const int limit = (1 << (options.weight_bits - 1)) - 1;
+      for (int64_t i = 0; i < original.constant->count(); ++i) {
+        const double scale = numerics::scale_value(codes[static_cast<size_t>(i / inner) % codes.size()]);
+        weights.constant->set(i, std::clamp(numerics::round_half_up(original.constant->at(i) / scale), -limit, limit));
+      }
+    }
+  }
+  const auto means = c.channel_means.find(n.inputs[0]);
+  if (options.correct_bias && means != c.channel_means.end() && n.op != Op::kConvTranspose && n.integer("group", 1) <= static_cast<int64_t>(means->second.size())) {
+    // the mean error of the product, channel by channel, is known: (w_q - w) applied to the mean input
+    const int64_t count = original.constant->count(), per_output = count / outputs, depth = n.op == Op::kConv ? original.shape[1] : per_output;
+    const int64_t taps = per_output / depth, group_outputs = outputs / std::max<int64_t>(1, n.integer("group", 1));
+    for (int64_t o = 0; o < outputs; ++o) {
+      const double scale = numerics::scale_value(codes[codes.size() == 1 ? 0 : static_cast<size_t>(o)]);
+      double shift = 0;
+      for (int64_t k = 0; k < per_output; ++k) {
+        const int64_t at = n.op == Op::kConv || axis == 0 ? o * per_output + k : k * outputs + o;
+        const int64_t channel = n.op == Op::kConv ? (o / group_outputs) * depth + k / taps : k;
+        shift += (weights.constant->at(at) * scale - original.constant->at(at)) * means->second[static_cast<size_t>(channel)];
+      }
+      bias[static_cast<size_t>(o)] -= shift;
+    }
+  }
+  n.inputs[1] = g.add_value(weights);
+  n.inputs.resize(std::max<size_t>(n.inputs.size(), 3), ir::kNoValue);
+  ir::Value b;
+  b.name = has_bias ? g.value(n.inputs[2]).name : n.name + ".bias";
+  b.shape = {static_cast<int64_t>(bias.size())};
+  if (integer) {
+    const int in = g.value(n.inputs[0]).quant->affine.scale_code, spare = spare_bias_bits(n, g, codes);
+    b.dtype = ir::DType::kF32;
+    b.constant = Tensor(ir::DType::kI32, b.shape);
+    b.quant = ir::Quant{};
+    b.quant->bits = 32;
+    for (size_t i = 0; i < bias.size(); ++i) {
+      const double step = numerics::scale_value(std::clamp(in + codes[i % codes.size()], numerics::kScaleCodeMin, numerics::kScaleCodeMax)) * std::exp2(spare);
+      const double q = std::clamp(std::floor(bias[i] / step + 0.5), -std::exp2(29 - spare), std::exp2(29 - spare));
+      b.constant->set(static_cast<int64_t>(i), q * std::exp2(spare));
+    }
+  } else {
+    b.constant = Tensor(ir::DType::kF32, b.shape);
+    for (size_t i = 0; i < bias.size(); ++i) b.constant->set(static_cast<int64_t>(i), bias[i]);
+  }
+  n.inputs[2] = g.add_value(std::move(b));
+}
+
+// One meaning for all values that share codes: from the first in order.
+void unify(Graph& g, const std::vector<bool>& chosen) {
+  for (Node& n : g.nodes) {
+    if (!keeps_meaning(n)) continue;
+    for (ValueId out : n.outputs) {
+      if (out == ir::kNoValue || !chosen[static_cast<size_t>(out)] || !chosen[static_cast<size_t>(n.inputs[0])]) continue;
+      if (n.activation.function == numerics::Unary::kIdentity) g.value(out).quant = g.value(n.inputs[0]).quant;
+    }
+  }
+}
+
+// Joins the table nodes that split_activations made: the product's own meaning becomes `pre`.
+void join_activations(Graph& g) {
+  const auto readers = ir::consumers(g);
+  const std::vector<int> made_by = ir::producers(g);
+  for (Node& n : g.nodes) {
+    if (!n.has("split")) continue;
+    n.attributes.erase("split");
+    Node& before = g.nodes[static_cast<size_t>(made_by[static_cast<size_t>(n.inputs[0])])];
+    const bool both = g.value(n.inputs[0]).quant.has_value() == g.value(n.outputs[0]).quant.has_value();
+    if (!both || readers[static_cast<size_t>(n.inputs[0])].size() != 1) continue;
+    before.activation = *ir::unary_function(n);
+    if (g.value(n.inputs[0]).quant) before.activation.pre = g.value(n.inputs[0]).quant->affine;
+    before.outputs[0] = n.outputs[0];
+    n.outputs[0] = ir::kNoValue;
+  }
+  std::erase_if(g.nodes, [](const Node& n) { return n.outputs.size() == 1 && n.outputs[0] == ir::kNoValue; });
+  ir::remove_dead(g);
+}
+
+}  // namespace
+
+void quantize_weights(ir::Value& v, int axis, int bits) {
+  const Tensor real = v.constant->cast(ir::DType::kF32);
+  const size_t channels = v.shape.empty() ? 1 : static_cast<size_t>(v.shape[static_cast<size_t>(axis)]);
+  int64_t inner = 1;
+  for (size_t d = static_cast<size_t>(axis) + 1; d < v.shape.size(); ++d) inner *= v.shape[d];
+  const auto x = real.as<float>();
+  const auto channel = [&](size_t i) { return (i / static_cast<size_t>(inner)) % channels; };
+  std::vector<double> largest(channels, 0.0);
+  for (size_t i = 0; i < x.size(); ++i) largest[channel(i)] = std::max<double>(largest[channel(i)], std::abs(x[i]));
+  const int limit = (1 << (bits - 1)) - 1;
+  // the step of least squared error, from covering everything down to clipping at half the range
+  constexpr int kCandidates = 16;
+  std::vector<std::vector<double>> errors(channels, std::vector<double>(kCandidates, 0.0));
+  std::vector<int> top(channels);
+  for (size_t c = 0; c < channels; ++c) top[c] = std::clamp(numerics::scale_code_at_least(std::max(largest[c], 1e-12) / limit), -640, 640);
+  for (size_t i = 0; i < x.size(); ++i) {
+    const size_t c = channel(i);
+    for (int k = 0; k < kCandidates; ++k) {
+      const double scale = numerics::scale_value(top[c] - k);
+      const double q = std::clamp(std::floor(x[i] / scale + 0.5), -static_cast<double>(limit), static_cast<double>(limit));
+      const double e = q * scale - x[i];
+      errors[c][static_cast<size_t>(k)] += e * e;
+    }
+  }
+  ir::Quant quant;
+  quant.bits = bits;
+  quant.axis = axis;
+  for (size_t c = 0; c < channels; ++c) {
+    const int best = static_cast<int>(std::min_element(errors[c].begin(), errors[c].end()) - errors[c].begin());
+    quant.scale_codes.push_back(static_cast<int16_t>(top[c] - best));
+  }
+  Tensor integers(ir::DType::kI8, v.shape);
+  auto out = integers.mut<int8_t>();
+  for (size_t i = 0; i < x.size(); ++i) {
+    out[i] = static_cast<int8_t>(std::clamp(numerics::round_half_up(x[i] / numerics::scale_value(quant.scale_codes[channel(i)])), -limit, limit));
+  }
+  v.constant = std::move(integers);
+  v.quant = std::move(quant);
+}
+
+void split_activations(Graph& g) {
+  std::vector<Node> nodes;
+  for (Node& n : g.nodes) {
+    const auto f = n.activation.function;
+    const bool table = f > numerics::Unary::kClip;
+    const bool floating = table && !integer_capable(g, n);
+    if (!table || floating) {
+      nodes.push_back(std::move(n));
+      continue;
+    }
+    static const std::map<numerics::Unary, Op> kOps = {
+        {numerics::Unary::kLeakyRelu, Op::kLeakyRelu}, {numerics::Unary::kSigmoid, Op::kSigmoid}, {numerics::Unary::kTanh, Op::kTanh},
+        {numerics::Unary::kSilu, Op::kSilu}, {numerics::Unary::kHardSigmoid, Op::kHardSigmoid}, {numerics::Unary::kHardSwish, Op::kHardSwish},
+        {numerics::Unary::kGelu, Op::kGelu}, {numerics::Unary::kGeluTanh, Op::kGelu}, {numerics::Unary::kElu, Op::kElu}, {numerics::Unary::kMish, Op::kMish},
+        {numerics::Unary::kSoftplus, Op::kSoftplus}, {numerics::Unary::kExp, Op::kExp}};
+    const auto op = kOps.find(f);
+    if (op == kOps.end()) {
+      nodes.push_back(std::move(n));
+      continue;
+    }
+    Node function;
+    function.op = op->second;
+    function.name = n.name + ".activation";
+    function.attributes["split"] = int64_t{1};
+    if (f == numerics::Unary::kLeakyRelu || f == numerics::Unary::kSilu || f == numerics::Unary::kHardSigmoid || f == numerics::Unary::kElu) function.attributes["alpha"] = n.activation.a;
+    if (f == numerics::Unary::kHardSigmoid) function.attributes["beta"] = n.activation.b;
+    if (f == numerics::Unary::kGeluTanh) function.attributes["approximate"] = std::string("tanh");
+    ir::Value before = g.value(n.outputs[0]);
+    before.name += ".pre";
+    function.outputs = {n.outputs[0]};
+    n.outputs[0] = g.add_value(std::move(before));
+    function.inputs = {n.outputs[0]};
+    n.activation = {};
+    nodes.push_back(std::move(n));
+    nodes.push_back(std::move(function));
+  }
+  g.nodes = std::move(nodes);
+}
+
+Result<Graph> quantize(const Graph& source, const std::vector<std::vector<Tensor>>& samples, const QuantizeOptions& options, QuantizeReport* report) {
+  if (samples.empty()) return usage_error("no calibration samples; give a folder, archive or array with --samples");
+  if (options.weight_bits < 2 || options.weight_bits > 8) return usage_error(fmt::format("weights of {} bits aren't supported; choose 2 to 8", options.weight_bits));
+  if (samples.size() < 512) log_warning(fmt::format("only {} calibration samples; ranges are more reliable with 512 or more", samples.size()));
+  Graph g = source;
+  PITH_CHECK_OK(ir::canonicalize(g));
+  if (options.equalize) equalize(g);
+  split_activations(g);
+  PITH_TRY(const Calibration c, calibrate(g, samples));
+
+  const std::vector<bool> chosen = choose_values(g);
+  std::vector<std::string> saturating;
+  for (size_t v = 0; v < c.values.size(); ++v) {
+    if (!chosen[v]) continue;
+    ir::Quant q;
+    q.affine = c.values[v].choose(options.method, options.percentile);
+    g.values[v].quant = q;
+    if (c.values[v].clipped(q.affine) > 0.01) saturating.push_back(g.values[v].name);
+  }
+  if (!saturating.empty()) log_warning(fmt::format("{} activation(s) clip more than 1 % of their values: {}", saturating.size(), fmt::join(saturating, ", ")));
+  unify(g, chosen);
+  join_activations(g);
+
+  const size_t nodes = g.nodes.size();
+  for (size_t i = 0; i < nodes; ++i) {
+    Node& n = g.nodes[i];
+    if (is_weighted(g, n)) {
+      quantize_product(g, n, options, c);
+      continue;
+    }
+    if (n.op == Op::kLSTM || n.op == Op::kGRU || n.op == Op::kRNN) {
+      for (size_t slot : {1, 2}) {
+        if (g.value(n.inputs[slot]).is_constant() && !g.value(n.inputs[slot]).quant) quantize_weights(g.value(n.inputs[slot]), 1, options.weight_bits);
+      }
+      continue;
+    }
+    const bool integer = integer_capable(g, n) && n.outputs[0] != ir::kNoValue && g.value(n.outputs[0]).quant && form_of(n.op) == Form::kExact;
+    for (ValueId id : n.inputs) {
+      if (id == ir::kNoValue || !g.value(id).is_constant() || g.value(id).quant || g.value(id).dtype != ir::DType::kF32) continue;
+      const bool table = n.op == Op::kGather && id == n.inputs[0] && g.value(id).shape.size() == 2;
+      if (table) {
+        quantize_weights(g.value(id), 0, options.weight_bits);
+      } else if (integer) {
+        ir::Value copy = g.value(id);
+        quantize_constant_operand(copy);
+        const ValueId fresh = g.add_value(std::move(copy));
+        for (ValueId& input : g.nodes[i].inputs) {
+          if (input == id) input = fresh;
+        }
+      }
+    }
+  }
+  ir::remove_dead(g);
+  PITH_CHECK_OK(ir::verify(g));
+  if (report) *report = {c.samples, saturating};
+  return g;
+}
+
+}  // namespace pith

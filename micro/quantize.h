@@ -1,0 +1,39 @@
+// Baseline compression: from a float Graph to one whose weights are integers of 2-8 bits and whose activations are 8-bit.
+//
+// The result is the same Graph with `quant` annotations (ir/graph.h says what they mean); it verifies, the interpreter
+// executes it, and the compiler turns it into a Program. Methods: per-channel symmetric weights with the scale of least
+// squared error; activation ranges from calibration; cross-layer equalisation and analytic bias correction after Nagel
+// et al., "Data-free quantization through weight equalization and bias correction", 2019.
+#pragma once
+
+#include "micro/calibrate.h"
+
+namespace pith {
+
+struct QuantizeOptions {
+  int weight_bits = 8;
+  RangeMethod method = RangeMethod::kMse;
+  double percentile = 99.99;
+  bool equalize = true;
+  bool correct_bias = true;
+};
+
+struct QuantizeReport {
+  int64_t samples = 0;
+  std::vector<std::string> saturating;  // values of which more than 1 % is clipped
+};
+
+// `samples` as calibrate() takes them. Warns (log_warning) when they are few or when ranges saturate.
+Result<ir::Graph> quantize(const ir::Graph& graph, const std::vector<std::vector<ir::Tensor>>& samples,
+                           const QuantizeOptions& options, QuantizeReport* report = nullptr);
+
+// ---- its stages, each on its own for tests ----
+
+// Activations that become tables stand in nodes of their own while ranges are measured, and are joined again after.
+void split_activations(ir::Graph& graph);
+// Scales of consecutive products are balanced where a positively homogeneous function lies between them.
+void equalize(ir::Graph& graph);
+// Integers, `quant` with scale codes along `axis`.
+void quantize_weights(ir::Value& weights, int axis, int bits);
+
+}  // namespace pith
