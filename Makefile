@@ -1,0 +1,41 @@
+# The two commands of a newcomer, and the shortcuts of those who stay. CMakePresets.json has the builds themselves.
+JOBS ?= $(shell nproc)
+export CCACHE_NOHASHDIR = 1
+
+.PHONY: all demo test sanitize aarch64 fuzz conformance peers install clean
+all:
+	@tools/packages.sh build
+	@cmake --preset default > /dev/null
+	@cmake --build --preset default -j $(JOBS)
+
+demo: all
+	@tools/demo.sh
+
+# Everything that must hold: the include law, unit, golden, error and differential tests; the parts that read untrusted
+# bytes again under sanitizers; the runtime alone; the runtime for 64-bit Arm under qemu. ctest's summary comes last.
+test:
+	@tools/packages.sh test
+	@python3 tools/check_includes.py
+	@tools/test.sh $(JOBS)
+
+sanitize:
+	@tools/packages.sh test
+	@cmake --preset sanitize > /dev/null && cmake --build --preset sanitize -j $(JOBS) && ctest --preset sanitize
+
+aarch64:
+	@tools/packages.sh test
+	@cmake --preset aarch64 > /dev/null && cmake --build --preset aarch64 -j $(JOBS) && ctest --preset aarch64
+
+# ONNX's own node tests (needs PyPI); writes tests/conformance.csv
+conformance: all
+	@tools/conformance.sh
+
+# pith beside ONNX Runtime, OpenVINO and ncnn (needs PyPI); writes bench/peers/results.csv
+peers: all
+	@bench/peers/run.sh
+
+install: all
+	@cmake --install build/default
+
+clean:
+	@rm -rf build

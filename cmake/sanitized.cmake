@@ -1,0 +1,13 @@
+# Tests that run again under sanitizers in `make test`: they read untrusted bytes or do pointer arithmetic.
+#   pith_sanitized(test targets...)
+if(NOT TARGET sanitized_tests)
+  add_custom_target(sanitized_tests)
+endif()
+function(pith_sanitized)
+  foreach(name IN LISTS ARGN)
+    if(TARGET ${name})
+      add_dependencies(sanitized_tests ${name})
+      set_property(TEST ${name} APPEND PROPERTY LABELS sanitize)
+    endif()
+  endforeach()
+endfunction()
