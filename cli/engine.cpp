@@ -1,0 +1,262 @@
+// See engine.h.
+#include "cli/engine.h"
+
+#include <fmt/format.h>
+
+#include <cstdlib>
+
+#include "base/file.h"
+#include "cli/threads.h"
+#include "importers/onnx/onnx_importer.h"
+#include "ir/interpret.h"
+#include "pith/pith.h"
+
+namespace pith::cli {
+namespace {
+
+struct AlignedFree {
+  void operator()(void* p) const { std::free(p); }
+};
+using AlignedMemory = std::unique_ptr<void, AlignedFree>;
+
+AlignedMemory aligned_memory(size_t bytes) {
+  return AlignedMemory(std::aligned_alloc(PITH_ALIGNMENT, (bytes + PITH_ALIGNMENT - 1) / PITH_ALIGNMENT * PITH_ALIGNMENT));
+}
+
+Error runtime_error(pith_status status, const std::string& path) {
+  const pith_error detail = pith_last_error();
+  const std::string at = detail.op ? fmt::format(" at operator {} ({})", detail.op_index, detail.op) : "";
+  return usage_error(fmt::format("'{}': {}{}: {}", path, pith_status_text(status), at, detail.reason ? detail.reason : ""));
+}
+
+std::vector<float> floats_of(const Array& a) { return to_floats(a); }
+
+class PithEngine : public Engine {
+ public:
+  static Result<std::unique_ptr<Engine>> open(std::vector<uint8_t> file, const std::string& path, const EngineOptions& options) {
+    auto engine = std::make_unique<PithEngine>();
+    engine->path_ = path;
+    engine->file_ = std::move(file);
+    if (options.memory != "smallest" && options.memory != "fastest")
+      return usage_error(fmt::format("unknown memory mode '{}'; choose smallest or fastest", options.memory));
+    if (options.threads < 1 || options.threads > 256) return usage_error("--threads takes 1 to 256");
+    pith_isa isa = PITH_ISA_BEST;
+    for (int i = 0; i < PITH_ISA_COUNT; ++i) {
+      if (options.isa == pith_isa_name(static_cast<pith_isa>(i))) isa = static_cast<pith_isa>(i);
+    }
+    if (isa == PITH_ISA_BEST && options.isa != "best") return usage_error(fmt::format("unknown instruction set '{}'", options.isa));
+    if (const pith_status s = pith_set_isa(isa); s != PITH_OK) return runtime_error(s, path);
+    const pith_mode mode = options.memory == "smallest" ? PITH_MODE_SMALLEST : PITH_MODE_FASTEST;
+    pith_sizes sizes;
+    pith_status s = pith_probe(engine->file_.data(), engine->file_.size(), mode, options.threads, &sizes);
+    if (s != PITH_OK) return runtime_error(s, path);
+    engine->memory_ = {engine->file_.size(), sizes.model_bytes, sizes.instance_bytes, sizes.arena_bytes};
+    engine->model_memory_ = aligned_memory(sizes.model_bytes);
+    engine->instance_memory_ = aligned_memory(sizes.instance_bytes);
+    if (!engine->model_memory_ || !engine->instance_memory_) return error(ErrorCode::kDoesNotFit, fmt::format("'{}' needs {} bytes of memory; free some", path, sizes.model_bytes + sizes.instance_bytes));
+    s = pith_load(engine->file_.data(), engine->file_.size(), mode, options.threads, engine->model_memory_.get(), sizes.model_bytes, &engine->model_);
+    if (s != PITH_OK) return runtime_error(s, path);
+    s = pith_instance_create(engine->model_, engine->instance_memory_.get(), sizes.instance_bytes, &engine->instance_);
+    if (s != PITH_OK) return runtime_error(s, path);
+    if (options.threads > 1) {
+      engine->pool_ = std::make_unique<ThreadPool>(options.threads);
+      pith_set_parallel(engine->instance_, &ThreadPool::parallel_for, engine->pool_.get());
+    }
+    for (int32_t i = 0; i < pith_input_count(engine->model_); ++i) {
+      pith_tensor t;
+      pith_model_input(engine->model_, i, &t);
+      engine->inputs_.push_back({t.name, std::vector<int64_t>(t.dims, t.dims + t.rank), t.type == PITH_TYPE_I32});
+    }
+    return std::unique_ptr<Engine>(std::move(engine));
+  }
+
+  const std::vector<Port>& inputs() const override { return inputs_; }
+  std::string kind() const override { return fmt::format("pith ({})", pith_isa_name(pith_model_isa(model_))); }
+  Memory memory() const override { return memory_; }
+  void reset() override { pith_reset(instance_); }
+
+  Result<std::vector<Output>> run(const std::vector<Array>& inputs) override {
+    for (size_t i = 0; i < inputs.size(); ++i) {
+      const int32_t index = static_cast<int32_t>(i);
+      pith_status s;
+      if (inputs_[i].whole) {
+        std::vector<int32_t> values;
+        for (int64_t x : to_integers(inputs[i])) values.push_back(static_cast<int32_t>(x));
+        s = pith_set_input_i32(instance_, index, values.data(), values.size());
+      } else if (inputs[i].type == ArrayType::kF32) {
+        s = pith_set_input_f32(instance_, index, inputs[i].f32().data(), inputs[i].elements());
+      } else {
+        const std::vector<float> values = floats_of(inputs[i]);
+        s = pith_set_input_f32(instance_, index, values.data(), values.size());
+      }
+      if (s != PITH_OK) return runtime_error(s, path_);
+    }
+    if (const pith_status s = pith_run(instance_); s != PITH_OK) return runtime_error(s, path_);
+    std::vector<Output> outputs;
+    for (int32_t i = 0; i < pith_output_count(model_); ++i) {
+      pith_tensor t;
+      pith_model_output(model_, i, &t);
+      Output o;
+      o.dims.assign(t.dims, t.dims + t.rank);
+      o.values.resize(t.count);
+      if (const pith_status s = pith_get_output_f32(instance_, i, o.values.data(), t.count); s != PITH_OK) return runtime_error(s, path_);
+      outputs.push_back(std::move(o));
+    }
+    return outputs;
+  }
+
+  std::string metadata(const std::string& key) const override {
+    size_t length = 0;
+    pith_metadata(file_.data(), file_.size(), key.c_str(), nullptr, 0, &length);
+    std::string text(length + 1, '\0');
+    if (pith_metadata(file_.data(), file_.size(), key.c_str(), text.data(), text.size(), &length) != PITH_OK) return "";
+    text.resize(length);
+    return text;
+  }
+
+ private:
+  std::string path_;
+  std::vector<uint8_t> file_;
+  AlignedMemory model_memory_, instance_memory_;
+  std::unique_ptr<ThreadPool> pool_;
+  pith_model* model_ = nullptr;
+  pith_instance* instance_ = nullptr;
+  std::vector<Port> inputs_;
+  Memory memory_;
+};
+
+class GraphEngine : public Engine {
+ public:
+  explicit GraphEngine(const ir::Graph& graph) : graph_(graph) {
+    for (ir::ValueId id : graph_.inputs) {
+      if (is_state(id, true)) {
+        state_.push_back(ir::Tensor(graph_.value(id).dtype, graph_.value(id).shape));
+        continue;
+      }
+      inputs_.push_back({graph_.value(id).name, graph_.value(id).shape, graph_.value(id).dtype != ir::DType::kF32});
+    }
+  }
+  const std::vector<Port>& inputs() const override { return inputs_; }
+  std::string kind() const override { return "float interpreter"; }
+  void reset() override {
+    for (ir::Tensor& t : state_) t = ir::Tensor(t.dtype(), t.shape());
+  }
+  std::string metadata(const std::string& key) const override {
+    const auto found = graph_.metadata.find(key);
+    return found == graph_.metadata.end() ? "" : found->second;
+  }
+
+  Result<std::vector<Output>> run(const std::vector<Array>& inputs) override {
+    std::vector<ir::Tensor> tensors;
+    size_t next = 0, next_state = 0;
+    for (ir::ValueId id : graph_.inputs) {
+      if (is_state(id, true)) {
+        tensors.push_back(state_[next_state++]);
+        continue;
+      }
+      const Array& a = inputs[next++];
+      const ir::Value& v = graph_.value(id);
+      ir::Tensor t(v.dtype, v.shape);
+      if (v.dtype == ir::DType::kF32) {
+        const std::vector<float> x = to_floats(a);
+        std::copy(x.begin(), x.end(), t.mut<float>().begin());
+      } else {
+        const std::vector<int64_t> x = to_integers(a);
+        for (size_t i = 0; i < x.size(); ++i) t.set(static_cast<int64_t>(i), static_cast<double>(x[i]));
+      }
+      tensors.push_back(std::move(t));
+    }
+    PITH_TRY(const std::vector<ir::Tensor> results, ir::interpret(graph_, tensors));
+    std::vector<Output> outputs;
+    for (size_t i = 0; i < results.size(); ++i) {
+      const ir::ValueId id = graph_.outputs[i];
+      if (is_state(id, false)) {
+        size_t slot = 0;
+        for (ir::ValueId in : graph_.inputs) {
+          if (!is_state(in, true)) continue;
+          for (const auto& [from, to] : graph_.state) {
+            if (from == in && to == id) state_[slot] = results[i];
+          }
+          ++slot;
+        }
+        continue;
+      }
+      const ir::Tensor real = ir::dequantized(graph_.value(id), results[i]).cast(ir::DType::kF32);
+      const auto x = real.as<float>();
+      outputs.push_back({results[i].shape(), std::vector<float>(x.begin(), x.end())});
+    }
+    return outputs;
+  }
+
+ private:
+  bool is_state(ir::ValueId id, bool input) const {
+    for (const auto& [in, out] : graph_.state) {
+      if ((input ? in : out) == id) return true;
+    }
+    return false;
+  }
+  ir::Graph graph_;
+  std::vector<Port> inputs_;
+  std::vector<ir::Tensor> state_;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<Engine>> pith_engine(std::vector<uint8_t> file, const std::string& path, const EngineOptions& options) {
+  return PithEngine::open(std::move(file), path, options);
+}
+
+std::unique_ptr<Engine> graph_engine(const ir::Graph& graph) { return std::make_unique<GraphEngine>(graph); }
+
+Result<std::unique_ptr<Engine>> open_engine(const std::string& path, const EngineOptions& options) {
+  if (!path.ends_with(".onnx")) {
+    PITH_TRY(std::vector<uint8_t> file, read_file(path));
+    return PithEngine::open(std::move(file), path, options);
+  }
+  PITH_TRY(const ir::Graph graph, importers::import_onnx(path));
+  return graph_engine(graph);
+}
+
+Result<std::vector<Array>> prepare_inputs(const Engine& engine, const Preprocess& preprocess, const Sample& sample, Geometry* geometry) {
+  PITH_TRY(PreparedSample prepared, prepare(preprocess, sample));
+  if (geometry) *geometry = prepared.geometry;
+  std::vector<Array> inputs;
+  for (size_t i = 0; i < engine.inputs().size(); ++i) {
+    const Port& port = engine.inputs()[i];
+    const NamedArray* found = nullptr;
+    for (const NamedArray& a : prepared.inputs) {
+      if (a.name == port.name || (a.name.empty() && engine.inputs().size() == 1) || prepared.inputs.size() == 1) found = &a;
+    }
+    if (!found && i < prepared.inputs.size()) found = &prepared.inputs[i];
+    if (!found) return usage_error(fmt::format("sample '{}' has nothing for the input '{}'; give an npz with one array per input", sample.name, port.name));
+    int64_t wanted = 1;
+    for (int64_t d : port.dims) wanted *= d;
+    if (static_cast<int64_t>(found->array.elements()) != wanted)
+      return usage_error(fmt::format("sample '{}' has {} values ({}), the input '{}' takes {} ({}); check --preprocess", sample.name, found->array.elements(),
+                                     shape_text(found->array.shape), port.name, wanted, shape_text(port.dims)));
+    inputs.push_back(found->array);
+  }
+  return inputs;
+}
+
+Result<Preprocess> choose_preprocess(const Engine& engine, const std::string& flag) {
+  const std::string text = !flag.empty() ? flag : engine.metadata("preprocess");
+  if (!text.empty()) return parse_preprocess(text);
+  // an image input of 1 or 3 channels gets its own size and 0..1; everything else is a tensor
+  Preprocess p;
+  if (engine.inputs().size() == 1 && engine.inputs()[0].dims.size() == 4) {
+    const auto& d = engine.inputs()[0].dims;
+    const bool nchw = d[1] == 1 || d[1] == 3, nhwc = d[3] == 1 || d[3] == 3;
+    if (nchw || nhwc) {
+      p.kind = InputKind::kImage;
+      p.layout = nchw ? PixelLayout::kNchw : PixelLayout::kNhwc;
+      p.height = static_cast<int>(nchw ? d[2] : d[1]);
+      p.width = static_cast<int>(nchw ? d[3] : d[2]);
+      p.order = (nchw ? d[1] : d[3]) == 1 ? ColorOrder::kGray : ColorOrder::kRgb;
+      p.scale = {1 / 255.0f, 1 / 255.0f, 1 / 255.0f};
+    }
+  }
+  return p;
+}
+
+}  // namespace pith::cli
