@@ -1,0 +1,227 @@
+// `pith compress` and `pith compile`: from a model to one small file, and how well it agrees with the original.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+
+#include "base/file.h"
+#include "base/log.h"
+#include "cli/cli.h"
+#include "cli/engine.h"
+#include "cli/heads.h"
+#include "cli/onnx_flags.h"
+#include "compile/compile.h"
+#include "data/metrics.h"
+#include "macro/cut_head.h"
+#include "micro/quantize.h"
+
+namespace pith::cli {
+namespace {
+
+struct Flags {
+  std::string model, samples, output, preprocess, labels, head, method = "mse", codec = "smallest";
+  OnnxFlags onnx;
+  size_t count = 1024, held_back = 64;
+  int bits = 8;
+  double percentile = 99.99, max_drop = -1;
+  bool cut = false, no_equalize = false, no_bias = false, force = false;
+};
+
+struct Agreed {
+  size_t samples = 0, rows = 0, equal_rows = 0;
+  double cosine = 1, sqnr = 200;
+  double drop() const { return rows == 0 ? 0 : 100.0 * (1 - static_cast<double>(equal_rows) / static_cast<double>(rows)); }
+};
+
+// Float against compressed on held-back samples: rows are the last axis (classes of a position), compared by their
+// strongest entry; everything together by cosine and signal-to-noise.
+Result<Agreed> agreement(Engine& original, Engine& compressed, const SampleSet& samples, const Preprocess& preprocess, const std::string& head) {
+  Agreement total;
+  Agreed a;
+  Progress bar("comparing", samples.size());
+  for (size_t i = 0; i < samples.size(); ++i) {
+    PITH_TRY(const Sample sample, samples.read(i));
+    PITH_TRY(const std::vector<Array> inputs, prepare_inputs(original, preprocess, sample, nullptr));
+    PITH_TRY(const std::vector<Output> expected, original.run(inputs));
+    PITH_TRY(const std::vector<Output> got, compressed.run(inputs));
+    for (size_t k = 0; k < expected.size(); ++k) {
+      total.add(got[k].values, expected[k].values);
+      const size_t width = expected[k].dims.empty() ? 1 : static_cast<size_t>(expected[k].dims.back());
+      if (k > 0 || width < 2 || (head != "classifier" && head != "ctc")) continue;
+      for (size_t r = 0; r + width <= expected[k].values.size(); r += width) {
+        const std::span<const float> e(expected[k].values.data() + r, width), g(got[k].values.data() + r, width);
+        a.equal_rows += argmax(e) == argmax(g);
+        ++a.rows;
+      }
+    }
+    ++a.samples;
+    bar.step();
+  }
+  a.cosine = total.cosine();
+  a.sqnr = total.sqnr();
+  return a;
+}
+
+Result<std::vector<std::vector<ir::Tensor>>> calibration_inputs(Engine& engine, const ir::Graph& g, const SampleSet& set, const Preprocess& preprocess) {
+  std::vector<std::vector<ir::Tensor>> all;
+  for (size_t i = 0; i < set.size(); ++i) {
+    PITH_TRY(const Sample sample, set.read(i));
+    PITH_TRY(const std::vector<Array> inputs, prepare_inputs(engine, preprocess, sample, nullptr));
+    std::vector<ir::Tensor> tensors;
+    size_t next = 0;
+    for (ir::ValueId id : g.inputs) {
+      const bool state = std::any_of(g.state.begin(), g.state.end(), [&](const auto& s) { return s.first == id; });
+      ir::Tensor t(g.value(id).dtype, g.value(id).shape);
+      if (!state) {
+        const Array& a = inputs[next++];
+        const std::vector<float> x = to_floats(a);
+        for (size_t k = 0; k < x.size(); ++k) t.set(static_cast<int64_t>(k), x[k]);
+      }
+      tensors.push_back(std::move(t));
+    }
+    all.push_back(std::move(tensors));
+  }
+  return all;
+}
+
+Result<RangeMethod> range_method(const std::string& name) {
+  if (name == "mse") return RangeMethod::kMse;
+  if (name == "minmax") return RangeMethod::kMinMax;
+  if (name == "percentile") return RangeMethod::kPercentile;
+  return usage_error(fmt::format("unknown --range '{}'; choose mse, minmax or percentile", name));
+}
+
+Result<ir::Graph> import_with_metadata(const Flags& f) {
+  PITH_TRY(ir::Graph g, import_model(f.model, f.onnx));
+  if (!f.preprocess.empty()) {
+    PITH_TRY(const Preprocess p, parse_preprocess(f.preprocess));
+    g.metadata["preprocess"] = format_preprocess(p);
+  }
+  if (!f.head.empty()) g.metadata["head"] = f.head;
+  if (!f.labels.empty()) {
+    PITH_TRY(g.metadata["labels"], read_text_file(f.labels));
+    while (g.metadata["labels"].ends_with('\n')) g.metadata["labels"].pop_back();
+  }
+  if (f.cut) {
+    PITH_TRY(const int outputs, cut_head(g));
+    log_info(fmt::format("cut the decoding off: {} feature maps are the outputs", outputs));
+  }
+  for (auto it = g.metadata.begin(); it != g.metadata.end();) {  // only what pith itself reads travels in the file
+    const bool known = it->first == "preprocess" || it->first == "head" || it->first == "labels" || it->first == "license";
+    it = known ? std::next(it) : g.metadata.erase(it);
+  }
+  return g;
+}
+
+void add_model_flags(CLI::App* verb, Flags& f) {
+  verb->add_option("model,-m,--model", f.model, "ONNX file")->required();
+  verb->add_option("-o,--output", f.output, "the .pith file to write (default: beside the model)");
+  verb->add_option("--preprocess", f.preprocess, "what is done to an input, as in image:rgb:640x640:letterbox=114:scale=1/255; travels in the file");
+  verb->add_option("--labels", f.labels, "text file with one label per line; travels in the file");
+  verb->add_option("--head", f.head, "what the outputs mean: classifier, yolov5, yolov5-raw, yolov8, yolov8-raw, yolox, ssd, ctc, tensor");
+  verb->add_flag("--cut-head", f.cut, "make the last layers with weights the outputs; decoding is left to the post-processing library");
+  verb->add_option("--codec", f.codec, "smallest (adaptive codes) or fastest (rANS)")->capture_default_str();
+  add_onnx_flags(verb, f.onnx);
+}
+
+Result<std::vector<uint8_t>> write_model(const Program& program, const Flags& f, std::string& path, WrittenSizes* sizes) {
+  if (f.codec != "smallest" && f.codec != "fastest") return usage_error(fmt::format("unknown --codec '{}'; choose smallest or fastest", f.codec));
+  path = !f.output.empty() ? f.output : f.model.substr(0, f.model.rfind('.')) + ".pith";
+  return write_program(program, f.codec == "fastest" ? CodecChoice::kFastest : CodecChoice::kSmallest, sizes);
+}
+
+Result<void> compress(const Flags& f, const Global& global) {
+  const auto started = std::chrono::steady_clock::now();
+  PITH_TRY(const ir::Graph g, import_with_metadata(f));
+  const int64_t parameters = ir::parameter_count(g);
+  std::unique_ptr<Engine> original = graph_engine(g);
+  PITH_TRY(const Preprocess preprocess, choose_preprocess(*original, f.preprocess));
+  PITH_TRY(const SampleSet all, SampleSet::open(f.samples));
+  if (all.size() < 2) return usage_error(fmt::format("'{}' holds {} sample(s); give at least two, one calibrates and one is held back", f.samples, all.size()));
+  PITH_TRY(const SampleSplit parts, split(all, f.count, f.held_back, global.seed));
+  QuantizeOptions options;
+  options.weight_bits = f.bits;
+  PITH_TRY(options.method, range_method(f.method));
+  options.percentile = f.percentile;
+  options.equalize = !f.no_equalize;
+  options.correct_bias = !f.no_bias;
+  PITH_TRY(const auto inputs, calibration_inputs(*original, g, parts.calibration, preprocess));
+  QuantizeReport report;
+  PITH_TRY(const ir::Graph quantized, quantize(g, inputs, options, &report));
+  MemoryReport memory;
+  PITH_TRY(Program program, compile(quantized, {}, &memory));
+  program.metadata["parameters"] = std::to_string(parameters);
+  if (preprocess.kind != InputKind::kTensor) program.metadata["preprocess"] = format_preprocess(preprocess);
+  std::string path;
+  WrittenSizes sizes;
+  PITH_TRY(const std::vector<uint8_t> file, write_model(program, f, path, &sizes));
+  PITH_TRY(const std::unique_ptr<Engine> compressed, pith_engine(file, path, {}));
+  const std::string head = g.metadata.count("head") ? g.metadata.at("head") : "tensor";
+  PITH_TRY(const Agreed agreed, agreement(*original, *compressed, parts.held_back, preprocess, head));
+  PITH_CHECK_OK(write_file(path, file));
+  const double ratio = 4.0 * static_cast<double>(parameters) / static_cast<double>(file.size());
+  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
+  if (global.json) {
+    print_json("compress", {{"output", path}, {"bytes", file.size()}, {"parameters", parameters}, {"ratio", ratio},
+                            {"bits_per_parameter", 8.0 * static_cast<double>(file.size()) / static_cast<double>(parameters)}, {"arena_bytes", memory.arena},
+                            {"calibration_samples", report.samples}, {"saturating", report.saturating}, {"seconds", seconds},
+                            {"held_back", {{"samples", agreed.samples}, {"cosine", agreed.cosine}, {"sqnr_db", agreed.sqnr}, {"rows", agreed.rows}, {"same_answer", 100 - agreed.drop()}}}});
+  } else {
+    fmt::print("{}: {} for {} parameters, {:.1f}x smaller than float32 ({:.2f} bits per parameter)\n", path, bytes_text(static_cast<int64_t>(file.size())), parameters, ratio,
+               8.0 * static_cast<double>(file.size()) / static_cast<double>(parameters));
+    fmt::print("arena {} (float32 layer by layer: {})\n", bytes_text(memory.arena), bytes_text(memory.float32_peak));
+    fmt::print("on {} held-back samples: cosine {:.5f}, {:.1f} dB", agreed.samples, agreed.cosine, agreed.sqnr);
+    if (agreed.rows > 0) fmt::print(", same answer {:.2f} % of {}", 100 - agreed.drop(), agreed.rows);
+    fmt::print("\n");
+  }
+  if (f.max_drop >= 0 && agreed.rows == 0) return usage_error("--max-drop needs a head whose answers can be compared; give --head classifier or ctc");
+  if (f.max_drop >= 0 && agreed.drop() > f.max_drop)
+    return error(ErrorCode::kQuality, fmt::format("'{}' answers {:.2f} % of the held-back samples differently, above --max-drop {}; use more --bits or more --samples", path, agreed.drop(), f.max_drop));
+  return {};
+}
+
+}  // namespace
+
+void add_compress(Context c) {
+  static Flags f;
+  CLI::App* verb = add_verb(c, "compress", "make a small .pith file out of a model, with unlabelled samples to calibrate on",
+                            "  pith compress mobilenet.onnx --samples photos/ --preprocess image:rgb:224x224:crop:mean=127.5:scale=1/127.5 --head classifier\n"
+                            "  pith compress yolov5n.onnx --samples photos.tar --cut-head --head yolov5-raw --preprocess image:rgb:640x640:letterbox=114:scale=1/255 -o yolov5n.pith");
+  add_model_flags(verb, f);
+  verb->add_option("--samples,--calib-path", f.samples, "folder, archive, list or array of unlabelled samples")->required();
+  verb->add_option("--data-count", f.count, "calibrate on at most so many samples")->capture_default_str();
+  verb->add_option("--held-back", f.held_back, "compare on at most so many other samples")->capture_default_str();
+  verb->add_option("--bits", f.bits, "bits of a weight, 2 to 8")->capture_default_str();
+  verb->add_option("--range", f.method, "how activation ranges are chosen: mse, minmax, percentile")->capture_default_str();
+  verb->add_option("--percentile", f.percentile, "for --range percentile")->capture_default_str();
+  verb->add_option("--max-drop", f.max_drop, "fail with exit code 5 when more than so many percent of the answers differ");
+  verb->add_flag("--no-equalize", f.no_equalize, "leave the channels' ranges as they are");
+  verb->add_flag("--no-bias-correction", f.no_bias, "leave the mean error of rounded weights");
+  verb->callback([&global = c.global, &action = c.action] { action = [&global] { return compress(f, global); }; });
+}
+
+void add_compile(Context c) {
+  static Flags f;
+  CLI::App* verb = add_verb(c, "compile", "make a .pith file that computes in float, without calibration", "  pith compile model.onnx -o model.pith");
+  add_model_flags(verb, f);
+  verb->callback([&global = c.global, &action = c.action] {
+    action = [&global]() -> Result<void> {
+      PITH_TRY(const ir::Graph g, import_with_metadata(f));
+      MemoryReport memory;
+      PITH_TRY(Program program, compile(g, {}, &memory));
+      program.metadata["parameters"] = std::to_string(ir::parameter_count(g));
+      std::string path;
+      PITH_TRY(const std::vector<uint8_t> file, write_model(program, f, path, nullptr));
+      PITH_CHECK_OK(write_file(path, file));
+      if (global.json) {
+        print_json("compile", {{"output", path}, {"bytes", file.size()}, {"arena_bytes", memory.arena}});
+      } else {
+        fmt::print("{}: {}, arena {}\n", path, bytes_text(static_cast<int64_t>(file.size())), bytes_text(memory.arena));
+      }
+      return {};
+    };
+  });
+}
+
+}  // namespace pith::cli
