@@ -1,0 +1,160 @@
+// `pith info`: what a file holds and what it will need, before anything runs; `pith plan`: the planner for others.
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <chrono>
+
+#include "base/file.h"
+#include "cli/cli.h"
+#include "compile/compile.h"
+#include "compile/memory_picture.h"
+#include "compile/plan_csv.h"
+#include "pith/pith.h"
+#include "program/program.h"
+#include "program/schema.h"
+
+namespace pith::cli {
+namespace {
+
+std::string model, svg;
+bool as_text = false;
+
+struct ModeMemory {
+  pith_sizes smallest{}, fastest{};
+};
+
+Result<ModeMemory> probe(const std::vector<uint8_t>& file) {
+  ModeMemory m;
+  for (const auto& [mode, sizes] : {std::pair(PITH_MODE_SMALLEST, &m.smallest), std::pair(PITH_MODE_FASTEST, &m.fastest)}) {
+    if (const pith_status s = pith_probe(file.data(), file.size(), mode, 1, sizes); s != PITH_OK)
+      return usage_error(fmt::format("'{}': {}: {}", model, pith_status_text(s), pith_last_error().reason));
+  }
+  return m;
+}
+
+// Bytes of the constants that each operator is the first to read.
+std::vector<int64_t> coded_bytes(const Program& p, const WrittenSizes& sizes) {
+  std::vector<int64_t> bytes(p.ops.size(), 0);
+  std::vector<bool> counted(p.constants.size(), false);
+  for (size_t i = 0; i < p.ops.size(); ++i) {
+    for (int32_t id : p.ops[i].inputs) {
+      if (!is_constant(id) || counted[static_cast<size_t>(id - kConstantBase)]) continue;
+      counted[static_cast<size_t>(id - kConstantBase)] = true;
+      bytes[i] += sizes.constants[static_cast<size_t>(id - kConstantBase)];
+    }
+  }
+  return bytes;
+}
+
+std::string picture(const Program& p) {
+  std::vector<PictureBuffer> buffers;
+  for (const StorageInterval& s : storage_intervals(p)) {
+    PictureKind kind = PictureKind::kActivation;
+    if (s.kind == "input") kind = PictureKind::kInput;
+    if (s.kind == "output") kind = PictureKind::kOutput;
+    if (s.kind == "state") kind = PictureKind::kState;
+    if (s.kind == "scratch") kind = PictureKind::kScratch;
+    const std::string name = !s.name.empty() ? s.name : fmt::format("t{}", s.tensor);
+    buffers.push_back({.name = name, .lower = s.first, .upper = s.last + 1, .size = s.bytes, .offset = s.offset, .kind = kind});
+  }
+  PictureOptions options;
+  options.title = fmt::format("{}: memory over time", model);
+  for (const ProgramOp& op : p.ops) options.steps.push_back(format::kOpcodeNames[op.opcode]);
+  return memory_svg(buffers, options);
+}
+
+Result<void> info(const Global& global) {
+  PITH_TRY(const std::vector<uint8_t> file, read_file(model));
+  WrittenSizes sizes;
+  PITH_TRY(const Program p, read_program(file, &sizes));
+  PITH_TRY(const ModeMemory memory, probe(file));
+  if (!svg.empty()) PITH_CHECK_OK(write_file(svg, picture(p)));
+  if (as_text) {
+    fmt::print("{}", to_text(p));
+    return {};
+  }
+  const std::vector<int64_t> coded = coded_bytes(p, sizes);
+  int64_t macs = 0, elements = 0;
+  for (const ProgramOp& op : p.ops) macs += op_macs(p, op);
+  for (const ProgramConstant& k : p.constants) {
+    if (k.dtype == PITH_I8 || k.dtype == PITH_F32) elements += static_cast<int64_t>(std::max(k.integers.size(), k.reals.size()));
+  }
+  const auto parameters_text = p.metadata.find("parameters");
+  const int64_t parameters = parameters_text != p.metadata.end() ? std::atoll(parameters_text->second.c_str()) : elements;
+  if (global.json) {
+    nlohmann::json layers = nlohmann::json::array();
+    for (size_t i = 0; i < p.ops.size(); ++i) {
+      const ProgramOp& op = p.ops[i];
+      layers.push_back({{"index", i}, {"op", format::kOpcodeNames[op.opcode]}, {"macs", op_macs(p, op)}, {"coded_bytes", coded[i]}, {"scratch_bytes", scratch_bytes(p, op)},
+                        {"output", op.outputs[0] == kNone ? std::vector<int32_t>{} : p.tensors[static_cast<size_t>(op.outputs[0])].dims}});
+    }
+    const auto mode = [](const pith_sizes& s) { return nlohmann::json{{"model_bytes", s.model_bytes}, {"instance_bytes", s.instance_bytes}, {"arena_bytes", s.arena_bytes}}; };
+    print_json("info", {{"model", model}, {"bytes", file.size()}, {"parameters", parameters}, {"macs", macs}, {"arena_bytes", p.arena_bytes},
+                        {"structure_bytes", sizes.structure}, {"metadata_bytes", sizes.metadata}, {"header_bytes", sizes.header},
+                        {"smallest", mode(memory.smallest)}, {"fastest", mode(memory.fastest)}, {"layers", layers}});
+    return {};
+  }
+  fmt::print("{}: {}, {} parameters, {:.1f}x smaller than float32, {:.1f} million multiply-accumulates\n", model, bytes_text(static_cast<int64_t>(file.size())), parameters,
+             4.0 * static_cast<double>(parameters) / static_cast<double>(file.size()), static_cast<double>(macs) / 1e6);
+  for (const auto& [key, value] : p.metadata) {
+    if (key != "parameters") fmt::print("  {:<10} {}\n", key, value.size() > 100 || value.find('\n') != std::string::npos ? fmt::format("({} bytes)", value.size()) : value);
+  }
+  fmt::print("\n{:>4}  {:<18} {:<20} {:>12} {:>12} {:>12}\n", "", "operator", "output", "MACs", "coded bytes", "scratch");
+  for (size_t i = 0; i < p.ops.size(); ++i) {
+    const ProgramOp& op = p.ops[i];
+    const std::string dims = op.outputs[0] == kNone ? "" : fmt::format("{}", fmt::join(p.tensors[static_cast<size_t>(op.outputs[0])].dims, "x"));
+    fmt::print("{:>4}  {:<18} {:<20} {:>12} {:>12} {:>12}\n", i, format::kOpcodeNames[op.opcode], dims, op_macs(p, op), coded[i], scratch_bytes(p, op));
+  }
+  fmt::print("\nfile: {} weights and tables, {} structure, {} metadata, {} frame\n", bytes_text(static_cast<int64_t>(file.size()) - sizes.structure - sizes.metadata - sizes.header),
+             bytes_text(sizes.structure), bytes_text(sizes.metadata), bytes_text(sizes.header));
+  fmt::print("\n| memory | model | arena and scratch | together |\n| --- | ---: | ---: | ---: |\n");
+  for (const auto& [name, s, extra] : {std::tuple("smallest (weights stay coded in the file)", memory.smallest, file.size()), std::tuple("fastest (weights decoded at load)", memory.fastest, size_t{0})}) {
+    fmt::print("| {} | {} | {} | {} |\n", name, bytes_text(static_cast<int64_t>(s.model_bytes)), bytes_text(static_cast<int64_t>(s.instance_bytes)),
+               bytes_text(static_cast<int64_t>(s.model_bytes + s.instance_bytes + extra)));
+  }
+  fmt::print("\nthe arena's {} are planned: inputs, activations, decode buffers and outputs all lie in it\n", bytes_text(p.arena_bytes));
+  return {};
+}
+
+}  // namespace
+
+void add_info(Context c) {
+  CLI::App* verb = add_verb(c, "info", "bytes per layer, memory and work, before anything runs", "  pith info model.pith\n  pith info model.pith --svg memory.svg");
+  verb->add_option("model", model, ".pith file")->required();
+  verb->add_option("--svg", svg, "draw memory over time by address");
+  verb->add_flag("--text", as_text, "print the program itself");
+  verb->callback([&global = c.global, &action = c.action] { action = [&global] { return info(global); }; });
+}
+
+void add_plan(Context c) {
+  static std::string path, output;
+  static int64_t capacity = 0;
+  CLI::App* verb = add_verb(c, "plan", "place buffers with known lifetimes in one arena (CSV: id, lower, upper, size)",
+                            "  pith plan buffers.csv --capacity 1048576 -o placed.csv");
+  verb->add_option("buffers", path, "CSV file as google/minimalloc's")->required();
+  verb->add_option("--capacity", capacity, "bytes that must suffice (0: as few as possible)")->capture_default_str();
+  verb->add_option("-o,--output", output, "write the CSV with offsets (default: stdout)");
+  verb->callback([&action = c.action, &global = c.global] {
+    action = [&global]() -> Result<void> {
+      PITH_TRY(const std::string text, read_text_file(path));
+      PITH_TRY(const PlanTable table, read_plan_csv(text, path));
+      const auto started = std::chrono::steady_clock::now();
+      ExactOptions options;
+      if (capacity > 0) options.capacity = capacity;
+      PITH_TRY(const Plan plan, plan_exact(table.problem, options));
+      PITH_CHECK_OK(check_plan(table.problem, plan));
+      const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
+      const std::string csv = write_plan_csv(table.problem, plan);
+      if (!output.empty()) PITH_CHECK_OK(write_file(output, csv));
+      if (global.json) {
+        print_json("plan", {{"buffers", table.problem.buffers.size()}, {"peak", plan.peak}, {"lower_bound", plan.lower_bound}, {"proven_optimal", plan.proven_optimal}, {"seconds", seconds}});
+      } else {
+        if (output.empty()) fmt::print("{}", csv);
+        fmt::print(stderr, "{} buffers in {} bytes (lower bound {}) in {:.2f} s\n", table.problem.buffers.size(), plan.peak, plan.lower_bound, seconds);
+      }
+      return {};
+    };
+  });
+}
+
+}  // namespace pith::cli
