@@ -4,7 +4,7 @@
 //   data_check coco INSTANCES.json RESULTS.json          AP, AP50, AP75, AR and every category's AP, one number per
 //   line data_check resize IN.png WIDTH HEIGHT METHOD OUT.png data_check letterbox IN WIDTH HEIGHT FILL METHOD OUT.png
 //   data_check decode IN OUT.png
-//   data_check apply PREPROCESS IN OUT.npy
+//   data_check apply PREPROCESS IN OUT.npy               the first sample of IN
 //   data_check list PATH                                 name, label, and what each sample is
 #include <fmt/format.h>
 
@@ -75,9 +75,10 @@ Result<void> run(const std::vector<std::string>& a) {
   }
   if (verb == "apply" && a.size() == 4) {
     PITH_TRY(const Preprocess p, parse_preprocess(a[1]));
-    PITH_TRY(const Image image, read_image(a[2]));
-    PITH_TRY(const Prepared prepared, apply(p, image));
-    return write_npy(a[3], prepared.input);
+    PITH_TRY(const SampleSet set, SampleSet::open(a[2]));
+    PITH_TRY(const Sample sample, set.read(0));
+    PITH_TRY(const PreparedSample prepared, prepare(p, sample));
+    return write_npy(a[3], prepared.inputs[0].array);
   }
   return usage_error("see the head of data/check_main.cpp for the arguments");
 }

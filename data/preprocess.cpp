@@ -91,10 +91,14 @@ Result<Prepared> apply_picture_array(const Preprocess& p, const Array& array) {
 
 Array apply_audio(const Preprocess& p, const Array& array) {
   std::vector<float> values = to_floats(array);
-  const float unit = array.type == ArrayType::kI16 ? 1.0f / 32768 : 1.0f;
-  for (float& v : values) v = (v * unit - p.mean[0]) * p.scale[0];
+  if (array.type == ArrayType::kI16) {
+    for (float& v : values) v /= 32768;
+  }
   if (p.length > 0) values.resize(static_cast<size_t>(p.length), 0.0f);
-  return make_array({static_cast<int64_t>(values.size())}, values);
+  Array out =
+      p.mfcc ? compute_mfcc(values, p.rate, *p.mfcc) : make_array({static_cast<int64_t>(values.size())}, values);
+  for (float& v : out.as<float>()) v = (v - p.mean[0]) * p.scale[0];
+  return out;
 }
 
 Array apply_tensor(const Preprocess& p, const Array& array) {

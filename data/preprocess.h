@@ -5,19 +5,22 @@
 //
 //   image:rgb:640x640:letterbox=114:scale=1/255
 //   image:rgb:224x224:crop=256:pil_bilinear:mean=123.675,116.28,103.53:scale=1/58.395,1/57.12,1/57.375
-//   image:gray:28x28:scale=1/255        audio:16000x16000        tensor        tokens
+//   image:gray:28x28:scale=1/255        tensor        tokens
+//   audio:16000x16000                   audio:16000x16000:mfcc=10:peak
 //
 // A value is (pixel - mean) * scale, with pixels 0..255 and in the named colour order's channels.
 #pragma once
 
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 
 #include "base/result.h"
 #include "data/array.h"
 #include "data/image.h"
+#include "data/mfcc.h"
 
 namespace pith {
 
@@ -44,6 +47,7 @@ struct Preprocess {
   PixelLayout layout = PixelLayout::kNchw;
   // kind audio: samples per second (0: any) and samples per window (0: as long as the file); mono, -1..1
   int rate = 0, length = 0;
+  std::optional<Mfcc> mfcc;  // the features that are computed from the window; needs the rate
 
   int channels() const { return order == ColorOrder::kGray ? 1 : 3; }
   bool operator==(const Preprocess&) const = default;
@@ -52,7 +56,8 @@ struct Preprocess {
 // Fields after the kind may come in any order and are separated by ':'. What is left out has the default above.
 //   image:  rgb|bgr|gray  WxH  stretch|letterbox[=FILL]|crop[=SHORTER]  fill=FILL  pil_bilinear|bilinear|nearest
 //           mean=M[,M,M]  scale=S[,S,S] or std=D[,D,D] (scale = 1/std)  nchw|nhwc; numbers may be fractions (1/255)
-//   audio:  RATExLENGTH  mean= scale=        tensor:  mean= scale=        tokens
+//   audio:  RATExLENGTH  mfcc=COEFFICIENTS  frame=FRAME,STEP,FFT  mel=BANDS,LOW,HIGH  peak  mean= scale=
+//   tensor: mean= scale=        tokens
 Result<Preprocess> parse_preprocess(std::string_view text);
 // Canonical and short: defaults are left out. Exact: a value that parse_preprocess gave formats and parses back to
 // itself.
@@ -64,8 +69,9 @@ struct Prepared {
 };
 Result<Prepared> apply(const Preprocess& p, const Image& image);
 // image: u8 [H,W], [H,W,1|3] or [1|3,H,W] is taken as a picture, f32 of the right element count as already prepared;
-// audio: f32 or i16 [n] -> f32 [length], cut or padded with zeros; tensor: f32 of the same shape, but i32, i64 and bool
-// stay as they are where mean and scale are the defaults (indices, masks); tokens: i64 of the same shape.
+// audio: f32 or i16 [n] -> f32 [length], cut or padded with zeros, or its MFCC [frames, coefficients]; tensor: f32 of
+// the same shape, but i32, i64 and bool stay as they are where mean and scale are the defaults (indices, masks);
+// tokens: i64 of the same shape.
 Result<Prepared> apply(const Preprocess& p, const Array& array);
 
 }  // namespace pith

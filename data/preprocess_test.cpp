@@ -2,6 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cmath>
+
 #include "data/test_files.h"
 
 namespace pith {
@@ -13,7 +16,8 @@ TEST(PreprocessText, CanonicalFormsComeBack) {
         "image:rgb:224x224:crop=256:pil_bilinear:mean=123.675,116.28,103.53:scale=1/58.395,1/57.12,1/57.375",
         "image:gray:28x28:scale=1/255", "image:bgr:320x240:mean=127:scale=1/128:nhwc",
         "image:rgb:224x224:crop:mean=127.5:scale=1/127.5", "image:rgb:8x8:fill=3:nearest", "audio:16000x16000", "audio",
-        "tensor", "tensor:mean=0.5:scale=2", "tokens"}) {
+        "audio:16000x16000:mfcc=10:peak", "audio:8000x8000:mfcc=13:frame=200,80,256:mel=20,50,3000:mean=1", "tensor",
+        "tensor:mean=0.5:scale=2", "tokens"}) {
     const auto p = parse_preprocess(text);
     ASSERT_TRUE(p.ok()) << p.error().message;
     EXPECT_EQ(format_preprocess(*p), text);
@@ -67,6 +71,14 @@ TEST(PreprocessText, ErrorsNameTheField) {
   expect_error(parse_preprocess("tokens:mean=1"), "mean=1");
   expect_error(parse_preprocess("tensor:3x3"), "3x3");
   expect_error(parse_preprocess("audio:0x5"), "0x5");
+  expect_error(parse_preprocess("audio:mfcc=10"), "lacks the rate");
+  expect_error(parse_preprocess("audio:16000x16000:frame=480,320,500"), "power of two");
+  expect_error(parse_preprocess("audio:16000x16000:frame=480,320,256"), "shorter than the frame");
+  expect_error(parse_preprocess("audio:16000x16000:frame=480,320"), "frame=480,320");
+  expect_error(parse_preprocess("audio:16000x16000:mfcc=41"), "more coefficients");
+  expect_error(parse_preprocess("audio:16000x16000:mel=40,4000,20"), "high to low");
+  expect_error(parse_preprocess("audio:16000x100:mfcc"), "shorter than a frame");
+  expect_error(parse_preprocess("audio:16000x16000:peak=1"), "peak=1");
   expect_error(parse_preprocess("image:\n\x01:3x3"), "??");
 }
 
@@ -133,6 +145,46 @@ TEST(Apply, ArraysForEveryKind) {
       apply(parse_preprocess("tokens").value(), make_array({1}, std::vector<float>{7})).value().input.as<int64_t>()[0],
       7);
   EXPECT_EQ(to_floats(apply(parse_preprocess("tensor:mean=1:scale=3").value(), ids).value().input)[0], -3);
+}
+
+TEST(Mfcc, APureToneLandsInItsBand) {
+  // One coefficient per band is the whole log spectrum, so the DCT can be undone: the loudest band is the tone's.
+  Mfcc o;
+  o.coefficients = o.bands = 20;
+  std::vector<float> tone(4800);
+  for (size_t i = 0; i < tone.size(); ++i)
+    tone[i] = static_cast<float>(std::sin(2 * M_PI * 1000 * static_cast<double>(i) / 16000));
+  const Array out = compute_mfcc(tone, 16000, o);
+  ASSERT_EQ(out.shape, (std::vector<int64_t>{14, 20}));
+  std::vector<double> bands(20, 0.0);
+  for (size_t b = 0; b < 20; ++b) {
+    for (size_t k = 0; k < 20; ++k) {
+      bands[b] += out.f32()[k] * std::sqrt(2.0 / 20) * (k == 0 ? 0.5 : 1) *
+                  std::cos(M_PI / 20 * (static_cast<double>(b) + 0.5) * static_cast<double>(k));
+    }
+  }
+  // mel(20) = 32, mel(4000) = 2146: the centres are 100.7 apart from 132.4 on, so mel(1000) = 1000 is nearest the tenth.
+  // (968+...)
+  EXPECT_EQ(std::max_element(bands.begin(), bands.end()) - bands.begin(), 9);
+}
+
+TEST(Mfcc, PeakMakesLoudnessDisappear) {
+  std::vector<float> quiet(1000), loud(1000);
+  Random random(1);
+  for (size_t i = 0; i < quiet.size(); ++i) loud[i] = 8 * (quiet[i] = static_cast<float>(random.normal()));
+  Mfcc o;
+  EXPECT_NE(to_floats(compute_mfcc(quiet, 16000, o)), to_floats(compute_mfcc(loud, 16000, o)));
+  o.peak = true;
+  EXPECT_EQ(to_floats(compute_mfcc(quiet, 16000, o)), to_floats(compute_mfcc(loud, 16000, o)));
+  // silence has a peak of 0 and stays finite; too short a sound has no frames
+  for (const float v : to_floats(compute_mfcc(std::vector<float>(1000, 0.0f), 16000, o))) EXPECT_TRUE(std::isfinite(v));
+  EXPECT_EQ(compute_mfcc(std::vector<float>(479, 0.5f), 16000, o).shape, (std::vector<int64_t>{0, 10}));
+}
+
+TEST(Mfcc, BelongsToThePreprocessing) {
+  const Preprocess p = parse_preprocess("audio:16000x16000:mfcc=10:peak").value();
+  const Prepared out = apply(p, make_array({3}, std::vector<float>{0, 1, 0})).value();
+  EXPECT_EQ(out.input.shape, (std::vector<int64_t>{49, 10}));
 }
 
 }  // namespace

@@ -16,7 +16,7 @@
 namespace pith {
 namespace {
 
-constexpr int kMaxSide = 32768;
+constexpr int kMaxSide = 32768, kMaxFrame = 65536;
 
 std::vector<std::string_view> split_text(std::string_view text, char at) {
   std::vector<std::string_view> parts;
@@ -112,10 +112,62 @@ bool parse_image_field(Preprocess& p, std::string_view key, std::string_view val
   return size && bare;
 }
 
+// Three positive whole numbers, "480,320,512".
+bool parse_three(std::string_view text, int& a, int& b, int& c) {
+  const auto parts = split_text(text, ',');
+  if (parts.size() != 3) return false;
+  return assign(a, parse_integer(parts[0], 1, kMaxFrame)) && assign(b, parse_integer(parts[1], 1, kMaxFrame)) &&
+         assign(c, parse_integer(parts[2], 1, kMaxFrame));
+}
+
 bool parse_audio_field(Preprocess& p, std::string_view key, std::string_view value) {
-  const auto size = parse_pair(key, 1 << 28);
-  if (size && value.empty()) std::tie(p.rate, p.length) = *size;
-  return size && value.empty();
+  Mfcc m = p.mfcc.value_or(Mfcc{});
+  bool good = false;
+  if (key == "mfcc") {
+    good = value.empty() || assign(m.coefficients, parse_integer(value, 1, kMaxFrame));
+  } else if (key == "frame") {
+    good = parse_three(value, m.frame, m.step, m.fft);
+  } else if (key == "mel") {
+    int low = 0, high = 0;
+    good = parse_three(value, m.bands, low, high);
+    m.low = static_cast<float>(low), m.high = static_cast<float>(high);
+  } else if (key == "peak") {
+    good = m.peak = value.empty();
+  } else {
+    const auto size = parse_pair(key, 1 << 28);
+    if (size && value.empty()) std::tie(p.rate, p.length) = *size;
+    return size && value.empty();
+  }
+  p.mfcc = m;
+  return good;
+}
+
+// What the fields say together; the empty string where it is possible.
+std::string_view contradiction(const Preprocess& p) {
+  if (p.kind == InputKind::kImage && p.width == 0) return "lacks the size; add a field such as 224x224";
+  if (!p.mfcc) return "";
+  const Mfcc& m = *p.mfcc;
+  if (p.rate == 0) return "lacks the rate that mfcc needs; add a field such as 16000x16000";
+  if ((m.fft & (m.fft - 1)) != 0 || m.fft < m.frame)
+    return "has an FFT that is no power of two or shorter than the frame";
+  if (m.coefficients > m.bands) return "has more coefficients than bands; lower mfcc= or raise mel='s first number";
+  if (m.low >= m.high) return "has bands from high to low; order mel=BANDS,LOW,HIGH";
+  if (p.length < m.frame) return "has a window shorter than a frame; lengthen it or shorten frame=";
+  return "";
+}
+
+void format_audio(const Preprocess& p, std::vector<std::string>& fields) {
+  if (p.rate != 0) fields.push_back(fmt::format("{}x{}", p.rate, p.length));
+  if (!p.mfcc) return;
+  const Mfcc &m = *p.mfcc, plain;
+  fields.push_back(fmt::format("mfcc={}", m.coefficients));
+  if (m.frame != plain.frame || m.step != plain.step || m.fft != plain.fft) {
+    fields.push_back(fmt::format("frame={},{},{}", m.frame, m.step, m.fft));
+  }
+  if (m.bands != plain.bands || m.low != plain.low || m.high != plain.high) {
+    fields.push_back(fmt::format("mel={},{},{}", m.bands, m.low, m.high));
+  }
+  if (m.peak) fields.emplace_back("peak");
 }
 
 std::string number_text(float v) {
@@ -169,8 +221,8 @@ Result<Preprocess> parse_preprocess(std::string_view text) {
                                      printable(fields[i]), fields[0]));
     }
   }
-  if (p.kind == InputKind::kImage && p.width == 0) {
-    return usage_error(fmt::format("preprocessing '{}' lacks the size; add a field such as 224x224", printable(text)));
+  if (const std::string_view wrong = contradiction(p); !wrong.empty()) {
+    return usage_error(fmt::format("preprocessing '{}' {}", printable(text), wrong));
   }
   return p;
 }
@@ -180,7 +232,7 @@ std::string format_preprocess(const Preprocess& p) {
   const Preprocess plain;
   std::vector<std::string> fields = {std::string(kKinds[static_cast<size_t>(p.kind)])};
   if (p.kind == InputKind::kImage) format_image(p, fields);
-  if (p.kind == InputKind::kAudio && p.rate != 0) fields.push_back(fmt::format("{}x{}", p.rate, p.length));
+  if (p.kind == InputKind::kAudio) format_audio(p, fields);
   if (p.mean != plain.mean) fields.push_back("mean=" + triple_text(p.mean));
   if (p.scale != plain.scale) fields.push_back("scale=" + triple_text(p.scale));
   if (p.layout != plain.layout) fields.push_back("nhwc");
