@@ -3,10 +3,14 @@
 import itertools
 
 
+def collapse(classes):
+    """CTC's map from one class per column to text: repeats merge, blanks (0) drop, class k is the character 0x1f + k."""
+    return "".join(chr(0x1F + k) for k, _ in itertools.groupby(classes) if k)
+
+
 def greedy_text(logits):
-    """CTC's best path: the strongest class per column, repeats merged, blanks dropped. logits: [T, 96]."""
-    best = [key for key, _ in itertools.groupby(logits.argmax(-1).tolist())]
-    return "".join(chr(0x1F + k) for k in best if k)
+    """The text of the strongest class per column. logits: array or tensor [T, 96]."""
+    return collapse(logits.argmax(-1).tolist())
 
 
 def edit_distance(a, b):

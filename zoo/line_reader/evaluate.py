@@ -23,8 +23,9 @@ from render import HELD_OUT, TRAINING, fit
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 EXAMPLES = os.path.join(HERE, "../../examples/line_reader")
-DRAWN = [("held-out fonts, clean, drawn", HELD_OUT, 0.0), ("held-out fonts, worn, drawn", HELD_OUT, 1.0),
-         ("training fonts, clean, drawn", TRAINING, 0.0), ("training fonts, worn, drawn", TRAINING, 1.0)]
+DRAWN = [("held-out fonts, clean, everyday words", HELD_OUT, 0.0, True), ("held-out fonts, worn, everyday words", HELD_OUT, 1.0, True),
+         ("held-out fonts, clean, all texts", HELD_OUT, 0.0, False), ("held-out fonts, worn, all texts", HELD_OUT, 1.0, False),
+         ("training fonts, clean, all texts", TRAINING, 0.0, False), ("training fonts, worn, all texts", TRAINING, 1.0, False)]
 
 
 def read(session, pictures):
@@ -49,8 +50,8 @@ def all_sets(drawn):
     yield "examples/line_reader/line*.png", *example_set()
     for name in ("clean", "worn"):
         yield f"examples/line_reader/heldout_{name}.npz", *stored_set(name)
-    for name, families, wear in DRAWN if drawn else []:
-        yield name, *draw_lines(families, f"evaluation {wear}", drawn, wear)
+    for name, families, wear, everyday in DRAWN if drawn else []:
+        yield name, *draw_lines(families, f"evaluation {wear}", drawn, wear, everyday)
 
 
 def main():

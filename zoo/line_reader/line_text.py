@@ -1,6 +1,6 @@
 """What the training lines say.
 
-A reader of printed lines must not become a guesser of English: half of what people photograph is names, prices, dates, serial
+A reader of printed lines must not become a guesser of English: much of what people photograph is names, prices, dates, serial
 numbers and addresses. So a line is made by one of several small makers, chosen by weight: prose from a word list, figures, codes,
 and plain noise over all 95 printable ASCII characters, which keeps every character frequent enough to be learnt and keeps the
 network's belief in spelling weak. Every choice comes from the random.Random that the caller passes, so a seed gives the same lines
@@ -29,10 +29,13 @@ def load_words(path=WORD_LIST):
 class LineText:
     """Makes one line of text at a time: `make(rng, length)` returns about `length` characters, single spaces, none at the ends."""
 
-    def __init__(self, words=None):
-        self.words = words or load_words()
+    def __init__(self, everyday=False):
+        """`everyday`: only prose, names, amounts and dates, to measure what most pictures say."""
+        self.words = load_words()
         self.makers = [(36, self.prose), (8, self.capitals), (8, self.names), (8, self.amounts), (6, self.dates), (8, self.codes),
                        (6, self.addresses), (6, self.inventions), (7, self.letters_and_digits), (7, self.anything)]
+        if everyday:
+            self.makers = [(60, self.prose), (14, self.names), (13, self.amounts), (13, self.dates)]
 
     def make(self, rng, length):
         weights = [weight for weight, _ in self.makers]

@@ -15,6 +15,7 @@ import random
 import numpy
 from PIL import Image
 
+from line_text import LineText
 from render import HELD_OUT, TRAINING, WIDTH, LineRenderer, find_fonts, open_font
 
 EXAMPLES = [("OpenSans-Regular", 0.0, "The quick brown fox jumps"), ("LinLibertine_R", 0.0, "Invoice No. 2023-0417"),
@@ -27,9 +28,9 @@ def round_levels(pixels):
     return (numpy.round(pixels / 17.0) * 17).astype(numpy.uint8)
 
 
-def draw_lines(families, seed, count, wear, shortest=4):
+def draw_lines(families, seed, count, wear, everyday=False, shortest=4):
     """(texts, uint8 [count, 32, 512]) of lines with at least `shortest` characters."""
-    renderer, rng, texts, pictures = LineRenderer(families), random.Random(seed), [], []
+    renderer, rng, texts, pictures = LineRenderer(families, LineText(everyday)), random.Random(seed), [], []
     while len(texts) < count:
         text, pixels = renderer.line(rng, WIDTH, wear)
         if len(text) >= shortest:

@@ -4,11 +4,11 @@
 CTC learns to place characters before it learns to tell them apart, and does the former fastest on few columns. So the lines begin
 short and clean, grow with the training, and wear sets in gradually; every batch holds about the same number of columns. The learning
 rate warms up, then follows a cosine. Products are taken in bfloat16, twice as fast where the processor has them, and in float32 for
-the last part, so that the running statistics of the normalisations are those of the float network. The exported weights are an exponential average of the trained ones. Progress runs from 0 to 1
-either by steps (`--steps`, which reproduces) or by the clock (`--time`, which fits a machine). A checkpoint every few minutes
-holds all state, and the same command resumes from it.
+the last part, so that the running statistics of the normalisations are those of the float network. The exported weights are an
+exponential average of the trained ones. Progress runs from 0 to 1 either by steps (`--steps`) or by the clock (`--time`, which fits
+a machine). A checkpoint every few minutes holds all state, and the same command resumes from it.
 
-    ./train.py --steps 13000 --work /tmp/line_reader      # train; the checkpoint, log.csv and line_reader.onnx land there
+    ./train.py --steps 5420 --work /tmp/line_reader      # train; the checkpoint, log.csv and line_reader.onnx land there
     ./train.py --work /tmp/line_reader --export-only      # write line_reader.onnx from the checkpoint as it is
 """
 
