@@ -1,8 +1,13 @@
 // Round trips, sizes, refusals and damage of the file format.
 #include <gtest/gtest.h>
 
+#include <cstdio>
 #include <cstdlib>
+#include <filesystem>
 
+#include <unistd.h>
+
+#include "base/file.h"
 #include "base/random.h"
 #include "program/program.h"
 #include "program/schema.h"
@@ -206,6 +211,52 @@ TEST(Program, MutatedStructuresNeverCrash) {
     if (read_program(bytes).ok()) ++accepted;
   }
   printf("%d of 3000 mutations were still valid programs\n", accepted);
+}
+
+uint32_t crc_of(const void* data, size_t bytes) {
+  uint32_t crc = 0xffffffffu;
+  for (size_t i = 0; i < bytes; ++i) {
+    crc ^= static_cast<const uint8_t*>(data)[i];
+    for (int k = 0; k < 8; ++k) crc = crc >> 1 ^ (0xedb88320u & (0u - (crc & 1)));
+  }
+  return ~crc;
+}
+
+// The second reader, written from the specification, decodes every constant to the same values.
+TEST(Program, PythonReaderAgrees) {
+  const char* source = std::getenv("PITH_SOURCE_DIR");
+  if (!source || std::system("python3 -c '' 2>/dev/null") != 0) return;  // the tests of a machine without Python
+  for (const CodecChoice choice : {CodecChoice::kSmallest, CodecChoice::kFastest}) {
+    Program p = sample(6);
+    p.metadata["labels"] = "first label\nsecond\n3rd: a-b/c_d=e.f,G";
+    for (size_t i = 0; i < p.constants.size(); i += 4) {  // narrower integers, one scale, and the rare codecs too
+      for (int32_t& q : p.constants[i].integers) q %= 4;
+      p.constants[i].bits = 3;
+      p.constants[i].scale_codes.resize(1);
+    }
+    const auto bytes = write_program(p, choice);
+    ASSERT_TRUE(bytes.ok()) << bytes.error().message;
+    const Program q = *read_program(*bytes);
+    std::string expected;
+    for (size_t i = 0; i < q.constants.size(); ++i) {
+      const ProgramConstant& k = q.constants[i];
+      std::string dims;
+      for (int32_t d : k.dims) dims += (dims.empty() ? "" : "x") + std::to_string(d);
+      const std::vector<int32_t> scales(k.scale_codes.begin(), k.scale_codes.end());
+      char line[200];
+      std::snprintf(line, sizeof line, "%zu %d %s %08x %08x\n", i, k.dtype, dims.c_str(), crc_of(k.integers.data(), k.integers.size() * 4), crc_of(scales.data(), scales.size() * 4));
+      expected += line;
+    }
+    const std::string path = (std::filesystem::temp_directory_path() / ("pith_reader_" + std::to_string(::getpid()) + ".pith")).string();
+    ASSERT_TRUE(write_file(path, *bytes).ok());
+    FILE* pipe = ::popen(("python3 " + std::string(source) + "/tools/read_pith.py --digest " + path + " 2>&1").c_str(), "r");
+    std::string got;
+    char buffer[4096];
+    for (size_t n; (n = std::fread(buffer, 1, sizeof buffer, pipe)) > 0;) got.append(buffer, n);
+    EXPECT_EQ(::pclose(pipe), 0);
+    EXPECT_EQ(got, expected);
+    std::filesystem::remove(path);
+  }
 }
 
 TEST(Schema, CountsWords) {

@@ -42,7 +42,7 @@ struct ConstantRecord {
 };
 
 struct OpRecord {
-  uint32_t opcode = 0;
+  uint32_t opcode = PITH_OPCODE_Convert;  // a default record predicts that what it makes looks like tensor 0
   // operands: >= 0 tensor id, -1 absent, <= -2 constant id as -2 - id
   int32_t inputs[kMaxInputs];
   int32_t outputs[kMaxOutputs];

@@ -1,0 +1,535 @@
+#!/usr/bin/env python3
+"""A second reader of .pith files, written from docs/format.md: lists and decodes every tensor and constant.
+
+    tools/read_pith.py model.pith             what the file holds
+    tools/read_pith.py model.pith --digest    one line per constant with a checksum of its values (for comparisons)
+
+It shares no code with the C++ readers; it takes names and counts of operators from program/opcodes.inc, and the metadata's
+letter classes and primer from program/metadata.h, which the specification refers to.
+"""
+import argparse
+import math
+import pathlib
+import re
+import struct
+import sys
+import zlib
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+FAST = [1, 2, 3, 3, 4, 4, 4, 4]
+SLOW = [1, 2, 2, 3, 3, 3] + [4] * 6 + [5] * 8 + [6] * 19 + [7]
+
+
+class Damaged(Exception):
+    pass
+
+
+class Bit:
+    __slots__ = ("fast", "slow", "seen")
+
+    def __init__(self):
+        self.fast = self.slow = 32768
+        self.seen = 0
+
+    def update(self, bit):
+        target = 65535 if bit else 0
+        self.fast += (target - self.fast) >> FAST[min(self.seen, 7)]
+        self.slow += (target - self.slow) >> SLOW[self.seen]
+        self.seen = min(self.seen + 1, 39)
+
+
+class Integer:
+    def __init__(self):
+        self.length = [Bit() for _ in range(16)]
+        self.first = [Bit() for _ in range(8)]
+        self.second = [[Bit(), Bit()] for _ in range(8)]
+
+
+class Decoder:
+    def __init__(self, data):
+        self.data, self.at, self.missing = data, 0, 0
+        self.range, self.code = 0xFFFFFFFF, 0
+        for _ in range(4):
+            self.code = self.code << 8 | self.byte()
+
+    def byte(self):
+        if self.at < len(self.data):
+            self.at += 1
+            return self.data[self.at - 1]
+        self.missing += 1
+        if self.missing > 4:
+            raise Damaged("a stream ends early")
+        return 0
+
+    def normalize(self):
+        while self.range < 1 << 24:
+            self.range <<= 8
+            self.code = self.code << 8 | self.byte()
+
+    def bit(self, m):
+        p = min(max((m.fast + m.slow) >> 2, 32), 32736)
+        bound = (self.range >> 15) * p
+        one = self.code < bound
+        if one:
+            self.range = bound
+        else:
+            self.code -= bound
+            self.range -= bound
+        m.update(one)
+        self.normalize()
+        return int(one)
+
+    def raw(self, count):
+        value = 0
+        for _ in range(count):
+            self.range >>= 1
+            one = self.code < self.range
+            if not one:
+                self.code -= self.range
+            value = value << 1 | int(one)
+            self.normalize()
+        return value
+
+    def number(self, m):
+        length = 0
+        while length < 32 and self.bit(m.length[min(length, 15)]):
+            length += 1
+        if length <= 1:
+            return length
+        slot, left = min(length, 7), length - 1
+        first = self.bit(m.first[slot])
+        value, left = 2 | first, left - 1
+        if left > 0:
+            value, left = value << 1 | self.bit(m.second[slot][first]), left - 1
+        return value << left | self.raw(left)
+
+    def signed(self, m):
+        n = self.number(m)
+        return n >> 1 if n % 2 == 0 else -(n >> 1) - 1
+
+
+def words(text):
+    count = 0
+    for word in text.split():
+        array = re.search(r"\[(\d+)\]", word)
+        count += int(array.group(1)) if array else 1
+    return count
+
+
+def opcodes():
+    rows = re.findall(r'^PITH_OPCODE\((\w+), "(.*?)", "(.*?)", "(.*?)", "(.*?)"\)', (ROOT / "program/opcodes.inc").read_text(), re.M)
+    return [(r[0], len(r[1].split()), len(r[2].split()), words(r[3]), words(r[4])) for r in rows]
+
+
+class DimsModels:
+    def __init__(self):
+        self.rank, self.size = Integer(), [Integer() for _ in range(6)]
+        self.same_rank, self.same = Bit(), [Bit() for _ in range(6)]
+
+
+class Reader:
+    def __init__(self, data):
+        if len(data) < 8 or data[0] != 0x50:
+            raise Damaged("not a .pith file")
+        if data[1] != 1:
+            raise Damaged(f"format version {data[1]}")
+        if zlib.crc32(data[:-4]) != struct.unpack("<I", data[-4:])[0]:
+            raise Damaged("wrong checksum")
+        at, self.sections = 2, []
+        for _ in range(2):
+            length, shift = 0, 0
+            while True:
+                byte = data[at]
+                at += 1
+                length |= (byte & 127) << shift
+                shift += 7
+                if byte < 128:
+                    break
+            self.sections.append(data[at:at + length])
+            at += length
+        self.payload = data[at:-4]
+        self.used = 0
+        self.ops_table = opcodes()
+        self.structure()
+        self.metadata()
+
+    def structure(self):
+        d = self.d = Decoder(self.sections[0])
+        self.models = {}
+        counts = self.model("counts")
+        tensors, constants, ops, inputs, outputs, states = (d.number(counts) for _ in range(6))
+        self.arena = 16 * d.number(self.model("arena"))
+        self.tensors, self.constants, self.ops = [], [], []
+        self.previous = {"tensor": (0, 0), "pre": (0, 0)}
+        self.kernel, self.last_opcode = [0, 0, 0], 0
+        self.inputs = [self.port() for _ in range(inputs)]
+        self.states = [[self.state_tensor()] for _ in range(states)]
+        for _ in range(ops):
+            self.operator()
+        self.outputs = [self.port() for _ in range(outputs)]
+        for s in self.states:
+            s.append(self.state_tensor())
+        if (len(self.tensors), len(self.constants), self.used) != (tensors, constants, len(self.payload)):
+            raise Damaged("counts or lengths")
+
+    def model(self, *key):
+        kind = Bit if key[0] in ("is_alias", "row_scales", "same_zero", "has_scratch") else DimsModels if key[0].endswith("_dims") else Integer
+        if key not in self.models:
+            self.models[key] = kind()
+        return self.models[key]
+
+    def reference(self, k):
+        """(kind, id): kind 'none', 'new constant', 'new tensor', 'constant', 'tensor'."""
+        code = self.d.number(self.model("references", k))
+        if code == 0:
+            return "none", -1
+        if code == 1:
+            return "new constant", len(self.constants)
+        if code == 2:
+            return "new tensor", len(self.tensors)
+        if code == 3:
+            return "constant", len(self.constants) - 1 - self.d.number(self.model("constant_age"))
+        return "tensor", len(self.tensors) - 1 - (code - 4)
+
+    def port(self):
+        kind, tensor = self.reference(0)
+        name = bytes(self.d.raw(8) for _ in range(self.d.number(self.model("name_length")))).decode("utf-8", "replace")
+        permutation = [self.d.number(self.model("permutation")) for _ in range(self.d.number(self.model("rank")))]
+        if kind == "new tensor":
+            self.tensor(self.known(0))
+        return {"name": name, "tensor": tensor, "permutation": permutation}
+
+    def state_tensor(self):
+        kind, tensor = self.reference(1 + (22 * 5) % 16)
+        if kind == "new tensor":
+            self.tensor(self.known(0))
+        return tensor
+
+    def known(self, tensor):
+        n = len(self.tensors)
+        if n == 0:
+            return []
+        return self.tensors[tensor]["dims"] if 0 <= tensor < n and n - 1 - tensor < 32 else self.tensors[-1]["dims"]
+
+    def dims(self, models, predicted):
+        d = self.d
+        rank = len(predicted) if d.bit(models.same_rank) else d.number(models.rank)
+        if rank > 6:
+            raise Damaged("a rank")
+        out = []
+        for i in range(rank):
+            guess = predicted[i] if i < len(predicted) else 1
+            out.append(guess if d.bit(models.same[i]) else d.number(models.size[i]))
+        return out
+
+    def affine(self, kind):
+        scale, zero = self.previous[kind]
+        scale += self.d.signed(self.model("scale"))
+        if not self.d.bit(self.model("same_zero")):
+            zero = self.d.raw(8)
+        self.previous[kind] = (scale, zero)
+        return scale, zero
+
+    def tensor(self, predicted):
+        d = self.d
+        if d.bit(self.model("is_alias")):
+            root = len(self.tensors) - d.number(self.model("alias_age"))
+            t = dict(self.tensors[root], alias=root)
+            t["dims"] = self.dims(self.model("alias_dims"), predicted)
+        else:
+            t = {"dtype": d.number(self.model("dtype")), "alias": None}
+            t["dims"] = self.dims(self.model("tensor_dims"), predicted)
+            t["affine"] = self.affine("tensor") if t["dtype"] == 0 else None
+            t["offset"] = 16 * d.number(self.model("offset"))
+        self.tensors.append(t)
+
+    def real(self):
+        kind = self.d.number(self.model("real_kind"))
+        return float(kind) if kind < 2 else struct.unpack("<f", struct.pack("<I", self.d.raw(32)))[0]
+
+    def operator(self):
+        d = self.d
+        opcode = d.number(self.model("opcode", self.last_opcode % 8))
+        self.last_opcode = opcode
+        name, inputs, outputs, ints, reals = self.ops_table[opcode]
+        op = {"opcode": opcode, "name": name}
+        op["ints"] = [d.signed(self.model("ints", (17 * opcode + i) % 53)) for i in range(ints)]
+        op["reals"] = [self.real() for _ in range(reals)]
+        op["activation"] = d.number(self.model("activation"))
+        if op["activation"]:
+            op["a"], op["b"] = self.real(), self.real()
+            if op["activation"] > 2:
+                op["pre"] = self.affine("pre")
+        op["scratch"] = 16 * d.number(self.model("scratch")) if d.bit(self.model("has_scratch")) else 0
+        op["inputs"], op["outputs"] = [], []
+        first = 0 if inputs == 0 else -1
+        for i in range(inputs):
+            kind, index = self.reference(1 + (opcode * 5 + i) % 16)
+            if i == 0:
+                first = index if "tensor" in kind else -1
+            if kind == "new constant":
+                self.constant(self.predict_constant(op, i, first))
+            if kind == "new tensor":
+                self.tensor(self.known(0))
+            if i == 1 and "constant" in kind:
+                self.kernel = (self.constants[index]["dims"] + [0, 0, 0])[:3]
+            op["inputs"].append(f"c{index}" if "constant" in kind else f"t{index}" if index >= 0 else "-")
+        for i in range(outputs):
+            kind, index = self.reference(1 + (opcode * 5 + i + 3) % 16)
+            if kind == "new tensor":
+                self.tensor(self.predict_output(op, first))
+            op["outputs"].append(f"t{index}" if index >= 0 else "-")
+        self.ops.append(op)
+
+    def predict_constant(self, op, slot, first):
+        before = list(self.constants[-1]["dims"]) if self.constants else []
+        x = self.known(first)
+        depth = x[-1] if x else 0
+        padded = before + [0] * 6
+        if slot == 1 and op["name"] == "Conv2d":
+            groups = op["ints"][8]
+            return padded[:3] + [depth // groups if groups > 0 else depth]
+        if slot == 1 and op["name"] == "Dense":
+            return padded[:1] + [depth]
+        if slot == 2 and op["name"] in ("Conv2d", "Dense"):
+            return padded[:1]
+        return before
+
+    def predict_output(self, op, first):
+        p = list(self.known(first))
+        conv, pool = op["name"] == "Conv2d", op["name"] == "Pool2d"
+        if (conv or pool) and len(p) == 4:
+            s = op["ints"][0 if conv else 3:]
+            for i in range(2):
+                kernel = self.kernel[1 + i] if conv else op["ints"][1 + i]
+                reach, padded = s[2 + i] * (kernel - 1) + 1, p[1 + i] + s[4 + i] + s[6 + i]
+                p[1 + i] = (padded - reach) // s[i] + 1 if s[i] > 0 and padded >= reach else 0
+            if conv:
+                p[3] = self.kernel[0]
+        elif op["name"] == "Dense" and p:
+            p[-1] = self.kernel[0]
+        return p
+
+    def constant(self, predicted):
+        d = self.d
+        k = {"dtype": d.number(self.model("constant_dtype"))}
+        k["codec"] = d.number(self.model("codec", k["dtype"]))
+        if k["dtype"] == 3:
+            k["bits"], k["row_scales"] = d.number(self.model("bits")), d.bit(self.model("row_scales"))
+        else:
+            k["shift"] = d.number(self.model("shift"))
+            if k["dtype"] == 0:
+                k["affine"] = self.affine("tensor")
+        k["dims"] = self.dims(self.model("constant_dims"), predicted)
+        k["bytes"] = d.number(self.model("bytes"))
+        data = self.payload[self.used:self.used + k["bytes"]]
+        self.used += k["bytes"]
+        count = math.prod(k["dims"])
+        if k["dtype"] == 1:
+            k["values"] = list(struct.unpack(f"<{count}f", data))
+        elif k["dtype"] == 3:
+            self.rows(k, data)
+        else:
+            stream, model = Decoder(data), Integer()
+            k["values"] = [stream.signed(model) << k["shift"] for _ in range(count)]
+        self.constants.append(k)
+
+    def rows(self, k, data):
+        rows = k["dims"][0] if k["dims"] else 1
+        length = math.prod(k["dims"]) // rows if rows else 0
+        decode = {0: self.raw_rows, 1: self.rans_rows, 2: self.adaptive_rows}[k["codec"]]
+        k["scales"], k["values"] = decode(k, data, rows, length)
+
+    def adaptive_rows(self, k, data, rows, length):
+        d, scale_model = Decoder(data), Integer()
+        nonzero = [Bit() for _ in range(16)]
+        longer = [[Bit() for _ in range(8)] for _ in range(16)]
+        mantissa = [[Bit() for _ in range(8)] for _ in range(8)]
+        scale = 0 if k["row_scales"] else d.signed(scale_model)
+        scales, values, mean, above = [scale], [], 0, [0] * length
+        if k["row_scales"]:
+            scales = []
+        for _ in range(rows):
+            if k["row_scales"]:
+                scale += d.signed(scale_model)
+                scales.append(scale)
+            left = left2 = 0
+            row = []
+            for i in range(length):
+                t = 6 * left + 3 * left2 + 5 * abs(above[i]) + mean + (mean >> 3)
+                if t < 6:
+                    c = t >> 1
+                else:
+                    octave = t.bit_length() - 1
+                    c = min(15, 2 * octave + (t >> (octave - 1) & 1) - 2)
+                magnitude, q = 0, 0
+                if d.bit(nonzero[c]):
+                    negative, bits = d.raw(1), 1
+                    while bits < k["bits"] - 1 and d.bit(longer[c][bits - 1]):
+                        bits += 1
+                    magnitude, prefix = 1, 1
+                    for known in range(bits - 1):
+                        b = d.bit(mantissa[bits - 1][prefix]) if known < 3 else d.raw(1)
+                        if known < 2:
+                            prefix = prefix << 1 | b
+                        magnitude = magnitude << 1 | b
+                    q = -magnitude if negative else magnitude
+                row.append(q)
+                left, left2 = magnitude, left
+                mean += (256 * magnitude - 16 * mean + 256) >> 9
+            above = row
+            values += row
+        return scales, values
+
+    @staticmethod
+    def side(data):
+        length = shift = at = 0
+        while True:
+            length |= (data[at] & 127) << shift
+            shift, at = shift + 7, at + 1
+            if data[at - 1] < 128:
+                break
+        return data[at:at + length], data[at + length:]
+
+    def rans_rows(self, k, data, rows, length):
+        side, body = self.side(data)
+        d, scale_model = Decoder(side), Integer()
+        scale = 0 if k["row_scales"] else d.signed(scale_model)
+        scales = [] if k["row_scales"] else [scale]
+        family, limit, count = d.raw(2), d.raw(k["bits"] - 1), d.raw(2) + 1
+        tables = [self.table(family, d.raw(6), limit) for _ in range(count)]
+        choice, at = [Bit() for _ in range(4)], 8
+        states, turn, values = list(struct.unpack("<2I", body[:8])), 0, []
+        for _ in range(rows):
+            if k["row_scales"]:
+                scale += d.signed(scale_model)
+                scales.append(scale)
+            chosen = 0
+            while chosen < count - 1 and d.bit(choice[chosen]):
+                chosen += 1
+            symbols, start = tables[chosen]
+            for _ in range(length):
+                s = states[turn]
+                slot = s & 16383
+                symbol = symbols[slot]
+                s = (start[symbol + 1] - start[symbol]) * (s >> 14) + slot - start[symbol]
+                if s < 1 << 16:
+                    s = s << 16 | struct.unpack_from("<H", body, at)[0]
+                    at += 2
+                states[turn] = s
+                turn ^= 1
+                values.append(symbol - limit)
+        return scales, values
+
+    @staticmethod
+    def table(family, width, limit):
+        b = 2.0 ** (width / 4 - 2)
+
+        def below(x):
+            if family == 0:
+                return 0.5 * math.exp(x / b) if x < 0 else 1 - 0.5 * math.exp(-x / b)
+            if family == 1:
+                return 1 / (1 + math.exp(-x / b)) if x >= 0 else math.exp(x / b) / (1 + math.exp(x / b))
+            return 0.5 * (1 + math.erf(x / b * 0.7071067811865476))
+
+        spare = 16384 - (2 * limit + 1)
+        total = below(limit + 0.5) - below(-limit - 0.5)
+        frequency = [0] + [1 + int((below(q + 0.5) - below(q - 0.5)) / total * spare) for q in range(1, limit + 1)]
+        frequency[0] = 16384 - 2 * sum(frequency)
+        start, symbols = [0], []
+        for i in range(2 * limit + 1):
+            f = frequency[abs(i - limit)]
+            symbols += [i] * f
+            start.append(start[-1] + f)
+        return symbols, start
+
+    def raw_rows(self, k, data, rows, length):
+        side, body = self.side(data)
+        d, scale_model, scales, scale = Decoder(side), Integer(), [], 0
+        for _ in range(rows if k["row_scales"] else 1):
+            scale += d.signed(scale_model)
+            scales.append(scale)
+        bits, number = k["bits"], int.from_bytes(body, "little")
+        mask = (1 << bits) - 1
+        return scales, [(number >> (bits * i) & mask) - (1 << (bits - 1)) for i in range(rows * length)]
+
+    def metadata(self):
+        self.texts = {}
+        if not self.sections[1]:
+            return
+        source = (ROOT / "program/metadata.h").read_text()
+        classes = {}
+        for cases, number in re.findall(r"((?:case '.': ?)+)return (\d+);", source):
+            for letter in re.findall(r"'(.)'", cases):
+                classes[ord(letter)] = int(number)
+
+        def context(p):
+            if p | 0x20 in classes:
+                return classes[p | 0x20]
+            if 48 <= p <= 57:
+                return 16
+            for letters, number in ((" _", 17), ("\n", 18), (":=", 19), (".,-/", 20)):
+                if chr(p) in letters:
+                    return number
+            return 0 if p == 0 else 23 if p >= 128 else 21 if 97 <= p <= 122 else 22
+
+        models = [[Bit() for _ in range(256)] for _ in range(24)]
+        primer = re.search(r"kPrimer\[\] =\s*((?:\".*\"\s*)+);", source).group(1)
+        previous = 0
+        for letter in "".join(re.findall(r'"(.*)"', primer)).encode().decode("unicode_escape").encode():
+            node = 1
+            for i in range(7, -1, -1):
+                models[context(previous)][node].update(letter >> i & 1)
+                node = node << 1 | (letter >> i & 1)
+            previous = letter
+        d, length = Decoder(self.sections[1]), Integer()
+        for _ in range(d.number(length)):
+            pair = []
+            for _ in range(2):
+                text, previous = bytearray(), 0
+                for _ in range(d.number(length)):
+                    node = 1
+                    for _ in range(8):
+                        node = node << 1 | d.bit(models[context(previous)][node])
+                    previous = node & 255
+                    text.append(previous)
+                pair.append(text.decode("utf-8", "replace"))
+            self.texts[pair[0]] = pair[1]
+
+
+def digest(values, reals):
+    return zlib.crc32(struct.pack(f"<{len(values)}{'f' if reals else 'i'}", *values))
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("file")
+    parser.add_argument("--digest", action="store_true", help="one line per constant: index, type, dimensions, CRC-32 of the values and scales")
+    arguments = parser.parse_args()
+    try:
+        r = Reader(pathlib.Path(arguments.file).read_bytes())
+    except (Damaged, IndexError, struct.error, OSError) as e:
+        sys.exit(f"error: '{arguments.file}': {e or 'truncated'}")
+    if arguments.digest:
+        for i, k in enumerate(r.constants):
+            print(i, k["dtype"], "x".join(map(str, k["dims"])), f"{digest(k['values'], k['dtype'] == 1):08x}", f"{digest(k.get('scales', []), False):08x}")
+        return
+    types, codecs = ["u8", "f32", "i32", "i8"], ["raw", "rans", "adaptive", "float"]
+    print(f"arena {r.arena} bytes; {len(r.ops)} operators, {len(r.tensors)} tensors, {len(r.constants)} constants")
+    for key, text in r.texts.items():
+        print(f"metadata {key} = {text[:70]!r}")
+    for kind, ports in (("input", r.inputs), ("output", r.outputs)):
+        for p in ports:
+            print(f"{kind} t{p['tensor']} {p['name']!r} axes {p['permutation']}")
+    for i, t in enumerate(r.tensors):
+        place = f"is t{t['alias']}" if t["alias"] is not None else f"at {t['offset']}"
+        print(f"t{i} {types[t['dtype']]} {'x'.join(map(str, t['dims']))} {place}", t["affine"] or "")
+    for i, k in enumerate(r.constants):
+        values = k["values"]
+        print(f"c{i} {types[k['dtype']]} {'x'.join(map(str, k['dims']))} {codecs[k['codec']]} {k['bytes']} bytes, {len(values)} values in {min(values, default=0):g}..{max(values, default=0):g}")
+    for i, op in enumerate(r.ops):
+        print(f"{i} {' '.join(op['outputs'])} = {op['name']} {' '.join(op['inputs'])} {op['ints']} {op['reals']} activation {op['activation']}")
+
+
+if __name__ == "__main__":
+    main()
