@@ -75,6 +75,8 @@ Image resize(const Image& image, int width, int height, ResizeMethod method);
 FittedImage center_crop(const Image& image, int width, int height, uint8_t fill = 0);
 // Largest size of the same aspect that fits, centred, with `fill` around it. Sizes and pads round as Ultralytics' do.
 FittedImage letterbox(const Image& image, int width, int height, uint8_t fill, ResizeMethod method);
+// Scaled to the full height with its aspect, squeezed where it would be wider than `width`, `fill` to the right of it.
+FittedImage fit_line(const Image& image, int width, int height, uint8_t fill, ResizeMethod method);
 
 // ---- Drawing ---------------------------------------------------------------------------------------------------
 struct Color {

@@ -17,6 +17,8 @@ FittedImage fit(const Preprocess& p, const Image& image) {
       return {resize(image, p.width, p.height, p.method),
               {image.width, image.height, static_cast<double>(p.width) / image.width,
                static_cast<double>(p.height) / image.height, 0, 0}};
+    case FitRule::kLine:
+      return fit_line(image, p.width, p.height, p.fill, p.method);
     case FitRule::kCenterCrop:
       break;
   }

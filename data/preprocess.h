@@ -29,6 +29,7 @@ enum class ColorOrder : uint8_t { kRgb, kBgr, kGray };
 enum class FitRule : uint8_t {
   kStretch,     // both axes to the target, aspect ignored
   kLetterbox,   // fits whole, the rest is `fill`
+  kLine,        // the height fits, the width follows (squeezed where it would pass), `fill` to the right: lines of text
   kCenterCrop,  // shorter side to `shorter` pixels (0: no resize), then the middle is cut out
 };
 enum class PixelLayout : uint8_t { kNchw, kNhwc };
@@ -54,7 +55,7 @@ struct Preprocess {
 };
 
 // Fields after the kind may come in any order and are separated by ':'. What is left out has the default above.
-//   image:  rgb|bgr|gray  WxH  stretch|letterbox[=FILL]|crop[=SHORTER]  fill=FILL  pil_bilinear|bilinear|nearest
+//   image:  rgb|bgr|gray  WxH  stretch|letterbox[=FILL]|line[=FILL]|crop[=SHORTER]  fill=FILL  pil_bilinear|bilinear|nearest
 //           mean=M[,M,M]  scale=S[,S,S] or std=D[,D,D] (scale = 1/std)  nchw|nhwc; numbers may be fractions (1/255)
 //   audio:  RATExLENGTH  mfcc=COEFFICIENTS  frame=FRAME,STEP,FFT  mel=BANDS,LOW,HIGH  peak  mean= scale=
 //   tensor: mean= scale=        tokens

@@ -95,8 +95,8 @@ bool parse_image_field(Preprocess& p, std::string_view key, std::string_view val
   if (key == "nchw" && bare) return p.layout = PixelLayout::kNchw, true;
   if (key == "nhwc" && bare) return p.layout = PixelLayout::kNhwc, true;
   if (key == "stretch" && bare) return p.fit = FitRule::kStretch, true;
-  if (key == "letterbox") {
-    p.fit = FitRule::kLetterbox;
+  if (key == "letterbox" || key == "line") {
+    p.fit = key == "line" ? FitRule::kLine : FitRule::kLetterbox;
     return bare || assign(p.fill, parse_integer(value, 0, 255));
   }
   if (key == "fill") return assign(p.fill, parse_integer(value, 0, 255));
@@ -189,6 +189,7 @@ void format_image(const Preprocess& p, std::vector<std::string>& fields) {
   fields.push_back(p.order == ColorOrder::kRgb ? "rgb" : p.order == ColorOrder::kBgr ? "bgr" : "gray");
   fields.push_back(fmt::format("{}x{}", p.width, p.height));
   if (p.fit == FitRule::kLetterbox) fields.push_back(fmt::format("letterbox={}", p.fill));
+  if (p.fit == FitRule::kLine) fields.push_back(fmt::format("line={}", p.fill));
   if (p.fit == FitRule::kCenterCrop) fields.push_back(p.shorter ? fmt::format("crop={}", p.shorter) : "crop");
   if (p.fit != FitRule::kLetterbox && p.fill != plain.fill) fields.push_back(fmt::format("fill={}", p.fill));
   if (p.method != plain.method) fields.emplace_back(resize_method_name(p.method));

@@ -236,6 +236,14 @@ FittedImage letterbox(const Image& image, int width, int height, uint8_t fill, R
   return out;
 }
 
+FittedImage fit_line(const Image& image, int width, int height, uint8_t fill, ResizeMethod method) {
+  const int w = std::clamp(static_cast<int>(std::nearbyint(static_cast<double>(image.width) * height / image.height)), 1, width);
+  FittedImage out{make_image(width, height, image.channels, fill),
+                  {image.width, image.height, static_cast<double>(w) / image.width, static_cast<double>(height) / image.height, 0, 0}};
+  paste(resize(image, w, height, method), out.image, 0, 0);
+  return out;
+}
+
 std::array<float, 4> undo(const Geometry& g, std::array<float, 4> corners) {
   const auto back = [](double v, double pad, double scale, int size) {
     return static_cast<float>(std::clamp((v - pad) / scale, 0.0, static_cast<double>(size)));
