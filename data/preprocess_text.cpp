@@ -191,7 +191,7 @@ void format_image(const Preprocess& p, std::vector<std::string>& fields) {
   if (p.fit == FitRule::kLetterbox) fields.push_back(fmt::format("letterbox={}", p.fill));
   if (p.fit == FitRule::kLine) fields.push_back(fmt::format("line={}", p.fill));
   if (p.fit == FitRule::kCenterCrop) fields.push_back(p.shorter ? fmt::format("crop={}", p.shorter) : "crop");
-  if (p.fit != FitRule::kLetterbox && p.fill != plain.fill) fields.push_back(fmt::format("fill={}", p.fill));
+  if (p.fit != FitRule::kLetterbox && p.fit != FitRule::kLine && p.fill != plain.fill) fields.push_back(fmt::format("fill={}", p.fill));
   if (p.method != plain.method) fields.emplace_back(resize_method_name(p.method));
 }
 
