@@ -139,7 +139,7 @@ Result<std::vector<Type>> infer_types(const Graph& graph, const Node& node) {
       if (d < 0 || d > kLargestCount) return inference.fail("the result would have the shape " + to_string(t.shape));
     }
     if (element_count(t.shape) > kLargestCount) {
-      return inference.fail("the result would have the shape " + to_string(t.shape) + ", more than 2^31 elements");
+      return inference.fail("the result would have the shape " + to_string(t.shape) + ", 2^31 elements or more");
     }
   }
   return std::move(inference.outputs);

@@ -18,7 +18,7 @@ struct Type {
 std::string to_string(const Type& type);
 
 // No dimension and no count of elements beyond this; attribute values that enter arithmetic are held to it as well.
-inline constexpr int64_t kLargestCount = int64_t{1} << 31;
+inline constexpr int64_t kLargestCount = (int64_t{1} << 31) - 1;
 
 // The types of a node's outputs, in order, kNoValue ones included. Reads the types of the inputs, and the contents of
 // constant inputs where ONNX lets shapes depend on them.
