@@ -9,6 +9,7 @@
 
 /* Output channels that are decoded together when weights stay coded in memory. */
 #define PITH_WEIGHT_TILE 32
+#define PITH_DEPTHWISE_TILE 64
 
 /* What the formulas below may depend on. Absent operands have rank 0 and dtype -1. */
 typedef struct pith_operand_shape {
@@ -18,34 +19,67 @@ typedef struct pith_operand_shape {
   int32_t constant; /* 1: a coded constant, 0: an arena tensor */
 } pith_operand_shape;
 
-/* A tile of decoded weights (32 output channels of `taps` * `depth` weights of `weight_bytes` (1: u8 activations, 4: f32),
- * the depth of every kernel tap padded to a multiple of 4), its biases and multipliers (16 bytes per channel), and one
- * row as the decoder leaves it. */
-static inline int64_t pith_scratch_weights(int64_t channels, int64_t taps, int64_t depth, int64_t weight_bytes) {
-  const int64_t tile = channels < PITH_WEIGHT_TILE ? (channels + 15) / 16 * 16 : PITH_WEIGHT_TILE;
-  const int64_t packed = (tile * taps * ((depth + 3) / 4 * 4) * weight_bytes + 63) / 64 * 64;
-  const int64_t row = (taps * depth + 63) / 64 * 64;
-  return packed + tile * 16 + row;
+static inline int64_t pith_scratch_round(int64_t bytes) { return (bytes + 63) / 64 * 64; }
+
+/* A tile of decoded weights: up to 32 output channels, in blocks of 16, of `taps` * `depth` weights of `weight_bytes`
+ * (1: u8 activations, 4: f32), the depth of every tap padded to a multiple of 4; bias, mantissa and shift of each channel
+ * for each of `phases`; and one row as the decoder leaves it. `copies`: how many groups share a row of weights. */
+static inline int64_t pith_scratch_weights(int64_t channels, int64_t taps, int64_t depth, int64_t copies,
+                                           int64_t phases, int64_t weight_bytes) {
+  const int64_t rows = channels < PITH_WEIGHT_TILE ? channels : PITH_WEIGHT_TILE;
+  const int64_t tile = (rows + 15) / 16 * 16 * copies;
+  const int64_t packed = pith_scratch_round(tile * taps * ((depth + 3) / 4 * 4) * weight_bytes);
+  return packed + tile * 12 * phases + pith_scratch_round(taps * depth * copies);
+}
+
+/* The same for 64 channels of a depthwise convolution, kernel columns padded to a multiple of 4. */
+static inline int64_t pith_scratch_depthwise(int64_t kernel_h, int64_t kernel_w, int64_t weight_bytes) {
+  const int64_t packed = PITH_DEPTHWISE_TILE * ((kernel_h + 3) / 4 * 4) * kernel_w * weight_bytes;
+  return packed + PITH_DEPTHWISE_TILE * 12 + pith_scratch_round(kernel_h * kernel_w);
 }
 
 /* `inputs` and `outputs` as opcodes.inc lists them, `ints` the operator's integer parameters. */
 static inline int64_t pith_scratch_bytes(uint32_t opcode, const int32_t* ints, const pith_operand_shape* inputs,
                                          const pith_operand_shape* outputs) {
-  (void)ints;
-  (void)outputs;
   const pith_operand_shape* x = &inputs[0];
+  const pith_operand_shape* w = &inputs[1]; /* read only for operators with two inputs */
   const int64_t weight_bytes = x->dtype == PITH_U8 ? 1 : 4;
-  if (opcode == PITH_OPCODE_Conv2d || opcode == PITH_OPCODE_ConvTranspose2d) {
-    const pith_operand_shape* w = &inputs[1];
-    if (!w->constant || w->rank != 4) return 0;
-    return pith_scratch_weights(w->dims[0], (int64_t)w->dims[1] * w->dims[2], w->dims[3], weight_bytes);
+  (void)outputs;
+  switch (opcode) {
+    case PITH_OPCODE_Conv2d: {
+      const int64_t groups = ints[8] > 0 ? ints[8] : 1;
+      if (w->rank != 4 || x->rank != 4) return 0;
+      if (groups > 1 && groups == x->dims[3] && groups == w->dims[0] && w->dims[1] <= 16) {
+        return pith_scratch_depthwise(w->dims[1], w->dims[2], weight_bytes);
+      }
+      return pith_scratch_weights(w->dims[0] / groups, (int64_t)w->dims[1] * w->dims[2], w->dims[3], 1, 1, weight_bytes);
+    }
+    case PITH_OPCODE_ConvTranspose2d: {
+      const int64_t groups = ints[8] > 0 ? ints[8] : 1;
+      if (w->rank != 4) return 0;
+      return pith_scratch_weights(w->dims[0], (int64_t)w->dims[1] * w->dims[2], w->dims[3] / groups, groups,
+                                  (int64_t)ints[0] * ints[1], weight_bytes);
+    }
+    case PITH_OPCODE_Dense:
+      if (w->rank != 2) return 0;
+      return pith_scratch_weights(w->dims[0], 1, w->dims[1], 1, 1, weight_bytes);
+    case PITH_OPCODE_MatMul: { /* 16 packed columns, up to three taps */
+      const int64_t depth = x->rank >= 2 ? x->dims[ints[0] ? x->rank - 2 : x->rank - 1] : 0;
+      return pith_scratch_round((depth + 3) / 4 * 4 * 16 * (weight_bytes == 1 ? 3 : 4));
+    }
+    case PITH_OPCODE_Recurrent: /* h, c, r * h and up to four gates */
+      return pith_scratch_round((int64_t)ints[1] * 7 * 4);
+    case PITH_OPCODE_Attention: { /* scores of one query */
+      const pith_operand_shape* past = &inputs[4];
+      return pith_scratch_round(4 * ((w->rank == 4 ? w->dims[2] : 0) + (past->rank == 4 ? past->dims[2] : 0)));
+    }
+    case PITH_OPCODE_TopK: /* indices of one line */
+      return pith_scratch_round(ints[1] >= 0 && ints[1] < x->rank ? 4 * (int64_t)x->dims[ints[1]] : 0);
+    case PITH_OPCODE_Nms: /* indices of all boxes */
+      return pith_scratch_round(x->rank == 3 ? 4 * (int64_t)x->dims[1] : 0);
+    default:
+      return 0;
   }
-  if (opcode == PITH_OPCODE_Dense) {
-    const pith_operand_shape* w = &inputs[1];
-    if (!w->constant || w->rank != 2) return 0;
-    return pith_scratch_weights(w->dims[0], 1, w->dims[1], weight_bytes);
-  }
-  return 0;
 }
 
 #endif
