@@ -104,7 +104,7 @@ class WeightDecoder {
   uint32_t accumulator_ = 0;
   int available_ = 0, tables_ = 0;
   int codec_ = 0, bits_ = 8, limit_ = 127, scale_code_ = 0, turn_ = 0;
-  bool row_scales_ = false, started_ = false, overrun_ = false;
+  bool row_scales_ = false, overrun_ = false;
 };
 
 // ---- implementation ----
