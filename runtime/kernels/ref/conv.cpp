@@ -1,0 +1,93 @@
+// Reference convolution strips: the plain sums, on the packed weights that every instruction set shares.
+#include <string.h>
+
+#include "runtime/kernels/kernels.h"
+#include "runtime/kernels/ref/ref.h"
+
+namespace pith::runtime {
+
+void conv_u8_ref(const ConvU8& s) {
+  for (int32_t pixel = 0; pixel < s.pixels; ++pixel) {
+    for (int32_t first = 0; first < s.out_channels; first += kLanes) {
+      const Channels& c = s.channels[first / kLanes];
+      const int32_t lanes = s.out_channels - first < kLanes ? s.out_channels - first : kLanes;
+      uint32_t acc[kLanes];  // wraps, as vector registers do, where a malformed file overflows
+      memcpy(acc, c.bias, sizeof acc);
+      const int8_t* block = s.weights + first / kLanes * s.block_values;
+      for (int32_t tap = 0; tap < s.taps; ++tap) {
+        const uint8_t* x = s.inputs[int64_t{tap} * s.pixels + pixel];
+        const int8_t* w = block + s.offsets[tap];
+        for (int32_t quad = 0; quad < s.quads; ++quad, x += 4, w += 4 * kLanes) {
+          for (int32_t lane = 0; lane < lanes; ++lane) {
+            for (int k = 0; k < 4; ++k) acc[lane] += static_cast<uint32_t>(x[k] * w[4 * lane + k]);
+          }
+        }
+      }
+      uint8_t* y = s.y + pixel * s.y_stride + first;
+      for (int32_t lane = 0; lane < lanes; ++lane) {
+        y[lane] = finish(static_cast<int32_t>(acc[lane]), {c.mantissa[lane], c.shift[lane]}, s.epilogue);
+      }
+    }
+  }
+}
+
+void conv_f32_ref(const ConvF32& s) {
+  for (int32_t pixel = 0; pixel < s.pixels; ++pixel) {
+    for (int32_t first = 0; first < s.out_channels; first += kLanes) {
+      const int32_t lanes = s.out_channels - first < kLanes ? s.out_channels - first : kLanes;
+      float acc[kLanes];
+      memcpy(acc, s.channels[first / kLanes].bias, sizeof acc);
+      const float* block = s.weights + first / kLanes * s.block_values;
+      for (int32_t tap = 0; tap < s.taps; ++tap) {
+        const float* x = s.inputs[int64_t{tap} * s.pixels + pixel];
+        const float* w = block + s.offsets[tap];
+        for (int32_t i = 0; i < s.depth; ++i, w += kLanes) {
+          for (int32_t lane = 0; lane < kLanes; ++lane) acc[lane] += x[i] * w[lane];
+        }
+      }
+      float* y = s.y + pixel * s.y_stride + first;
+      for (int32_t lane = 0; lane < lanes; ++lane) {
+        y[lane] = acc[lane] < s.low ? s.low : acc[lane] > s.high ? s.high : acc[lane];
+      }
+    }
+  }
+}
+
+void depthwise_u8_ref(const DepthwiseU8& r) {
+  const int32_t quads = (r.kernel_h + 3) / 4;
+  for (int32_t out = r.out_begin; out < r.out_end; ++out) {
+    for (int32_t c = 0; c < r.channels; ++c) {
+      const int8_t* w = r.weights + int64_t{c / kLanes} * r.kernel_w * quads * 4 * kLanes + c % kLanes * 4;
+      uint32_t acc = static_cast<uint32_t>(r.bias[c]);
+      for (int32_t kx = 0; kx < r.kernel_w; ++kx) {
+        const int32_t ix = out * r.stride_w + kx * r.dilation_w - r.pad_left;
+        for (int32_t ky = 0; ky < r.kernel_h; ++ky) {
+          const bool padded = r.rows[ky] == nullptr || ix < 0 || ix >= r.in_w;
+          const int32_t x = padded ? r.pad_value : r.rows[ky][int64_t{ix} * r.stride_c + c];
+          acc += static_cast<uint32_t>(x * w[(kx * quads + ky / 4) * 4 * kLanes + ky % 4]);
+        }
+      }
+      r.y[int64_t{out} * r.stride_c + c] = finish(static_cast<int32_t>(acc), {r.mantissa[c], r.shift[c]}, r.epilogue);
+    }
+  }
+}
+
+void depthwise_f32_ref(const DepthwiseF32& r) {
+  for (int32_t out = r.out_begin; out < r.out_end; ++out) {
+    float* y = r.y + int64_t{out} * r.stride_c;
+    memcpy(y, r.bias, sizeof(float) * static_cast<size_t>(r.channels));
+    for (int32_t ky = 0; ky < r.kernel_h; ++ky) {
+      if (r.rows[ky] == nullptr) continue;
+      for (int32_t kx = 0; kx < r.kernel_w; ++kx) {
+        const int32_t ix = out * r.stride_w + kx * r.dilation_w - r.pad_left;
+        if (ix < 0 || ix >= r.in_w) continue;
+        const float* x = r.rows[ky] + int64_t{ix} * r.stride_c;
+        const float* w = r.weights + (int64_t{ky} * r.kernel_w + kx) * r.channels;
+        for (int32_t c = 0; c < r.channels; ++c) y[c] += x[c] * w[c];
+      }
+    }
+    for (int32_t c = 0; c < r.channels; ++c) y[c] = y[c] < r.low ? r.low : y[c] > r.high ? r.high : y[c];
+  }
+}
+
+}  // namespace pith::runtime
