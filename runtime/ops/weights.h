@@ -1,0 +1,46 @@
+// Rows of a constant's weights one after the other, wherever they lie: coded in the file, or decoded.
+#pragma once
+
+#include <string.h>
+
+#include "coding/decode/weights.h"
+#include "program/schema.h"
+#include "runtime/model.h"
+
+namespace pith::runtime {
+
+class WeightRows {
+ public:
+  explicit WeightRows(const Tensor& constant) : k_(constant) {
+    if (k_.values == nullptr) decoder_.begin(k_.coded, k_.coded_bytes, k_.codec, k_.bits, k_.row_scales != 0);
+  }
+
+  // The next row of a PITH_I8 constant. `row` holds the row before on entry (zeros before the first) and the new one on
+  // return. Returns its scale code.
+  int next(int8_t* row, int64_t length) {
+    if (k_.values == nullptr) {
+      last_scale_ = decoder_.next_row(row, length);
+    } else {
+      memcpy(row, static_cast<const int8_t*>(k_.values) + index_ * length, static_cast<size_t>(length));
+      last_scale_ = k_.scale_codes[k_.row_scales ? index_ : 0];
+    }
+    ++index_;
+    return last_scale_;
+  }
+  int last_scale() const { return last_scale_; }
+
+ private:
+  const Tensor& k_;
+  coding::WeightDecoder decoder_;
+  int64_t index_ = 0;
+  int last_scale_ = 0;
+};
+
+// Element i of a PITH_F32 constant, decoded or not: the file doesn't align its floats.
+static inline float float_at(const Tensor& k, int64_t i) {
+  float x;
+  memcpy(&x, (k.values != nullptr ? static_cast<const uint8_t*>(k.values) : k.coded) + 4 * i, 4);
+  return x;
+}
+
+}  // namespace pith::runtime
