@@ -1,0 +1,374 @@
+// The C interface on files that the writer makes: sizes, modes, instances, inputs and outputs in the user's order, state,
+// metadata, threads, and everything that must be refused.
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <cstring>
+#include <thread>
+
+#include "base/random.h"
+#include "pith/pith.h"
+#include "program/program.h"
+
+namespace pith {
+namespace {
+
+uint64_t seed() {
+  const char* text = std::getenv("PITH_SEED");
+  return text != nullptr ? std::strtoull(text, nullptr, 10) : 5;
+}
+
+class Maker {
+ public:
+  Program p;
+  Random random{seed()};
+
+  int32_t tensor(int dtype, std::vector<int32_t> dims, numerics::Affine affine = {}) {
+    ProgramTensor t;
+    t.dtype = dtype;
+    t.dims = std::move(dims);
+    t.affine = affine;
+    t.offset = p.arena_bytes;
+    int64_t bytes = dtype == PITH_U8 ? 1 : 4;
+    for (int32_t d : t.dims) bytes *= d;
+    p.arena_bytes = (p.arena_bytes + bytes + 15) / 16 * 16;
+    p.tensors.push_back(t);
+    return static_cast<int32_t>(p.tensors.size() - 1);
+  }
+  int32_t weights(std::vector<int32_t> dims) {
+    ProgramConstant k;
+    k.dims = std::move(dims);
+    int64_t n = 1;
+    for (int32_t d : k.dims) n *= d;
+    for (int64_t i = 0; i < n; ++i) k.integers.push_back(static_cast<int32_t>(random.integer(-90, 90)));
+    for (int32_t r = 0; r < k.dims[0]; ++r) k.scale_codes.push_back(static_cast<int16_t>(random.integer(-130, -110)));
+    return add(std::move(k));
+  }
+  int32_t integers(std::vector<int32_t> dims, std::vector<int32_t> values) {
+    ProgramConstant k;
+    k.dtype = PITH_I32;
+    k.dims = std::move(dims);
+    k.integers = std::move(values);
+    return add(std::move(k));
+  }
+  ProgramOp& op(int opcode, std::vector<int32_t> inputs, std::vector<int32_t> outputs, std::vector<int32_t> ints = {}, std::vector<float> reals = {}) {
+    ProgramOp o;
+    o.opcode = opcode;
+    o.inputs = std::move(inputs), o.outputs = std::move(outputs), o.ints = std::move(ints), o.reals = std::move(reals);
+    const int64_t bytes = scratch_bytes(p, o);
+    if (bytes > 0) o.scratch_offset = p.arena_bytes;
+    p.arena_bytes += bytes;
+    p.ops.push_back(std::move(o));
+    return p.ops.back();
+  }
+
+ private:
+  int32_t add(ProgramConstant k) {
+    p.constants.push_back(std::move(k));
+    return kConstantBase + static_cast<int32_t>(p.constants.size() - 1);
+  }
+};
+
+std::vector<int32_t> biases(Random& r, int32_t n) {
+  std::vector<int32_t> b;
+  for (int32_t i = 0; i < n; ++i) b.push_back(static_cast<int32_t>(r.integer(-3000, 3000)));
+  return b;
+}
+
+// Two convolutions, a depthwise one, a mean and a classifier.
+Program network() {
+  Maker m;
+  const int32_t x = m.tensor(PITH_U8, {1, 20, 18, 3}, {-96, 7});
+  const int32_t a = m.tensor(PITH_U8, {1, 10, 9, 40}, {-70, 0}), b = m.tensor(PITH_U8, {1, 10, 9, 40}, {-64, 120});
+  const int32_t c = m.tensor(PITH_U8, {1, 1, 1, 40}, {-70, 120}), y = m.tensor(PITH_U8, {1, 1, 1, 11}, {-50, 100});
+  m.op(PITH_OPCODE_Conv2d, {x, m.weights({40, 3, 3, 3}), m.integers({40}, biases(m.random, 40))}, {a}, {2, 2, 1, 1, 1, 1, 1, 1, 1}).activation =
+      numerics::Unary::kRelu;
+  ProgramOp& depthwise = m.op(PITH_OPCODE_Conv2d, {a, m.weights({40, 3, 3, 1}), kNone}, {b}, {1, 1, 1, 1, 1, 1, 1, 1, 40});
+  depthwise.activation = numerics::Unary::kSilu;
+  depthwise.a = 1;
+  depthwise.pre = {-66, 110};
+  m.op(PITH_OPCODE_Reduce, {b}, {c}, {PITH_REDUCE_MEAN, 6});
+  m.op(PITH_OPCODE_Dense, {c, m.weights({11, 40}), m.integers({11}, biases(m.random, 11))}, {y});
+  m.p.inputs = {{"image", x, {0, 2, 3, 1}}};
+  m.p.outputs = {{"scores", y, {0, 2, 3, 1}}};
+  m.p.metadata = {{"head", "classifier"}, {"labels", "cat\ndog\nhorse"}};
+  return m.p;
+}
+
+std::vector<uint8_t> file_of(const Program& p, CodecChoice choice = CodecChoice::kSmallest) {
+  const auto bytes = write_program(p, choice);
+  EXPECT_TRUE(bytes.ok()) << bytes.error().message;
+  return bytes.ok() ? *bytes : std::vector<uint8_t>{};
+}
+
+// A block of aligned memory with painted margins.
+class Block {
+ public:
+  explicit Block(size_t bytes) : storage_(bytes + 3 * 64, 0xc3), bytes_(bytes) {
+    data_ = reinterpret_cast<uint8_t*>((reinterpret_cast<uintptr_t>(storage_.data()) + 127) / 64 * 64);
+  }
+  ~Block() {
+    for (const uint8_t* q = storage_.data(); q < data_; ++q) EXPECT_EQ(*q, 0xc3) << "written before its memory";
+    for (const uint8_t* q = data_ + bytes_; q < storage_.data() + storage_.size(); ++q) EXPECT_EQ(*q, 0xc3) << "written after its memory";
+  }
+  uint8_t* data() { return data_; }
+  size_t bytes() const { return bytes_; }
+
+ private:
+  std::vector<uint8_t> storage_;
+  size_t bytes_;
+  uint8_t* data_;
+};
+
+struct Loaded {
+  std::vector<uint8_t> file;
+  std::unique_ptr<Block> model_memory, instance_memory;
+  pith_model* model = nullptr;
+  pith_instance* instance = nullptr;
+
+  Loaded(std::vector<uint8_t> bytes, pith_mode mode, int threads = 1) : file(std::move(bytes)) {
+    pith_sizes sizes{};
+    EXPECT_EQ(pith_probe(file.data(), file.size(), mode, threads, &sizes), PITH_OK) << pith_last_error().reason;
+    model_memory = std::make_unique<Block>(sizes.model_bytes);
+    instance_memory = std::make_unique<Block>(sizes.instance_bytes);
+    EXPECT_EQ(pith_load(file.data(), file.size(), mode, threads, model_memory->data(), sizes.model_bytes, &model), PITH_OK) << pith_last_error().reason;
+    if (mode == PITH_MODE_FASTEST) std::fill(file.begin(), file.end(), uint8_t{0xee});  // isn't needed any more
+    EXPECT_EQ(pith_instance_create(model, instance_memory->data(), sizes.instance_bytes, &instance), PITH_OK);
+  }
+};
+
+std::vector<float> random_reals(size_t n, float low, float high) {
+  Random random(seed() + 1);
+  std::vector<float> v(n);
+  for (float& x : v) x = low + (high - low) * static_cast<float>(random.integer(0, 1 << 20)) / static_cast<float>(1 << 20);
+  return v;
+}
+
+void threads_run(void*, int32_t count, void (*task)(void*, int32_t), void* context) {
+  std::vector<std::thread> workers;
+  for (int32_t i = 1; i < count; ++i) workers.emplace_back(task, context, i);
+  task(context, 0);
+  for (std::thread& w : workers) w.join();
+}
+
+TEST(Api, BothModesAllSetsAndThreadsGiveTheSameCodes) {
+  const Program p = network();
+  const std::vector<float> image = random_reals(20 * 18 * 3, -0.2f, 3.5f);
+  std::vector<uint8_t> expected;
+  for (int isa = 0; isa < PITH_ISA_COUNT; ++isa) {
+    if (pith_set_isa(static_cast<pith_isa>(isa)) != PITH_OK) continue;
+    for (CodecChoice codec : {CodecChoice::kSmallest, CodecChoice::kFastest}) {
+      for (pith_mode mode : {PITH_MODE_SMALLEST, PITH_MODE_FASTEST}) {
+        for (int threads : {1, 3}) {
+          Loaded l(file_of(p, codec), mode, threads);
+          EXPECT_EQ(pith_model_isa(l.model), static_cast<pith_isa>(isa));
+          ASSERT_EQ(pith_set_parallel(l.instance, threads > 1 ? threads_run : nullptr, nullptr), PITH_OK);
+          ASSERT_EQ(pith_set_input_f32(l.instance, 0, image.data(), image.size()), PITH_OK);
+          ASSERT_EQ(pith_run(l.instance), PITH_OK);
+          std::vector<uint8_t> codes(11);
+          ASSERT_EQ(pith_get_output_u8(l.instance, 0, codes.data(), 11), PITH_OK);
+          if (expected.empty()) expected = codes;
+          EXPECT_EQ(codes, expected) << pith_isa_name(static_cast<pith_isa>(isa)) << " mode " << mode << " threads " << threads;
+        }
+      }
+    }
+  }
+  EXPECT_EQ(pith_set_isa(PITH_ISA_BEST), PITH_OK);
+  EXPECT_NE(*std::max_element(expected.begin(), expected.end()), *std::min_element(expected.begin(), expected.end())) << "a test of nothing";
+}
+
+TEST(Api, InputsAreStoredInPhysicalOrder) {
+  Loaded l(file_of(network()), PITH_MODE_FASTEST);
+  ASSERT_EQ(pith_input_count(l.model), 1);
+  pith_tensor t{};
+  ASSERT_EQ(pith_input(l.instance, 0, &t), PITH_OK);
+  EXPECT_STREQ(t.name, "image");
+  EXPECT_EQ(t.type, PITH_TYPE_U8);
+  EXPECT_EQ((std::vector<int32_t>(t.dims, t.dims + t.rank)), (std::vector<int32_t>{1, 3, 20, 18}));
+  EXPECT_EQ((std::vector<int32_t>(t.permutation, t.permutation + t.rank)), (std::vector<int32_t>{0, 2, 3, 1}));
+  EXPECT_EQ(t.count, 1080u);
+  EXPECT_EQ(t.zero_point, 7);
+  EXPECT_DOUBLE_EQ(t.scale, 1.0 / 64);
+  std::vector<float> image(1080);
+  for (int c = 0; c < 3; ++c) {
+    for (int i = 0; i < 360; ++i) image[static_cast<size_t>(c * 360 + i)] = static_cast<float>((c * 70 + i % 60)) / 64.0f;
+  }
+  ASSERT_EQ(pith_set_input_f32(l.instance, 0, image.data(), image.size()), PITH_OK);
+  const uint8_t* codes = static_cast<const uint8_t*>(t.data);
+  for (int c = 0; c < 3; ++c) {
+    for (int i = 0; i < 360; ++i) ASSERT_EQ(codes[i * 3 + c], 7 + c * 70 + i % 60);
+  }
+  std::vector<uint8_t> planar(1080);
+  for (size_t i = 0; i < planar.size(); ++i) planar[i] = static_cast<uint8_t>(i / 360 * 50 + i % 50);
+  ASSERT_EQ(pith_set_input_u8(l.instance, 0, planar.data(), planar.size()), PITH_OK);
+  for (int i = 0; i < 360; ++i) ASSERT_EQ(codes[i * 3 + 2], planar[static_cast<size_t>(720 + i)]);
+}
+
+TEST(Api, SmallestModeTakesLessMemory) {
+  const std::vector<uint8_t> file = file_of(network());
+  pith_sizes small{}, fast{};
+  ASSERT_EQ(pith_probe(file.data(), file.size(), PITH_MODE_SMALLEST, 1, &small), PITH_OK);
+  ASSERT_EQ(pith_probe(file.data(), file.size(), PITH_MODE_FASTEST, 1, &fast), PITH_OK);
+  EXPECT_LT(small.model_bytes, fast.model_bytes);
+  EXPECT_EQ(small.instance_bytes, fast.instance_bytes);
+  EXPECT_EQ(small.arena_bytes, static_cast<size_t>(network().arena_bytes));
+}
+
+TEST(Api, ManyInstancesShareAModel) {
+  Loaded l(file_of(network()), PITH_MODE_FASTEST);
+  Block other(l.instance_memory->bytes());
+  pith_instance* second = nullptr;
+  ASSERT_EQ(pith_instance_create(l.model, other.data(), other.bytes(), &second), PITH_OK);
+  const std::vector<float> one = random_reals(1080, 0, 1), two = random_reals(1080, 1, 3);
+  std::vector<float> y1(11), y2(11), again(11);
+  pith_set_input_f32(l.instance, 0, one.data(), one.size());
+  pith_set_input_f32(second, 0, two.data(), two.size());
+  pith_run(l.instance);
+  pith_run(second);
+  pith_get_output_f32(l.instance, 0, y1.data(), 11);
+  pith_get_output_f32(second, 0, y2.data(), 11);
+  EXPECT_NE(y1, y2);
+  pith_set_input_f32(second, 0, one.data(), one.size());
+  pith_run(second);
+  pith_get_output_f32(second, 0, again.data(), 11);
+  EXPECT_EQ(y1, again);
+}
+
+// y = x + state; the state becomes y.
+Program accumulator() {
+  Maker m;
+  const int32_t x = m.tensor(PITH_F32, {1, 4}), s = m.tensor(PITH_F32, {1, 4}), y = m.tensor(PITH_F32, {1, 4}), t = m.tensor(PITH_F32, {1, 4});
+  m.op(PITH_OPCODE_Binary, {x, s}, {y}, {PITH_BINARY_ADD});
+  m.op(PITH_OPCODE_Unary, {y}, {t}, {static_cast<int32_t>(numerics::Unary::kIdentity)}, {0, 0});
+  m.p.inputs = {{"x", x, {0, 1}}};
+  m.p.outputs = {{"y", y, {0, 1}}};
+  m.p.state = {{s, t}};
+  return m.p;
+}
+
+TEST(Api, StateIsCarriedAndReset) {
+  Loaded l(file_of(accumulator()), PITH_MODE_SMALLEST);
+  const float x[4] = {1, 2, 3, 4};
+  float y[4];
+  for (int run = 1; run <= 3; ++run) {
+    pith_set_input_f32(l.instance, 0, x, 4);
+    ASSERT_EQ(pith_run(l.instance), PITH_OK);
+    ASSERT_EQ(pith_get_output_f32(l.instance, 0, y, 4), PITH_OK);
+    EXPECT_EQ(y[3], 4.0f * static_cast<float>(run));
+  }
+  ASSERT_EQ(pith_reset(l.instance), PITH_OK);
+  pith_set_input_f32(l.instance, 0, x, 4);
+  pith_run(l.instance);
+  pith_get_output_f32(l.instance, 0, y, 4);
+  EXPECT_EQ(y[3], 4.0f);
+}
+
+TEST(Api, MetadataIsRead) {
+  const std::vector<uint8_t> file = file_of(network());
+  char text[32];
+  size_t length = 0;
+  ASSERT_EQ(pith_metadata(file.data(), file.size(), "labels", text, sizeof text, &length), PITH_OK);
+  EXPECT_STREQ(text, "cat\ndog\nhorse");
+  EXPECT_EQ(length, 13u);
+  EXPECT_EQ(pith_metadata(file.data(), file.size(), "labels", nullptr, 0, &length), PITH_ERROR_MEMORY);
+  EXPECT_EQ(length, 13u);
+  EXPECT_EQ(pith_metadata(file.data(), file.size(), "labels", text, 4, &length), PITH_ERROR_MEMORY);
+  EXPECT_STREQ(text, "cat");
+  EXPECT_EQ(pith_metadata(file.data(), file.size(), "label", text, sizeof text, &length), PITH_ERROR_NOT_FOUND);
+}
+
+TEST(Api, ObserverSeesEveryOperator) {
+  Loaded l(file_of(network()), PITH_MODE_FASTEST);
+  std::vector<std::string> seen;
+  const auto observe = [](void* context, int32_t, const char* op) { static_cast<std::vector<std::string>*>(context)->push_back(op); };
+  ASSERT_EQ(pith_run_observed(l.instance, observe, &seen), PITH_OK);
+  EXPECT_EQ(seen, (std::vector<std::string>{"Conv2d", "Conv2d", "Reduce", "Dense"}));
+  EXPECT_EQ(pith_op_count(l.model), 4);
+}
+
+TEST(ApiErrors, TellWhatIsWrong) {
+  const std::vector<uint8_t> file = file_of(network());
+  pith_sizes sizes{};
+  ASSERT_EQ(pith_probe(file.data(), file.size(), PITH_MODE_FASTEST, 1, &sizes), PITH_OK);
+  Block memory(sizes.model_bytes + 64);
+  pith_model* model = nullptr;
+  EXPECT_EQ(pith_load(file.data(), file.size(), PITH_MODE_FASTEST, 1, memory.data(), sizes.model_bytes - 1, &model), PITH_ERROR_MEMORY);
+  EXPECT_EQ(pith_last_error().needed, sizes.model_bytes);
+  EXPECT_EQ(model, nullptr);
+  EXPECT_EQ(pith_load(file.data(), file.size(), PITH_MODE_FASTEST, 1, memory.data() + 8, sizes.model_bytes, &model), PITH_ERROR_ALIGNMENT);
+  EXPECT_EQ(pith_load(file.data(), file.size(), PITH_MODE_FASTEST, 0, memory.data(), sizes.model_bytes, &model), PITH_ERROR_ARGUMENT);
+  EXPECT_EQ(pith_load(nullptr, 0, PITH_MODE_FASTEST, 1, memory.data(), sizes.model_bytes, &model), PITH_ERROR_ARGUMENT);
+  ASSERT_EQ(pith_load(file.data(), file.size(), PITH_MODE_FASTEST, 1, memory.data(), sizes.model_bytes, &model), PITH_OK);
+  Block arena(sizes.instance_bytes + 64);
+  pith_instance* instance = nullptr;
+  EXPECT_EQ(pith_instance_create(model, arena.data(), sizes.instance_bytes - 1, &instance), PITH_ERROR_MEMORY);
+  EXPECT_EQ(pith_instance_create(model, arena.data() + 4, sizes.instance_bytes, &instance), PITH_ERROR_ALIGNMENT);
+  ASSERT_EQ(pith_instance_create(model, arena.data(), sizes.instance_bytes, &instance), PITH_OK);
+  std::vector<float> image(1080);
+  EXPECT_EQ(pith_set_input_f32(instance, 1, image.data(), 1080), PITH_ERROR_ARGUMENT);
+  EXPECT_EQ(pith_set_input_f32(instance, 0, image.data(), 1079), PITH_ERROR_ARGUMENT);
+  std::vector<int32_t> integers(1080);
+  EXPECT_EQ(pith_set_input_i32(instance, 0, integers.data(), 1080), PITH_ERROR_TYPE);
+  EXPECT_EQ(pith_run(nullptr), PITH_ERROR_ARGUMENT);
+  for (int s = PITH_OK; s <= PITH_ERROR_NOT_FOUND; ++s) EXPECT_GT(std::strlen(pith_status_text(static_cast<pith_status>(s))), 5u);
+}
+
+TEST(ApiErrors, DamagedFilesAreRefused) {
+  const std::vector<uint8_t> file = file_of(network());
+  pith_sizes sizes{};
+  for (size_t n = 0; n < file.size(); n += 3) {
+    EXPECT_NE(pith_probe(file.data(), n, PITH_MODE_FASTEST, 1, &sizes), PITH_OK) << n;
+  }
+  for (size_t i = 0; i < file.size(); i += 7) {
+    std::vector<uint8_t> damaged = file;
+    damaged[i] ^= 0x21;
+    EXPECT_NE(pith_probe(damaged.data(), damaged.size(), PITH_MODE_FASTEST, 1, &sizes), PITH_OK) << i;
+  }
+  EXPECT_EQ(pith_probe("hello world", 11, PITH_MODE_FASTEST, 1, &sizes), PITH_ERROR_NOT_PITH);
+}
+
+TEST(ApiErrors, UnsupportedOperatorsAreNamed) {
+  Maker m;
+  const int32_t x = m.tensor(PITH_U8, {1, 4}, {-60, 3}), y = m.tensor(PITH_U8, {1, 4}, {-60, 3});
+  m.op(PITH_OPCODE_Softmax, {x}, {y}, {0, 1});
+  m.p.inputs = {{"x", x, {0, 1}}};
+  m.p.outputs = {{"y", y, {0, 1}}};
+  const std::vector<uint8_t> file = file_of(m.p);
+  pith_sizes sizes{};
+  ASSERT_EQ(pith_probe(file.data(), file.size(), PITH_MODE_FASTEST, 1, &sizes), PITH_ERROR_UNSUPPORTED);
+  const pith_error e = pith_last_error();
+  EXPECT_EQ(e.op_index, 0);
+  EXPECT_STREQ(e.op, "Softmax");
+  EXPECT_GT(std::strlen(e.reason), 10u);
+}
+
+// Files with a right checksum whose contents are wrong: whatever is read must be refused or run without harm.
+TEST(ApiErrors, HostileFilesDoNoHarm) {
+  const std::vector<uint8_t> file = file_of(network());
+  Random random(seed());
+  for (int i = 0; i < 3000; ++i) {
+    std::vector<uint8_t> hostile = file;
+    for (int64_t k = random.integer(1, 4); k > 0; --k) {
+      hostile[static_cast<size_t>(random.integer(2, static_cast<int64_t>(file.size()) - 5))] = static_cast<uint8_t>(random.integer(0, 255));
+    }
+    uint32_t crc = 0xffffffffu;
+    for (size_t k = 0; k + 4 < hostile.size(); ++k) {
+      crc ^= hostile[k];
+      for (int b = 0; b < 8; ++b) crc = crc >> 1 ^ (0xedb88320u & (0u - (crc & 1)));
+    }
+    for (int b = 0; b < 4; ++b) hostile[hostile.size() - 4 + static_cast<size_t>(b)] = static_cast<uint8_t>(~crc >> (8 * b));
+    pith_sizes sizes{};
+    const pith_mode mode = i % 2 == 0 ? PITH_MODE_FASTEST : PITH_MODE_SMALLEST;
+    if (pith_probe(hostile.data(), hostile.size(), mode, 1, &sizes) != PITH_OK) continue;
+    if (sizes.model_bytes > (64u << 20) || sizes.instance_bytes > (64u << 20)) continue;
+    Block memory(sizes.model_bytes), arena(sizes.instance_bytes);
+    pith_model* model = nullptr;
+    pith_instance* instance = nullptr;
+    if (pith_load(hostile.data(), hostile.size(), mode, 1, memory.data(), sizes.model_bytes, &model) != PITH_OK) continue;
+    ASSERT_EQ(pith_instance_create(model, arena.data(), sizes.instance_bytes, &instance), PITH_OK);
+    EXPECT_EQ(pith_run(instance), PITH_OK);
+  }
+}
+
+}  // namespace
+}  // namespace pith
