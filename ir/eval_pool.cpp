@@ -11,16 +11,6 @@
 namespace pith::ir {
 namespace {
 
-// Kernel positions whose input position start + k * dilation lies in [0, size).
-struct Taps {
-  int64_t first, last;
-};
-Taps taps_of(const Window& w, int64_t start) {
-  const int64_t first = start < 0 ? (-start + w.dilation - 1) / w.dilation : 0;
-  const int64_t last = start >= w.input ? 0 : (w.input - start + w.dilation - 1) / w.dilation;
-  return {std::min(first, w.kernel), std::clamp(last, std::min(first, w.kernel), w.kernel)};
-}
-
 // The flat index that MaxPool's second output tells: storage_order 1 counts columns first.
 int64_t told_index(int64_t plane, int64_t h, int64_t w, const std::array<Window, 2>& windows, bool columns_first) {
   const int64_t height = windows[0].input, width = windows[1].input;
@@ -51,27 +41,6 @@ void max_pool_with_indices(Evaluation& e, const std::array<Window, 2>& w) {
         }
         *y++ = best;
         *indices++ = std::max<int64_t>(at, 0);
-      }
-    }
-  }
-}
-
-// Sums f(x) over each window; the maximum's scheme with + instead.
-template <typename F>
-void sum_pool(const float* x, int64_t planes, const std::array<Window, 2>& w, float* y, F f) {
-  const Window &h = w[0], &v = w[1];
-  for (int64_t p = 0; p < planes; ++p, x += h.input * v.input) {
-    for (int64_t oh = 0; oh < h.output; ++oh, y += v.output) {
-      std::fill_n(y, v.output, 0.0f);
-      const int64_t h0 = oh * h.stride - h.pad_begin;
-      const Taps th = taps_of(h, h0);
-      for (int64_t kh = th.first; kh < th.last; ++kh) {
-        const float* row = x + (h0 + kh * h.dilation) * v.input;
-        for (int64_t ow = 0; ow < v.output; ++ow) {
-          const int64_t w0 = ow * v.stride - v.pad_begin;
-          const Taps tw = taps_of(v, w0);
-          for (int64_t kw = tw.first; kw < tw.last; ++kw) y[ow] += f(row[w0 + kw * v.dilation]);
-        }
       }
     }
   }

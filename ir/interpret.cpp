@@ -103,6 +103,7 @@ Result<std::vector<Tensor>> interpret_node(const Graph& graph, const Node& node,
     }
     if (inputs[i] != nullptr) PITH_CHECK_OK(check_tensor(graph.value(node.inputs[i]), *inputs[i]));
   }
+  if (has_integer_form(graph, node)) return run_integer(graph, node, inputs, types);
   return run_real(graph, node, inputs, types);
 }
 

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "numerics/arithmetic.h"
+
 namespace pith::ir {
 namespace {
 
@@ -61,6 +63,17 @@ ResizePlan resize_plan(const Node& node, const ResizeAxis& axis) {
     for (double w : weight) plan.weight.push_back(static_cast<float>(normalise ? w / weights : w));
   }
   return plan;
+}
+
+std::vector<LinearTap> linear_taps(const Node& node, const ResizeAxis& axis) {
+  const std::string transformation = node.text("coordinate_transformation_mode", "half_pixel");
+  std::vector<LinearTap> taps;
+  for (int64_t o = 0; o < axis.output; ++o) {
+    const double x = resize_coordinate(transformation, axis, o), base = std::floor(x);
+    const auto inside = [&](double i) { return static_cast<int64_t>(std::clamp(i, 0.0, static_cast<double>(axis.input - 1))); };
+    taps.push_back({inside(base), inside(base + 1), numerics::interpolation_weight(x - base)});
+  }
+  return taps;
 }
 
 }  // namespace pith::ir

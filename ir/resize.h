@@ -15,4 +15,11 @@ struct ResizePlan {
 // The plan along `axis` for the node's mode: nearest, linear (2 taps), cubic (4), more when antialiased.
 ResizePlan resize_plan(const Node& node, const ResizeAxis& axis);
 
+// Linear interpolation of codes: between the codes at `low` and `high` with numerics::interpolation_weight.
+struct LinearTap {
+  int64_t low, high;
+  int32_t weight;
+};
+std::vector<LinearTap> linear_taps(const Node& node, const ResizeAxis& axis);
+
 }  // namespace pith::ir

@@ -1,7 +1,12 @@
-// Quantisation's promises: what values may carry.
+// Quantisation's promises: what values may carry, and that integer accumulators can't overflow.
+//
+// The bound: an accumulator is sum (x - zero) * w + bias with |x - zero| <= 255, so |accumulator| <=
+// 255 * sum |w| + |bias| < 2^31 must hold for every output channel. It is checked with the weights themselves, which
+// implies it for any order of summation. Products of two activations: 255 * 255 * depth < 2^31.
 #include <algorithm>
 #include <cstdlib>
 
+#include "ir/geometry.h"
 #include "ir/integer.h"
 #include "ir/verify.h"
 
@@ -49,7 +54,53 @@ Result<void> verify_activation(const Graph& graph, const Node& node) {
   if (a.function == numerics::Unary::kClip && a.a > a.b) {
     return usage_error(fmt::format("{} clips to [{}, {}]", node_label(node), a.a, a.b));
   }
+  const bool clamps = a.function == numerics::Unary::kRelu || a.function == numerics::Unary::kClip;
+  if (has_integer_operands(graph, node) && !clamps && !a.pre) {
+    return usage_error(fmt::format("{}: the activation {} needs the meaning `pre` of its argument", node_label(node), numerics::unary_name(a.function)));
+  }
   if (a.pre) PITH_CHECK_OK(check_code(graph.value(node.outputs[0]), a.pre->scale_code));
+  return {};
+}
+
+// Largest |accumulator| without bias for each output channel of a product with constant weights.
+std::vector<int64_t> weight_bounds(const Node& node, const Value& w) {
+  const int64_t channels = product_channels(node, w.shape);
+  std::vector<int64_t> sums(static_cast<size_t>(channels), 0);
+  const int axis = product_axis(node, w.shape);
+  const AxisSplit s = axis < 0 ? AxisSplit{1, 1, element_count(w.shape)} : split_at(w.shape, axis);
+  const int64_t groups = channels / std::max<int64_t>(s.size, 1), per_group = s.outer / std::max<int64_t>(groups, 1);
+  const auto weights = w.constant->as<int8_t>();
+  for (size_t i = 0; i < weights.size(); ++i) {
+    const auto at = static_cast<int64_t>(i);
+    const int64_t channel = at / s.inner % s.size;
+    // a transposed convolution's rows of input channels belong to its groups in turn
+    const int64_t group = groups > 1 ? at / (s.inner * s.size) / per_group : 0;
+    sums[static_cast<size_t>(group * s.size + channel)] += 255 * std::abs(int64_t{weights[i]});
+  }
+  return sums;
+}
+
+Result<void> check_bound(const Node& node, int64_t bound) {
+  if (bound < (int64_t{1} << 31)) return {};
+  return usage_error(fmt::format("{}: its accumulators may reach {}, beyond 32 bits; split it or use fewer bits", node_label(node), bound));
+}
+
+Result<void> verify_accumulators(const Graph& graph, const Node& node) {
+  const Value& x = *operand(graph, node, 0);
+  if (is_product(node.op)) {
+    const Value &w = *operand(graph, node, 1), *bias = operand(graph, node, 2);
+    if (!is_weights(w)) return check_bound(node, int64_t{255} * 255 * x.shape.back());
+    const std::vector<int64_t> sums = weight_bounds(node, w);
+    for (size_t c = 0; c < sums.size(); ++c) {
+      const int64_t b = bias != nullptr ? std::abs(int64_t{bias->constant->as<int32_t>()[c]}) : 0;
+      PITH_CHECK_OK(check_bound(node, sums[c] + b));
+    }
+  } else if (node.op == Op::kAveragePool) {
+    return check_bound(node, 255 * std::min(element_count(node.integers("kernel_shape")), kLargestCount));
+  } else if (node.op == Op::kReduceMean || node.op == Op::kGlobalAveragePool) {
+    const int64_t results = std::max<int64_t>(element_count(graph.value(node.outputs[0]).shape), 1);
+    return check_bound(node, 255 * (element_count(x.shape) / results));
+  }
   return {};
 }
 
@@ -89,7 +140,9 @@ Result<void> verify_quant(const Graph& graph, const Node& node) {
       return usage_error(node_label(node) + ": input and output must be quantised activations");
     }
   }
-  return verify_activation(graph, node);
+  PITH_CHECK_OK(verify_activation(graph, node));
+  if (has_integer_form(graph, node)) PITH_CHECK_OK(verify_accumulators(graph, node));
+  return {};
 }
 
 }  // namespace pith::ir
