@@ -131,7 +131,7 @@ class Resolver {
     if (given) {
       input.shape = *given;
     } else if (!v.shape) {
-      missing_.push_back(fmt::format("input '{}' has no shape (give --shape {}=1x3x224x224, say)", v.name, v.name));
+      missing_.push_back(fmt::format("input '{}' has no shape (give --input-shape {}:1x3x224x224, say)", v.name, v.name));
     } else {
       for (size_t i = 0; i < v.shape->size(); ++i) input.shape.push_back(size_of(v, i));
     }
@@ -150,8 +150,8 @@ class Resolver {
     if (const auto known = sizes_.find(d.symbol); !d.symbol.empty() && known != sizes_.end()) return known->second;
     if (is_batch(d, i, v.shape->size())) return 1;
     const std::string name = d.symbol.empty() ? "" : fmt::format("'{}', ", d.symbol);
-    const std::string flag = d.symbol.empty() ? "" : fmt::format("--dim {}=SIZE or ", d.symbol);
-    missing_.push_back(fmt::format("{}dimension {} of input '{}' (give {}--shape {}={})", name, i, v.name, flag, v.name, pattern(v)));
+    const std::string flag = d.symbol.empty() ? "" : fmt::format("--dimension {}=SIZE or ", d.symbol);
+    missing_.push_back(fmt::format("{}dimension {} of input '{}' (give {}--input-shape {}:{})", name, i, v.name, flag, v.name, pattern(v)));
     return 1;
   }
 

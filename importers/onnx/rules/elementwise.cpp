@@ -32,7 +32,22 @@ Result<void> binary(NodeContext& n) {
   PITH_TRY(const ValueId a, n.input(0));
   PITH_TRY(const ValueId right, n.input(1));
   PITH_TRY(const ValueId b, legacy_aligned(n, a, right));
-  return n.emit(op, {a, b}, op == Op::kMod ? n.copy("fmod:i") : Attributes());
+  return n.emit(op, {a, b});
+}
+
+// Floats without fmod (opset 28): the remainder takes the divisor's sign, so one of the other sign moves by the divisor.
+Result<void> mod(NodeContext& n) {
+  PITH_TRY(const ValueId x, n.input(0));
+  PITH_TRY(const ValueId y, n.input(1));
+  if (n.integer("fmod", 0) != 0 || n.builder.dtype(x) != DType::kF32) return n.emit(Op::kMod, {x, y}, n.copy("fmod:i"));
+  Builder& b = n.builder;
+  PITH_TRY(const ValueId remainder, b.add(Op::kMod, {x, y}, {{"fmod", int64_t{1}}}));
+  PITH_TRY(const ValueId sign, b.add(Op::kSign, {remainder}));
+  PITH_TRY(const ValueId wanted, b.add(Op::kSign, {y}));
+  PITH_TRY(const ValueId product, b.add(Op::kMul, {sign, wanted}));
+  PITH_TRY(const ValueId differs, b.add(Op::kLess, {product, b.scalar(0)}));
+  PITH_TRY(const ValueId moved, b.add(Op::kAdd, {remainder, y}));
+  return n.emit(Op::kWhere, {differs, moved, remainder});
 }
 
 template <Op op>
@@ -246,7 +261,7 @@ void add_elementwise_rules(Rules& r) {
   r["Mul"] = {binary<Op::kMul>};
   r["Div"] = {binary<Op::kDiv>};
   r["Pow"] = {binary<Op::kPow>};
-  r["Mod"] = {binary<Op::kMod>};
+  r["Mod"] = {mod};
   r["Equal"] = {binary<Op::kEqual>};
   r["Less"] = {binary<Op::kLess>};
   r["LessOrEqual"] = {binary<Op::kLessOrEqual>};

@@ -181,6 +181,22 @@ Result<void> tile(NodeContext& n) {
   return n.emit(Op::kTile, {x}, {{"repeats", repeats}});
 }
 
+// Opset 28's mode CRD: the block's position is the inner part of the channel.
+Result<void> space_to_depth(NodeContext& n) {
+  PITH_TRY(const ValueId x, n.input(0));
+  const Shape s = n.builder.shape(x);
+  const int64_t block = n.integer("blocksize", 0);
+  if (n.text("mode", "DCR") != "CRD") return n.emit(Op::kSpaceToDepth, {x}, {{"blocksize", block}});
+  if (s.size() != 4 || block < 1 || s[2] % block != 0 || s[3] % block != 0)
+    return usage_error(fmt::format("its input {} doesn't split into blocks of {}; export with other input sizes", ir::to_string(s), block));
+  const int64_t high = s[2] / block, wide = s[3] / block;
+  PITH_TRY(const ValueId parts, n.builder.reshape(x, {s[0], s[1], high, block, wide, block}));
+  PITH_TRY(const ValueId moved, n.builder.add(Op::kTranspose, {parts}, {{"perm", Integers{0, 1, 3, 5, 2, 4}}}));
+  PITH_TRY(const ValueId y, n.builder.reshape(moved, {s[0], s[1] * block * block, high, wide}));
+  n.set(0, y);
+  return {};
+}
+
 }  // namespace
 
 void add_movement_rules(Rules& r) {
@@ -196,7 +212,7 @@ void add_movement_rules(Rules& r) {
   r["Expand"] = {expand};
   r["Tile"] = {tile};
   r["DepthToSpace"] = {nullptr, Op::kDepthToSpace, "blocksize:i mode:s"};
-  r["SpaceToDepth"] = {nullptr, Op::kSpaceToDepth, "blocksize:i"};
+  r["SpaceToDepth"] = {space_to_depth};
 }
 
 }  // namespace pith::importers

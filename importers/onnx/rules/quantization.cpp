@@ -26,6 +26,14 @@ Result<ValueId> along_axis(NodeContext& n, ValueId data, ValueId parameter, int6
   return n.builder.reshape(parameter, wide);
 }
 
+// A zero point of one element has its scale's shape.
+Result<ValueId> matching_zero(NodeContext& n) {
+  PITH_TRY(const ValueId scale, n.input(1));
+  PITH_TRY(const ValueId zero, n.optional(2));
+  if (zero == ir::kNoValue || ir::element_count(n.builder.shape(zero)) != 1 || ir::element_count(n.builder.shape(scale)) != 1) return zero;
+  return n.builder.reshape(zero, n.builder.shape(scale));
+}
+
 Result<void> quantize_by_formula(NodeContext& n, ValueId x, int32_t type, int64_t axis) {
   const int64_t bits = element_bits(type);
   const bool is_signed = type == kInt16 || type == kInt4 || type == kInt2;
@@ -53,7 +61,7 @@ Result<void> quantize(NodeContext& n) {
   PITH_TRY(const ValueId input, n.input(0));
   PITH_TRY(const ValueId x, n.builder.cast(input, DType::kF32));
   PITH_TRY(const ValueId scale, n.input(1));
-  PITH_TRY(const ValueId zero, n.optional(2));
+  PITH_TRY(const ValueId zero, matching_zero(n));
   int32_t type = static_cast<int32_t>(n.integer("output_dtype", 0));
   if (zero != ir::kNoValue) {
     type = n.element_type(2);
@@ -77,7 +85,7 @@ Result<void> dequantize(NodeContext& n) {
   n.ignore({"output_dtype"});
   PITH_TRY(const ValueId x, n.input(0));
   PITH_TRY(const ValueId scale, n.input(1));
-  PITH_TRY(const ValueId zero, n.optional(2));
+  PITH_TRY(const ValueId zero, matching_zero(n));
   Attributes a = n.copy("axis:i block_size:i");
   if (n.builder.dtype(x) != DType::kF32) return n.emit(Op::kDequantizeLinear, {x, scale, zero}, std::move(a));
   const int64_t axis = n.integer("axis", 1);  // 8-bit floats, widened: their zero point can only be 0
