@@ -34,9 +34,20 @@ pith_post_status pith_box_list_check(const pith_box_list* list);
 static inline int pith_is_finite(float x) { return x - x == 0.0f; }
 
 static inline float pith_read(const pith_tensor_view* view, int64_t offset) {
-  if (view->dtype == PITH_POST_F32) return ((const float*)view->data)[offset];
-  const int32_t q =
-      view->dtype == PITH_POST_U8 ? ((const uint8_t*)view->data)[offset] : ((const int8_t*)view->data)[offset];
+  int32_t q;
+  switch (view->dtype) {
+    case PITH_POST_U8:
+      q = ((const uint8_t*)view->data)[offset];
+      break;
+    case PITH_POST_I8:
+      q = ((const int8_t*)view->data)[offset];
+      break;
+    case PITH_POST_I16:
+      q = ((const int16_t*)view->data)[offset];
+      break;
+    default:
+      return ((const float*)view->data)[offset];
+  }
   return view->scale * (float)(q - view->zero_point);
 }
 

@@ -1,4 +1,5 @@
-// pith_post: from a network's output tensors to classes, boxes, text and label maps. C11, callable from C++.
+// pith_post: from a network's output tensors to classes, boxes, text and label maps, and from sound to
+// the features that networks take. C11, callable from C++.
 //
 // The library stands alone: it needs a C compiler and libm, nothing else of pith. It allocates nothing, opens no file,
 // has no state and starts no thread; every byte it works in is the caller's. Link with libpith_post.a and -lm.
@@ -12,6 +13,7 @@
 //                         letterbox.h    pith_letterbox_fit, _undo, _apply
 //   text, sequences       ctc.h          pith_ctc_greedy, pith_ctc_text
 //   segmentation          segment.h      pith_label_map, pith_binary_map, pith_label_histogram
+//   sound, before a net   mel.h          pith_mel_*: log-mel spectra and MFCCs
 //
 // A complete detector's end, with 28 KB of memory:
 //
@@ -37,6 +39,7 @@
 #include "post/classify.h"
 #include "post/ctc.h"
 #include "post/letterbox.h"
+#include "post/mel.h"
 #include "post/segment.h"
 #include "post/ssd.h"
 #include "post/tensor.h"

@@ -21,7 +21,7 @@ const char* pith_post_message(pith_post_status status) {
     case PITH_POST_DTYPE:
       return "the dtype is unknown, or its scale or zero point isn't valid: check the quantisation";
     case PITH_POST_BUFFER:
-      return "the shape reaches outside the buffer, or float data is misaligned: check the strides";
+      return "the shape reaches outside the buffer, or the data is misaligned: check the strides";
     case PITH_POST_TOO_BIG:
       return "more than 2^31 - 1 elements or bytes that can't be counted: split the tensor";
     case PITH_POST_RANGE:
@@ -38,7 +38,9 @@ const char* pith_post_message(pith_post_status status) {
   return "unknown status: not one of this library's";
 }
 
-size_t pith_post_element_bytes(pith_post_dtype dtype) { return dtype == PITH_POST_F32 ? sizeof(float) : 1; }
+size_t pith_post_element_bytes(pith_post_dtype dtype) {
+  return dtype == PITH_POST_F32 ? sizeof(float) : dtype == PITH_POST_I16 ? sizeof(int16_t) : 1;
+}
 
 static pith_tensor_view dense_view(const void* data, pith_post_dtype dtype, int32_t rank, const int64_t* dims) {
   pith_tensor_view view;
@@ -73,6 +75,14 @@ pith_tensor_view pith_view_u8(const uint8_t* data, int32_t rank, const int64_t* 
 
 pith_tensor_view pith_view_i8(const int8_t* data, int32_t rank, const int64_t* dims, float scale, int32_t zero_point) {
   pith_tensor_view view = dense_view(data, PITH_POST_I8, rank, dims);
+  view.scale = scale;
+  view.zero_point = zero_point;
+  return view;
+}
+
+pith_tensor_view pith_view_i16(const int16_t* data, int32_t rank, const int64_t* dims, float scale,
+                               int32_t zero_point) {
+  pith_tensor_view view = dense_view(data, PITH_POST_I16, rank, dims);
   view.scale = scale;
   view.zero_point = zero_point;
   return view;
@@ -117,11 +127,26 @@ pith_tensor_view pith_view_at(pith_tensor_view view, int32_t axis, int64_t index
 }
 
 static pith_post_status check_dtype(const pith_tensor_view* view) {
-  if (view->dtype == PITH_POST_F32) return (uintptr_t)view->data % sizeof(float) == 0 ? PITH_POST_OK : PITH_POST_BUFFER;
-  if (view->dtype != PITH_POST_U8 && view->dtype != PITH_POST_I8) return PITH_POST_DTYPE;
+  int32_t low = 0, high = 0;
+  switch (view->dtype) {
+    case PITH_POST_F32:
+      break;
+    case PITH_POST_U8:
+      high = 255;
+      break;
+    case PITH_POST_I8:
+      low = -128, high = 127;
+      break;
+    case PITH_POST_I16:
+      low = -32768, high = 32767;
+      break;
+    default:
+      return PITH_POST_DTYPE;
+  }
+  if ((uintptr_t)view->data % pith_post_element_bytes(view->dtype) != 0) return PITH_POST_BUFFER;
+  if (view->dtype == PITH_POST_F32) return PITH_POST_OK;
   if (!(view->scale > 0.0f && pith_is_finite(view->scale))) return PITH_POST_DTYPE;
-  const int32_t low = view->dtype == PITH_POST_U8 ? 0 : -128;
-  return view->zero_point >= low && view->zero_point <= low + 255 ? PITH_POST_OK : PITH_POST_DTYPE;
+  return view->zero_point >= low && view->zero_point <= high ? PITH_POST_OK : PITH_POST_DTYPE;
 }
 
 pith_post_status pith_view_check(const pith_tensor_view* view) {
@@ -170,6 +195,8 @@ pith_best pith_post_best(const pith_tensor_view* view, int64_t offset, int64_t s
     PITH_BEST_OF_INTEGERS(uint8_t)
   } else if (view->dtype == PITH_POST_I8) {
     PITH_BEST_OF_INTEGERS(int8_t)
+  } else if (view->dtype == PITH_POST_I16) {
+    PITH_BEST_OF_INTEGERS(int16_t)
   } else {
     const float* row = (const float*)view->data + offset;
     for (int32_t i = 0; i < count; ++i) {

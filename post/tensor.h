@@ -11,7 +11,7 @@
 //              memory to work in, a `..._scratch_bytes` function says how much.
 //   results    a status, PITH_POST_OK (0) on success; pith_post_message() turns it into one line. Unless a function
 //              says otherwise, its outputs are unspecified after an error.
-//   arithmetic float32; of libm only expf; no fused multiply-add that isn't written.
+//   arithmetic float32; of libm only expf and sqrtf; no fused multiply-add that isn't written.
 //   values     NaN is never chosen, never exceeds a threshold and never leaves the library as a box; infinities behave
 //              as the limits that they are. Ties go to the lower index. Equal inputs give equal outputs, in any run.
 //   sizes      at most 2^31 - 1 elements in a view.
@@ -31,7 +31,7 @@ typedef enum pith_post_status {
   PITH_POST_RANK = 2,        // a view's number of dimensions isn't one that this function reads
   PITH_POST_SHAPE = 3,       // a dimension is below 1, or doesn't fit the function or the other arguments
   PITH_POST_DTYPE = 4,       // an unknown dtype, a scale that isn't positive and finite, or a zero point out of range
-  PITH_POST_BUFFER = 5,      // strides reach outside the view's bytes, or float data isn't aligned to 4 bytes
+  PITH_POST_BUFFER = 5,      // strides reach outside the view's bytes, or the data isn't aligned for its type
   PITH_POST_TOO_BIG = 6,     // more than 2^31 - 1 elements, or a size that overflows
   PITH_POST_RANGE = 7,       // a parameter is outside its documented range
   PITH_POST_SCRATCH = 8,     // the memory given is too small or misaligned
@@ -47,6 +47,7 @@ typedef enum pith_post_dtype {
   PITH_POST_F32 = 0,  // float
   PITH_POST_U8 = 1,   // uint8_t, value = scale * (q - zero_point), zero_point 0..255
   PITH_POST_I8 = 2,   // int8_t,  value = scale * (q - zero_point), zero_point -128..127
+  PITH_POST_I16 = 3,  // int16_t, value = scale * (q - zero_point), zero_point -32768..32767: sound as it is recorded
 } pith_post_dtype;
 
 enum { PITH_POST_MAX_RANK = 5 };
@@ -59,8 +60,8 @@ typedef struct pith_tensor_view {
   int32_t rank;                         // 1..5
   int64_t dims[PITH_POST_MAX_RANK];     // each at least 1; those beyond `rank` are ignored
   int64_t strides[PITH_POST_MAX_RANK];  // in elements
-  float scale;                          // U8, I8: positive and finite; F32: ignored
-  int32_t zero_point;                   // U8, I8; F32: ignored
+  float scale;                          // integers: positive and finite; F32: ignored
+  int32_t zero_point;                   // integers; F32: ignored
 } pith_tensor_view;
 
 // Views of dense row-major tensors (the last dimension's elements are neighbours). `bytes` follows from the shape; a
@@ -69,6 +70,7 @@ typedef struct pith_tensor_view {
 pith_tensor_view pith_view_f32(const float* data, int32_t rank, const int64_t* dims);
 pith_tensor_view pith_view_u8(const uint8_t* data, int32_t rank, const int64_t* dims, float scale, int32_t zero_point);
 pith_tensor_view pith_view_i8(const int8_t* data, int32_t rank, const int64_t* dims, float scale, int32_t zero_point);
+pith_tensor_view pith_view_i16(const int16_t* data, int32_t rank, const int64_t* dims, float scale, int32_t zero_point);
 
 // The view with two axes exchanged: [84, 8400] read as [8400, 84] without moving anything.
 // An axis that doesn't exist gives rank 0.

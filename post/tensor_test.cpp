@@ -86,7 +86,8 @@ TEST(View, EveryFaultHasItsStatus) {
   EXPECT_EQ(check([](auto& v) { v.rank = std::numeric_limits<int32_t>::min(); }), PITH_POST_RANK);
   EXPECT_EQ(check([](auto& v) { v.dims[1] = 0; }), PITH_POST_SHAPE);
   EXPECT_EQ(check([](auto& v) { v.dims[0] = -1; }), PITH_POST_SHAPE);
-  EXPECT_EQ(check([](auto& v) { v.dtype = static_cast<pith_post_dtype>(3); }), PITH_POST_DTYPE);
+  const int unknown_dtype = 99;  // no enumerator: written as bytes, since C++ forbids the cast
+  EXPECT_EQ(check([&](auto& v) { std::memcpy(&v.dtype, &unknown_dtype, sizeof unknown_dtype); }), PITH_POST_DTYPE);
   EXPECT_EQ(check([](auto& v) { v.bytes = 31; }), PITH_POST_BUFFER);
   EXPECT_EQ(check([](auto& v) { v.bytes = 0; }), PITH_POST_BUFFER);
   EXPECT_EQ(check([](auto& v) { v.strides[0] = 5; }), PITH_POST_BUFFER);
