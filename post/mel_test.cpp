@@ -72,12 +72,13 @@ std::vector<double> spectrum(const pith_mel_params& p, const std::vector<float>&
     const double value = at < 0 || at >= n ? 0.0 : static_cast<double>(x[static_cast<size_t>(at)]) / divisor;
     samples.push_back(value * (0.5 - 0.5 * std::cos(kTurn * i / p.window)));
   }
+  std::vector<std::complex<double>> roots;
+  for (int i = 0; i < p.fft_size; ++i) roots.push_back(std::polar(1.0, -kTurn * i / p.fft_size));
   std::vector<double> lines;
   for (int k = 0; k <= p.fft_size / 2; ++k) {
     std::complex<double> sum = 0;
     for (int i = 0; i < p.window; ++i) {
-      sum += samples[static_cast<size_t>(i)] *
-             std::polar(1.0, -kTurn * (static_cast<long>(k) * i % p.fft_size) / p.fft_size);
+      sum += samples[static_cast<size_t>(i)] * roots[static_cast<size_t>(k * i % p.fft_size)];
     }
     lines.push_back(p.power ? std::norm(sum) : std::abs(sum));
   }
