@@ -9,13 +9,6 @@
 
 namespace pith::runtime {
 
-// The functions that the table names.
-#define PITH_KERNEL_TYPE(name, ...) name##_kernel name##_ref;
-#define PITH_KERNEL(name, isa) name##_kernel name##_##isa;
-#include "runtime/kernels/kernels.inc"
-#undef PITH_KERNEL_TYPE
-#undef PITH_KERNEL
-
 namespace {
 
 constexpr Kernels reference_kernels() {

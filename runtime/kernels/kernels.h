@@ -130,6 +130,13 @@ struct PoolU8 {
 #include "runtime/kernels/kernels.inc"
 #undef PITH_KERNEL_TYPE
 
+// The functions that the table names.
+#define PITH_KERNEL_TYPE(name, ...) name##_kernel name##_ref;
+#define PITH_KERNEL(name, isa) name##_kernel name##_##isa;
+#include "runtime/kernels/kernels.inc"
+#undef PITH_KERNEL_TYPE
+#undef PITH_KERNEL
+
 struct Kernels {
 #define PITH_KERNEL_TYPE(name, ...) name##_kernel* name = nullptr;
 #include "runtime/kernels/kernels.inc"
