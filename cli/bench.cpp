@@ -35,11 +35,11 @@ Result<void> bench(const Flags& f, const Global& global) {
     }
     inputs.push_back(std::move(a));
   }
-  for (int i = 0; i < (f.no_warmup ? 0 : f.warmup); ++i) PITH_TRY([[maybe_unused]] const auto o, engine->run(inputs));
+  for (int i = 0; i < (f.no_warmup ? 0 : f.warmup); ++i) PITH_CHECK_OK(engine->run(inputs));
   std::vector<double> times;
   for (int i = 0; i < f.repetitions; ++i) {
     const double start = now_ms();
-    PITH_TRY([[maybe_unused]] const auto o, engine->run(inputs));
+    PITH_CHECK_OK(engine->run(inputs));
     times.push_back(now_ms() - start);
   }
   std::sort(times.begin(), times.end());

@@ -139,11 +139,11 @@ void add_plan(Context c) {
       PITH_TRY(const std::string text, read_text_file(path));
       PITH_TRY(const PlanTable table, read_plan_csv(text, path));
       const auto started = std::chrono::steady_clock::now();
-      ExactOptions options;
-      if (capacity > 0) options.capacity = capacity;
-      PITH_TRY(const Plan plan, plan_exact(table.problem, options));
+      PITH_TRY(const Plan plan, plan_heuristic(table.problem));
       PITH_CHECK_OK(check_plan(table.problem, plan));
       const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
+      if (capacity > 0 && plan.peak > capacity)
+        return error(ErrorCode::kDoesNotFit, fmt::format("'{}' takes {} bytes, {} more than --capacity; no plan is below {}", path, plan.peak, plan.peak - capacity, plan.lower_bound));
       const std::string csv = write_plan_csv(table.problem, plan);
       if (!output.empty()) PITH_CHECK_OK(write_file(output, csv));
       if (global.json) {

@@ -128,13 +128,9 @@ Result<void> plan_arena(Program& p, const CompileOptions& options, MemoryReport*
   }
   Plan plan;
   if (!problem.buffers.empty()) {
-    PITH_TRY(plan, plan_heuristic(problem));
-    if (!plan.proven_optimal && plan.peak > plan.lower_bound && options.planner_seconds > 0) {
-      ExactOptions exact;
-      exact.max_steps = static_cast<int64_t>(2'000'000 * options.planner_seconds);
-      PITH_TRY(const Plan better, plan_exact(problem, exact));
-      if (better.peak < plan.peak) plan = better;
-    }
+    HeuristicOptions heuristic;
+    heuristic.rounds = options.planner_rounds;
+    PITH_TRY(plan, plan_heuristic(problem, heuristic));
     PITH_CHECK_OK(check_plan(problem, plan));
   }
   for (size_t i = 0; i < all.size(); ++i) {

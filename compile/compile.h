@@ -15,7 +15,7 @@
 namespace pith {
 
 struct CompileOptions {
-  double planner_seconds = 1.0;  // for the exact search when the heuristic doesn't meet the lower bound
+  int64_t planner_rounds = 400;  // of local search over the placements
 };
 
 // What `pith info` shows of a layer, in order of execution.
