@@ -385,6 +385,7 @@ int64_t op_macs(const Program& p, const ProgramOp& op) {
 int64_t scratch_bytes(const Program& p, const ProgramOp& op) {
   const auto shapes = [&](const std::vector<int32_t>& ids) {
     std::vector<pith_operand_shape> out;
+    if (ids.empty()) out.push_back({-1, 0, nullptr, 0});  // Fill: an absent first operand
     for (int32_t id : ids) {
       const Dims& d = dims_of(p, id);
       out.push_back({id == kNone ? -1 : dtype_of(p, id), static_cast<int32_t>(d.size()), d.data(), id != kNone && is_constant(id)});
