@@ -1,5 +1,5 @@
-// Fewer forms of the same thing, before quantisation and lowering: factors of Gemm and the constants of batch normalisation are folded
-// into weights while those are still float, so that every product is x * W + b.
+// Fewer forms of the same thing, before quantisation and lowering: factors of Gemm and the constants of batch
+// normalisation are folded into weights while those are still float, so that every product is x * W + b.
 #include <cmath>
 
 #include "ir/graph.h"
@@ -7,7 +7,9 @@
 namespace pith::ir {
 namespace {
 
-bool float_constant(const Graph& g, ValueId id) { return id != ir::kNoValue && g.value(id).is_constant() && !g.value(id).quant; }
+bool float_constant(const Graph& g, ValueId id) {
+  return id != ir::kNoValue && g.value(id).is_constant() && !g.value(id).quant;
+}
 
 Tensor scaled(const Tensor& t, double factor) {
   Tensor out = t.cast(DType::kF32);
@@ -43,7 +45,8 @@ void batch_norm_to_conv(Graph& g, Node& n) {
   const auto parameter = [&](size_t i, int64_t c) { return g.value(n.inputs[i]).constant->at(c); };
   const int64_t channels = x[1];
   const double epsilon = n.real("epsilon", 1e-5);
-  Tensor weights(DType::kF32, x.size() == 3 ? Shape{channels, 1, 1} : Shape{channels, 1, 1, 1}), bias(DType::kF32, {channels});
+  Tensor weights(DType::kF32, x.size() == 3 ? Shape{channels, 1, 1} : Shape{channels, 1, 1, 1}),
+      bias(DType::kF32, {channels});
   for (int64_t c = 0; c < channels; ++c) {
     const double factor = parameter(1, c) / std::sqrt(parameter(4, c) + epsilon);
     weights.set(c, factor);

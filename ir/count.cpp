@@ -69,20 +69,30 @@ int64_t mac_count(const Graph& graph, const Node& node) {
   const Shape& a = shape_of(graph, node, 0);
   switch (node.op) {
     case Op::kConv:
-    case Op::kConvInteger: return result_count(graph, node) * per_filter(shape_of(graph, node, 1));
-    case Op::kQLinearConv: return result_count(graph, node) * per_filter(shape_of(graph, node, 3));
-    case Op::kConvTranspose: return element_count(a) * per_filter(shape_of(graph, node, 1));
+    case Op::kConvInteger:
+      return result_count(graph, node) * per_filter(shape_of(graph, node, 1));
+    case Op::kQLinearConv:
+      return result_count(graph, node) * per_filter(shape_of(graph, node, 3));
+    case Op::kConvTranspose:
+      return element_count(a) * per_filter(shape_of(graph, node, 1));
     case Op::kGemm:
       return a.size() == 2 ? result_count(graph, node) * a[node.integer("transA", 0) != 0 ? 0 : 1] : 0;
     case Op::kMatMul:
     case Op::kMatMulInteger:
-    case Op::kQLinearMatMul: return a.empty() ? 0 : result_count(graph, node) * a.back();
-    case Op::kEinsum: return einsum_macs(graph, node);
-    case Op::kLSTM: return recurrent_macs(graph, node, 4);
-    case Op::kGRU: return recurrent_macs(graph, node, 3);
-    case Op::kRNN: return recurrent_macs(graph, node, 1);
-    case Op::kAttention: return attention_macs(graph, node);
-    default: return 0;
+    case Op::kQLinearMatMul:
+      return a.empty() ? 0 : result_count(graph, node) * a.back();
+    case Op::kEinsum:
+      return einsum_macs(graph, node);
+    case Op::kLSTM:
+      return recurrent_macs(graph, node, 4);
+    case Op::kGRU:
+      return recurrent_macs(graph, node, 3);
+    case Op::kRNN:
+      return recurrent_macs(graph, node, 1);
+    case Op::kAttention:
+      return attention_macs(graph, node);
+    default:
+      return 0;
   }
 }
 

@@ -15,7 +15,8 @@ Result<std::vector<int>> parse_term(std::string_view term) {
   std::vector<int> labels;
   for (size_t i = 0; i < term.size(); ++i) {
     if (term.substr(i, 3) == "...") {
-      if (std::find(labels.begin(), labels.end(), kEllipsis) != labels.end()) return usage_error("two ellipses in a term");
+      if (std::find(labels.begin(), labels.end(), kEllipsis) != labels.end())
+        return usage_error("two ellipses in a term");
       labels.push_back(kEllipsis);
       i += 2;
     } else if (std::isalpha(static_cast<unsigned char>(term[i])) != 0) {
@@ -91,7 +92,8 @@ Result<EinsumPlan> plan_einsum(const std::string& equation, const std::vector<Sh
   const size_t arrow = text.find("->");
   PITH_TRY(const auto terms, parse_terms(std::string_view(text).substr(0, arrow)));
   if (terms.size() != shapes.size()) {
-    return usage_error(fmt::format("the equation \"{}\" has {} terms for {} inputs", equation, terms.size(), shapes.size()));
+    return usage_error(
+        fmt::format("the equation \"{}\" has {} terms for {} inputs", equation, terms.size(), shapes.size()));
   }
   size_t ellipsis_rank = 0;
   for (size_t i = 0; i < terms.size(); ++i) {
@@ -114,7 +116,8 @@ Result<EinsumPlan> plan_einsum(const std::string& equation, const std::vector<Sh
   }
   for (size_t i = 0; i < result_term.size(); ++i) {
     const int c = result_term[i];
-    if (c != kEllipsis && !numbering.knows(c)) return usage_error(fmt::format("no input has the label {}", static_cast<char>(c)));
+    if (c != kEllipsis && !numbering.knows(c))
+      return usage_error(fmt::format("no input has the label {}", static_cast<char>(c)));
     if (std::count(result_term.begin(), result_term.end(), c) != 1) {
       return usage_error(fmt::format("the equation \"{}\" repeats a label in its result", equation));
     }
@@ -126,7 +129,8 @@ Result<EinsumPlan> plan_einsum(const std::string& equation, const std::vector<Sh
     for (size_t d = 0; d < shapes[i].size(); ++d) {
       int64_t& size = plan.sizes[static_cast<size_t>(plan.operands[i][d])];
       if (size != 1 && shapes[i][d] != 1 && size != shapes[i][d]) {
-        return usage_error(fmt::format("the equation \"{}\" gives one label the sizes {} and {}", equation, size, shapes[i][d]));
+        return usage_error(
+            fmt::format("the equation \"{}\" gives one label the sizes {} and {}", equation, size, shapes[i][d]));
       }
       if (shapes[i][d] != 1) size = shapes[i][d];
     }

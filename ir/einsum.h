@@ -9,7 +9,7 @@ namespace pith::ir {
 struct EinsumPlan {
   std::vector<std::vector<int>> operands;  // labels of each operand's dimensions; a label may repeat (diagonal)
   std::vector<int> result;
-  std::vector<int64_t> sizes;              // of each label; an operand's dimension of 1 broadcasts to it
+  std::vector<int64_t> sizes;  // of each label; an operand's dimension of 1 broadcasts to it
 };
 Result<EinsumPlan> plan_einsum(const std::string& equation, const std::vector<Shape>& shapes);
 

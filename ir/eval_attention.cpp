@@ -96,7 +96,8 @@ Result<void> eval_attention(Evaluation& e) {
   const Tensor q = by_heads(e.in(0), q_heads);
   const Tensor k = joined(e.has(4) ? e.inputs[4] : nullptr, by_heads(e.in(1), kv_heads));
   const Tensor v = joined(e.has(5) ? e.inputs[5] : nullptr, by_heads(e.in(2), kv_heads));
-  const int64_t batch = q.shape()[0], queries = q.shape()[2], size = q.shape()[3], keys = k.shape()[2], out_size = v.shape()[3];
+  const int64_t batch = q.shape()[0], queries = q.shape()[2], size = q.shape()[3], keys = k.shape()[2],
+                out_size = v.shape()[3];
   const auto scale = static_cast<float>(e.node.real("scale", 1 / std::sqrt(static_cast<double>(size))));
   const auto softcap = static_cast<float>(e.node.real("softcap", 0));
   const int64_t mode = e.node.integer("qk_matmul_output_mode", 0);
@@ -108,7 +109,8 @@ Result<void> eval_attention(Evaluation& e) {
   for (int64_t i = 0; i < batch * q_heads; ++i) {
     const int64_t b = i / q_heads, head = i % q_heads, kv = b * kv_heads + head / (q_heads / kv_heads);
     const auto tell = [&](int64_t stage) {
-      if (e.wants(3) && mode == stage) std::copy(scores.begin(), scores.end(), told.mut<float>().data() + i * queries * keys);
+      if (e.wants(3) && mode == stage)
+        std::copy(scores.begin(), scores.end(), told.mut<float>().data() + i * queries * keys);
     };
     gemm(false, true, queries, keys, size, q.as<float>().data() + i * queries * size, size,
          k.as<float>().data() + kv * keys * size, size, false, scores.data(), keys);
@@ -122,8 +124,8 @@ Result<void> eval_attention(Evaluation& e) {
     tell(2);
     softmax_rows(scores.data(), queries, keys);
     tell(3);
-    gemm(false, false, queries, out_size, keys, scores.data(), keys, v.as<float>().data() + kv * keys * out_size, out_size,
-         false, y.mut<float>().data() + i * queries * out_size, out_size);
+    gemm(false, false, queries, out_size, keys, scores.data(), keys, v.as<float>().data() + kv * keys * out_size,
+         out_size, false, y.mut<float>().data() + i * queries * out_size, out_size);
   }
   e.outputs[0] = (four ? y : transposed(y, {0, 2, 1, 3})).reshaped(e.outputs[0].shape());
   if (e.wants(1)) e.outputs[1] = k;
@@ -146,7 +148,8 @@ Result<void> eval_rotary(Evaluation& e) {
     int64_t at = b * steps + t;
     if (e.has(3)) {
       at = static_cast<int64_t>(e.in(3).at(at));
-      if (at < 0 || at >= positions) return e.fail(fmt::format("the position {} is out of range, {} are known", at, positions));
+      if (at < 0 || at >= positions)
+        return e.fail(fmt::format("the position {} is out of range, {} are known", at, positions));
     }
     const float *cosine = e.f32(1) + at * half, *sine = e.f32(2) + at * half;
     for (int64_t k = 0; k < half; ++k) {

@@ -82,32 +82,53 @@ T power(T a, E b) {
 }
 // NaN wins, as in numpy.
 template <typename T>
-T smaller(T a, T b) { return a < b || a != a ? a : b; }
+T smaller(T a, T b) {
+  return a < b || a != a ? a : b;
+}
 template <typename T>
-T larger(T a, T b) { return a > b || a != a ? a : b; }
+T larger(T a, T b) {
+  return a > b || a != a ? a : b;
+}
 
 template <typename T>
 void binary(Op op, const Node& node, const Tensor& a, const Tensor& b, Tensor& y) {
   const auto same = [&](auto f) { broadcast_map<T, T, T>(y, a, b, f); };
   const auto truth = [&](auto f) { broadcast_map<uint8_t, T, T>(y, a, b, f); };
   switch (op) {
-    case Op::kAdd: return same(add<T>);
-    case Op::kSub: return same(subtract<T>);
-    case Op::kMul: return same(multiply<T>);
-    case Op::kDiv: return same(divide<T>);
-    case Op::kPRelu: return same([](T x, T slope) { return x < T{0} ? multiply(x, slope) : x; });
-    case Op::kMod: return same([like_c = node.integer("fmod", 0) != 0](T x, T m) { return modulo(x, m, like_c); });
-    case Op::kEqual: return truth([](T x, T z) { return x == z; });
-    case Op::kLess: return truth([](T x, T z) { return x < z; });
-    case Op::kLessOrEqual: return truth([](T x, T z) { return x <= z; });
-    case Op::kGreater: return truth([](T x, T z) { return x > z; });
-    case Op::kGreaterOrEqual: return truth([](T x, T z) { return x >= z; });
-    case Op::kAnd: return truth([](T x, T z) { return x != T{0} && z != T{0}; });
-    case Op::kOr: return truth([](T x, T z) { return x != T{0} || z != T{0}; });
-    case Op::kXor: return truth([](T x, T z) { return (x != T{0}) != (z != T{0}); });
-    case Op::kMin: return same(smaller<T>);
-    case Op::kMax: return same(larger<T>);
-    default: return;
+    case Op::kAdd:
+      return same(add<T>);
+    case Op::kSub:
+      return same(subtract<T>);
+    case Op::kMul:
+      return same(multiply<T>);
+    case Op::kDiv:
+      return same(divide<T>);
+    case Op::kPRelu:
+      return same([](T x, T slope) { return x < T{0} ? multiply(x, slope) : x; });
+    case Op::kMod:
+      return same([like_c = node.integer("fmod", 0) != 0](T x, T m) { return modulo(x, m, like_c); });
+    case Op::kEqual:
+      return truth([](T x, T z) { return x == z; });
+    case Op::kLess:
+      return truth([](T x, T z) { return x < z; });
+    case Op::kLessOrEqual:
+      return truth([](T x, T z) { return x <= z; });
+    case Op::kGreater:
+      return truth([](T x, T z) { return x > z; });
+    case Op::kGreaterOrEqual:
+      return truth([](T x, T z) { return x >= z; });
+    case Op::kAnd:
+      return truth([](T x, T z) { return x != T{0} && z != T{0}; });
+    case Op::kOr:
+      return truth([](T x, T z) { return x != T{0} || z != T{0}; });
+    case Op::kXor:
+      return truth([](T x, T z) { return (x != T{0}) != (z != T{0}); });
+    case Op::kMin:
+      return same(smaller<T>);
+    case Op::kMax:
+      return same(larger<T>);
+    default:
+      return;
   }
 }
 
@@ -154,8 +175,8 @@ Result<void> eval_where(Evaluation& e) {
     const auto* right = reinterpret_cast<const T*>(b.bytes());
     auto* out = reinterpret_cast<T*>(y.mutable_bytes());
     for_each_row<4>(shape,
-                    {strides_of(shape), broadcast_strides(condition.shape(), shape), broadcast_strides(a.shape(), shape),
-                     broadcast_strides(b.shape(), shape)},
+                    {strides_of(shape), broadcast_strides(condition.shape(), shape),
+                     broadcast_strides(a.shape(), shape), broadcast_strides(b.shape(), shape)},
                     [&](int64_t n, const auto& offset, const auto& step) {
                       for (int64_t i = 0; i < n; ++i) {
                         const bool first = choose[offset[1] + i * step[1]] != 0;

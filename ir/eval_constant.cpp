@@ -1,9 +1,9 @@
 // Results that follow from shapes and constants: importers fold them away.
+#include <algorithm>
+
 #include "ir/eval.h"
 #include "ir/geometry.h"
 #include "ir/typed.h"
-
-#include <algorithm>
 
 namespace pith::ir {
 
@@ -15,10 +15,13 @@ Result<void> eval_constant_like(Evaluation& e) {
       const auto rank = static_cast<int64_t>(shape.size());
       const int64_t start = e.node.integer("start", 0);
       const int64_t begin = std::clamp<int64_t>(start < 0 ? start + rank : start, 0, rank);
-      for (int64_t i = 0; i < y.count(); ++i) y.mut<int64_t>()[static_cast<size_t>(i)] = shape[static_cast<size_t>(begin + i)];
+      for (int64_t i = 0; i < y.count(); ++i)
+        y.mut<int64_t>()[static_cast<size_t>(i)] = shape[static_cast<size_t>(begin + i)];
       return {};
     }
-    case Op::kSize: y.mut<int64_t>()[0] = e.in(0).count(); return {};
+    case Op::kSize:
+      y.mut<int64_t>()[0] = e.in(0).count();
+      return {};
     case Op::kEyeLike: {
       const int64_t k = e.node.integer("k", 0), rows = y.shape()[0], columns = y.shape()[1];
       for (int64_t i = 0; i < rows; ++i) {

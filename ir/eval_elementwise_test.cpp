@@ -33,7 +33,8 @@ TEST(FloatMath, FollowsTheStandardLibrary) {
 TEST(Unary, FollowsItsDefinition) {
   for (int i = 0; i < kOpCount; ++i) {
     const Op op = static_cast<Op>(i);
-    if (std::string(op_traits(op).family) != "unary" || op == Op::kNot || op == Op::kIsNaN || op == Op::kRequantize) continue;
+    if (std::string(op_traits(op).family) != "unary" || op == Op::kNot || op == Op::kIsNaN || op == Op::kRequantize)
+      continue;
     const Node node{op, "", {0}, {1}, {}, {}};
     const Activation f = *unary_function(node);
     for (float x : {-9.0f, -1.0f, -0.3f, -0.01f, 0.0f, 0.02f, 0.5f, 0.7f, 1.0f, 2.5f, 9.0f}) {
@@ -136,7 +137,8 @@ TEST(Binary, ComparisonsAndLogic) {
   expect_values(run_node(Op::kGreater, {a, b})[0], {0, 0, 1});
   expect_values(run_node(Op::kGreaterOrEqual, {a, b})[0], {0, 1, 1});
   expect_values(run_node(Op::kEqual, {a, b})[0], {0, 1, 0});
-  const Tensor p = Tensor::of<uint8_t>(DType::kBool, {4}, {0, 0, 1, 1}), q = Tensor::of<uint8_t>(DType::kBool, {4}, {0, 1, 0, 1});
+  const Tensor p = Tensor::of<uint8_t>(DType::kBool, {4}, {0, 0, 1, 1}),
+               q = Tensor::of<uint8_t>(DType::kBool, {4}, {0, 1, 0, 1});
   expect_values(run_node(Op::kAnd, {p, q})[0], {0, 0, 0, 1});
   expect_values(run_node(Op::kOr, {p, q})[0], {0, 1, 1, 1});
   expect_values(run_node(Op::kXor, {p, q})[0], {0, 1, 1, 0});
@@ -168,9 +170,12 @@ TEST(ConstantLike, FollowsShapes) {
   expect_values(run_node(Op::kShape, {x}, {{"start", int64_t{-2}}, {"end", int64_t{99}}})[0], {3, 4});
   expect_values(run_node(Op::kSize, {x})[0], {24});
   expect_values(run_node(Op::kEyeLike, {Tensor(DType::kI32, {2, 3})}, {{"k", int64_t{1}}})[0], {0, 1, 0, 0, 0, 1});
-  expect_values(run_node(Op::kConstantOfShape, {Tensor::i64({2}, {2, 2})}, {{"value", 3.0}, {"to", std::string("i32")}}, 1, {0})[0], {3, 3, 3, 3});
+  expect_values(run_node(Op::kConstantOfShape, {Tensor::i64({2}, {2, 2})}, {{"value", 3.0}, {"to", std::string("i32")}},
+                         1, {0})[0],
+                {3, 3, 3, 3});
   const auto range = [](float a, float b, float c) {
-    return run_node(Op::kRange, {Tensor::f32({}, {a}), Tensor::f32({}, {b}), Tensor::f32({}, {c})}, {}, 1, {0, 1, 2})[0];
+    return run_node(Op::kRange, {Tensor::f32({}, {a}), Tensor::f32({}, {b}), Tensor::f32({}, {c})}, {}, 1,
+                    {0, 1, 2})[0];
   };
   expect_values(range(1, 2.2f, 0.5f), {1, 1.5, 2});
   expect_values(range(3, 0, -2), {3, 1});

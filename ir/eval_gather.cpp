@@ -43,17 +43,19 @@ Result<void> gather(Evaluation& e) {
 
 // Calls f(flat position in the indices, flat position in the data) for GatherElements and ScatterElements.
 template <typename F>
-void for_each_element(const Shape& data, const Shape& indices_shape, int64_t axis, const std::vector<int64_t>& indices, F f) {
+void for_each_element(const Shape& data, const Shape& indices_shape, int64_t axis, const std::vector<int64_t>& indices,
+                      F f) {
   const Shape strides = strides_of(data);
   Shape walk = strides;
   walk[static_cast<size_t>(axis)] = 0;
   const int64_t along = strides[static_cast<size_t>(axis)];
-  for_each_row<2>(indices_shape, {strides_of(indices_shape), walk}, [&](int64_t n, const auto& offset, const auto& step) {
-    for (int64_t i = 0; i < n; ++i) {
-      const int64_t at = offset[0] + i * step[0];
-      f(at, offset[1] + i * step[1] + indices[static_cast<size_t>(at)] * along);
-    }
-  });
+  for_each_row<2>(indices_shape, {strides_of(indices_shape), walk},
+                  [&](int64_t n, const auto& offset, const auto& step) {
+                    for (int64_t i = 0; i < n; ++i) {
+                      const int64_t at = offset[0] + i * step[0];
+                      f(at, offset[1] + i * step[1] + indices[static_cast<size_t>(at)] * along);
+                    }
+                  });
 }
 
 Result<void> gather_elements(Evaluation& e) {
@@ -77,7 +79,8 @@ struct Slices {
 Result<Slices> slices_of(const Evaluation& e, size_t batch) {
   const Shape &x = e.shape(0), &indices_shape = e.shape(1);
   const auto depth = static_cast<size_t>(indices_shape.back());
-  const std::vector<int64_t> sizes(x.begin() + static_cast<std::ptrdiff_t>(batch), x.begin() + static_cast<std::ptrdiff_t>(batch + depth));
+  const std::vector<int64_t> sizes(x.begin() + static_cast<std::ptrdiff_t>(batch),
+                                   x.begin() + static_cast<std::ptrdiff_t>(batch + depth));
   PITH_TRY(const auto indices, checked_indices(e, 1, sizes));
   const Shape strides = strides_of(x);
   const int64_t batches = element_count({x.begin(), x.begin() + static_cast<std::ptrdiff_t>(batch)});
@@ -118,11 +121,18 @@ Reduction reduction_of(const Node& node) {
 template <typename T>
 void combine(Reduction r, T& into, T value) {
   switch (r) {
-    case Reduction::kNone: into = value; return;
-    case Reduction::kMax: into = std::max(into, value); return;
-    case Reduction::kMin: into = std::min(into, value); return;
+    case Reduction::kNone:
+      into = value;
+      return;
+    case Reduction::kMax:
+      into = std::max(into, value);
+      return;
+    case Reduction::kMin:
+      into = std::min(into, value);
+      return;
     case Reduction::kAdd:
-    case Reduction::kMul: break;
+    case Reduction::kMul:
+      break;
   }
   if constexpr (std::is_integral_v<T>) {
     const auto a = static_cast<uint64_t>(into), b = static_cast<uint64_t>(value);
@@ -160,7 +170,8 @@ Result<void> eval_scatter(Evaluation& e) {
       using T = decltype(zero);
       T* out = y.mut<T>().data();
       const T* in = updates.as<T>().data();
-      for_each_element(y.shape(), e.shape(1), axis, indices, [&](int64_t from, int64_t to) { combine(reduction, out[to], in[from]); });
+      for_each_element(y.shape(), e.shape(1), axis, indices,
+                       [&](int64_t from, int64_t to) { combine(reduction, out[to], in[from]); });
     });
   }
   e.outputs[0] = std::move(y);
@@ -209,15 +220,20 @@ Result<void> eval_reverse_sequence(Evaluation& e) {
   const Tensor& x = e.in(0);
   const bool batch_first = e.node.integer("batch_axis", 1) == 0;
   const int64_t batches = x.shape()[batch_first ? 0 : 1], steps = x.shape()[batch_first ? 1 : 0];
-  const size_t row = static_cast<size_t>(element_count({x.shape().begin() + 2, x.shape().end()})) * dtype_bytes(x.dtype());
+  const size_t row =
+      static_cast<size_t>(element_count({x.shape().begin() + 2, x.shape().end()})) * dtype_bytes(x.dtype());
   const Tensor lengths = e.in(1).cast(DType::kI64);
   if (row == 0) return {};
   uint8_t* y = e.outputs[0].mutable_bytes();
-  const auto at = [&](int64_t b, int64_t t) { return static_cast<size_t>(batch_first ? b * steps + t : t * batches + b) * row; };
+  const auto at = [&](int64_t b, int64_t t) {
+    return static_cast<size_t>(batch_first ? b * steps + t : t * batches + b) * row;
+  };
   for (int64_t b = 0; b < batches; ++b) {
     const int64_t length = lengths.as<int64_t>()[static_cast<size_t>(b)];
-    if (length < 0 || length > steps) return e.fail(fmt::format("a sequence of length {} among {} steps", length, steps));
-    for (int64_t t = 0; t < steps; ++t) std::memcpy(y + at(b, t), x.bytes() + at(b, t < length ? length - 1 - t : t), row);
+    if (length < 0 || length > steps)
+      return e.fail(fmt::format("a sequence of length {} among {} steps", length, steps));
+    for (int64_t t = 0; t < steps; ++t)
+      std::memcpy(y + at(b, t), x.bytes() + at(b, t < length ? length - 1 - t : t), row);
   }
   return {};
 }

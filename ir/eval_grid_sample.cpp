@@ -51,7 +51,8 @@ AxisTaps taps_at(float normalised, int64_t size, const Sampling& s) {
       if (s.padding == Sampling::kZeros) {
         i = -1;
       } else {
-        const double at = s.padding == Sampling::kBorder ? static_cast<double>(i) : reflected(static_cast<double>(i), low, high);
+        const double at =
+            s.padding == Sampling::kBorder ? static_cast<double>(i) : reflected(static_cast<double>(i), low, high);
         i = static_cast<int64_t>(std::clamp<double>(at, 0, n - 1));
       }
     }
@@ -65,8 +66,12 @@ AxisTaps taps_at(float normalised, int64_t size, const Sampling& s) {
 
 Result<void> eval_grid_sample(Evaluation& e) {
   const std::string mode = e.node.text("mode", "linear"), padding = e.node.text("padding_mode", "zeros");
-  const Sampling s{mode == "nearest" ? 1 : mode == "cubic" || mode == "bicubic" ? 4 : 2,
-                   padding == "zeros" ? Sampling::kZeros : padding == "border" ? Sampling::kBorder : Sampling::kReflection,
+  const Sampling s{mode == "nearest"                      ? 1
+                   : mode == "cubic" || mode == "bicubic" ? 4
+                                                          : 2,
+                   padding == "zeros"    ? Sampling::kZeros
+                   : padding == "border" ? Sampling::kBorder
+                                         : Sampling::kReflection,
                    e.node.integer("align_corners", 0) != 0};
   const Shape &x = e.shape(0), &y = e.outputs[0].shape();
   const int64_t plane = x[2] * x[3], positions = y[2] * y[3];

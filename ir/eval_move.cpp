@@ -19,7 +19,8 @@ void gather_strided(const Tensor& x, const Shape& from_strides, int64_t first, c
 }
 
 // Bytes [begin, begin + size) of every outer row of `from` to `at` in the rows of `to`.
-void copy_rows(const uint8_t* from, size_t from_row, size_t begin, uint8_t* to, size_t to_row, size_t at, size_t size, int64_t rows) {
+void copy_rows(const uint8_t* from, size_t from_row, size_t begin, uint8_t* to, size_t to_row, size_t at, size_t size,
+               int64_t rows) {
   for (int64_t r = 0; r < rows && size > 0; ++r) {
     std::memcpy(to + static_cast<size_t>(r) * to_row + at, from + static_cast<size_t>(r) * from_row + begin, size);
   }
@@ -205,7 +206,8 @@ Result<void> eval_trilu(Evaluation& e) {
   const bool upper = e.node.integer("upper", 1) != 0;
   const size_t width = dtype_bytes(y.dtype());
   uint8_t* bytes = y.mutable_bytes();
-  for (int64_t row = 0; columns > 0 && row < y.count() / columns; ++row, bytes += static_cast<size_t>(columns) * width) {
+  for (int64_t row = 0; columns > 0 && row < y.count() / columns;
+       ++row, bytes += static_cast<size_t>(columns) * width) {
     // upper keeps column >= row + k, lower column <= row + k
     const int64_t edge = std::clamp<int64_t>(row % rows + k + (upper ? 0 : 1), 0, columns);
     const auto [first, last] = upper ? std::pair{int64_t{0}, edge} : std::pair{edge, columns};

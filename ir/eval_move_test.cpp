@@ -9,7 +9,9 @@ Tensor counting(Shape shape) {
   for (int64_t i = 0; i < t.count(); ++i) t.set(i, static_cast<double>(i));
   return t;
 }
-Tensor only(Op op, const std::vector<Tensor>& inputs, const Attributes& attributes = {}) { return run_node(op, inputs, attributes)[0]; }
+Tensor only(Op op, const std::vector<Tensor>& inputs, const Attributes& attributes = {}) {
+  return run_node(op, inputs, attributes)[0];
+}
 
 TEST(Reshape, ResolvesZerosAndMinusOne) {
   const Tensor x = counting({2, 3, 4});
@@ -20,7 +22,9 @@ TEST(Reshape, ResolvesZerosAndMinusOne) {
   EXPECT_EQ(shape(Op::kUnsqueeze, {{"axes", Ints{-1, 0}}}), (Shape{1, 2, 3, 4, 1}));
   EXPECT_EQ(only(Op::kSqueeze, {counting({1, 3, 1})}).shape(), (Shape{3}));
   EXPECT_EQ(only(Op::kSqueeze, {counting({1, 3, 1})}, {{"axes", Ints{-1}}}).shape(), (Shape{1, 3}));
-  EXPECT_EQ(only(Op::kReshape, {Tensor(DType::kF32, {0, 3})}, {{"shape", Ints{3, 0}}, {"allowzero", int64_t{1}}}).shape(), (Shape{3, 0}));
+  EXPECT_EQ(
+      only(Op::kReshape, {Tensor(DType::kF32, {0, 3})}, {{"shape", Ints{3, 0}}, {"allowzero", int64_t{1}}}).shape(),
+      (Shape{3, 0}));
 }
 
 TEST(Transpose, PermutationsInvert) {
@@ -28,7 +32,8 @@ TEST(Transpose, PermutationsInvert) {
   const Tensor x = counting({2, 3, 4, 5});
   for (int round = 0; round < 20; ++round) {
     Ints perm{0, 1, 2, 3};
-    for (size_t i = 3; i > 0; --i) std::swap(perm[i], perm[static_cast<size_t>(random.integer(0, static_cast<int64_t>(i)))]);
+    for (size_t i = 3; i > 0; --i)
+      std::swap(perm[i], perm[static_cast<size_t>(random.integer(0, static_cast<int64_t>(i)))]);
     Ints inverse(4);
     for (size_t i = 0; i < 4; ++i) inverse[static_cast<size_t>(perm[i])] = static_cast<int64_t>(i);
     expect_same(only(Op::kTranspose, {only(Op::kTranspose, {x}, {{"perm", perm}})}, {{"perm", inverse}}), x);
@@ -61,7 +66,9 @@ TEST(Slice, AsPython) {
 
 TEST(Pad, Modes) {
   const Tensor x = Tensor::f32({3}, {1, 2, 3});
-  const auto padded = [&](const char* mode, Ints pads) { return only(Op::kPad, {x}, {{"mode", std::string(mode)}, {"pads", pads}, {"value", 9.0}}); };
+  const auto padded = [&](const char* mode, Ints pads) {
+    return only(Op::kPad, {x}, {{"mode", std::string(mode)}, {"pads", pads}, {"value", 9.0}});
+  };
   expect_values(padded("constant", {2, 1}), {9, 9, 1, 2, 3, 9});
   expect_values(padded("reflect", {2, 1}), {3, 2, 1, 2, 3, 2});
   expect_values(padded("edge", {2, 1}), {1, 1, 1, 2, 3, 3});
@@ -91,24 +98,33 @@ TEST(Gather, RowsElementsAndTuples) {
   expect_values(only(Op::kGatherElements, {x, Tensor::i64({2, 2}, {0, 2, 1, -1})}), {0, 5, 2, 5});
   expect_values(only(Op::kGatherND, {x, Tensor::i64({2, 2}, {0, 1, 2, 0})}), {1, 4});
   expect_values(only(Op::kGatherND, {x, Tensor::i64({1, 1}, {1})}), {2, 3});
-  expect_values(only(Op::kGatherND, {counting({2, 2, 2}), Tensor::i64({2, 1}, {1, 0})}, {{"batch_dims", int64_t{1}}}), {2, 3, 4, 5});
+  expect_values(only(Op::kGatherND, {counting({2, 2, 2}), Tensor::i64({2, 1}, {1, 0})}, {{"batch_dims", int64_t{1}}}),
+                {2, 3, 4, 5});
 }
 
 TEST(Scatter, PlacesAndReduces) {
   const Tensor x = Tensor::f32({3}, {10, 20, 30}), at = Tensor::i64({2}, {1, -1}), u = Tensor::f32({2}, {1, 2});
   expect_values(only(Op::kScatterElements, {x, at, u}), {10, 1, 2});
-  const auto reduced = [&](const char* r) { return only(Op::kScatterElements, {x, Tensor::i64({2}, {1, 1}), u}, {{"reduction", std::string(r)}}); };
+  const auto reduced = [&](const char* r) {
+    return only(Op::kScatterElements, {x, Tensor::i64({2}, {1, 1}), u}, {{"reduction", std::string(r)}});
+  };
   expect_values(reduced("add"), {10, 23, 30});
   expect_values(reduced("mul"), {10, 40, 30});
   expect_values(reduced("max"), {10, 20, 30});
   expect_values(reduced("min"), {10, 1, 30});
-  expect_values(only(Op::kScatterND, {counting({2, 2}), Tensor::i64({1, 1}, {1}), Tensor::f32({1, 2}, {7, 8})}), {0, 1, 7, 8});
+  expect_values(only(Op::kScatterND, {counting({2, 2}), Tensor::i64({1, 1}, {1}), Tensor::f32({1, 2}, {7, 8})}),
+                {0, 1, 7, 8});
 }
 
 TEST(Select, OneHotCompressReverse) {
-  expect_values(only(Op::kOneHot, {Tensor::i64({3}, {1, -1, 5})}, {{"depth", int64_t{3}}}), {0, 1, 0, 0, 0, 1, 0, 0, 0});
-  expect_values(only(Op::kOneHot, {Tensor::i64({2}, {0, 1})}, {{"depth", int64_t{2}}, {"axis", int64_t{0}}, {"off", 2.0}, {"on", 5.0}, {"to", std::string("i32")}}), {5, 2, 2, 5});
-  expect_values(only(Op::kCompress, {counting({2, 3})}, {{"condition", Ints{0, 1, 1}}, {"axis", int64_t{1}}}), {1, 2, 4, 5});
+  expect_values(only(Op::kOneHot, {Tensor::i64({3}, {1, -1, 5})}, {{"depth", int64_t{3}}}),
+                {0, 1, 0, 0, 0, 1, 0, 0, 0});
+  expect_values(
+      only(Op::kOneHot, {Tensor::i64({2}, {0, 1})},
+           {{"depth", int64_t{2}}, {"axis", int64_t{0}}, {"off", 2.0}, {"on", 5.0}, {"to", std::string("i32")}}),
+      {5, 2, 2, 5});
+  expect_values(only(Op::kCompress, {counting({2, 3})}, {{"condition", Ints{0, 1, 1}}, {"axis", int64_t{1}}}),
+                {1, 2, 4, 5});
   expect_values(only(Op::kCompress, {counting({2, 3})}, {{"condition", Ints{0, 1, 0, 0, 1}}}), {1, 4});
   expect_values(only(Op::kReverseSequence, {counting({3, 2}), Tensor::i64({2}, {2, 3})}), {2, 5, 0, 3, 4, 1});
 }
@@ -125,7 +141,9 @@ TEST(Reduce, AxesAndKinds) {
   expect_values(reduced(Op::kReduceL2, {1}), {std::sqrt(14.0), std::sqrt(77.0)});
   expect_values(reduced(Op::kReduceSumSquare, {1}), {14, 77});
   expect_values(reduced(Op::kReduceLogSum, {1}), {std::log(6.0), std::log(15.0)});
-  expect_values(reduced(Op::kReduceLogSumExp, {0}), {std::log(std::exp(1.0) + std::exp(4.0)), std::log(std::exp(2.0) + std::exp(5.0)), std::log(std::exp(3.0) + std::exp(6.0))});
+  expect_values(reduced(Op::kReduceLogSumExp, {0}),
+                {std::log(std::exp(1.0) + std::exp(4.0)), std::log(std::exp(2.0) + std::exp(5.0)),
+                 std::log(std::exp(3.0) + std::exp(6.0))});
   EXPECT_EQ(only(Op::kReduceSum, {x}, {{"axes", Ints{0}}}).shape(), (Shape{1, 3}));
   expect_values(only(Op::kReduceSumSquare, {x}, {{"noop_with_empty_axes", int64_t{1}}}), {1, 4, 9, 16, 25, 36});
   expect_values(only(Op::kReduceLogSumExp, {Tensor::f32({2}, {1000, 1000})}), {1000 + std::log(2.0)}, 1e-3);
@@ -138,11 +156,13 @@ TEST(Select, ArgumentsCumulationTopK) {
   expect_values(only(Op::kArgMin, {x}, {{"axis", int64_t{0}}, {"keepdims", int64_t{0}}}), {1, 0, 1});
   const Attributes along{{"axis", int64_t{1}}};
   expect_values(only(Op::kCumSum, {x}, along), {3, 4, 7, 2, 7, 9});
-  expect_values(only(Op::kCumSum, {x}, {{"axis", int64_t{1}}, {"exclusive", int64_t{1}}, {"reverse", int64_t{1}}}), {4, 3, 0, 7, 2, 0});
+  expect_values(only(Op::kCumSum, {x}, {{"axis", int64_t{1}}, {"exclusive", int64_t{1}}, {"reverse", int64_t{1}}}),
+                {4, 3, 0, 7, 2, 0});
   const auto top = run_node(Op::kTopK, {x}, {{"k", int64_t{2}}}, 2);
   expect_values(top[0], {3, 3, 5, 2});
   expect_values(top[1], {0, 2, 1, 0});
-  expect_values(run_node(Op::kTopK, {x}, {{"k", int64_t{1}}, {"axis", int64_t{0}}, {"largest", int64_t{0}}}, 2)[0], {2, 1, 2});
+  expect_values(run_node(Op::kTopK, {x}, {{"k", int64_t{1}}, {"axis", int64_t{0}}, {"largest", int64_t{0}}}, 2)[0],
+                {2, 1, 2});
 }
 
 TEST(Data, OutOfRangeIsRefusedWhenItRuns) {

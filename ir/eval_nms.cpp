@@ -29,7 +29,8 @@ Result<void> eval_nms(Evaluation& e) {
   const int64_t batches = e.shape(1)[0], classes = e.shape(1)[1], count = e.shape(1)[2];
   const bool centre = e.node.integer("center_point_box", 0) != 0, thresholded = e.node.has("score_threshold");
   const auto most = static_cast<size_t>(std::min(e.node.integer("max_output_boxes_per_class", 0), count));
-  const auto iou = static_cast<float>(e.node.real("iou_threshold", 0)), least = static_cast<float>(e.node.real("score_threshold", 0));
+  const auto iou = static_cast<float>(e.node.real("iou_threshold", 0)),
+             least = static_cast<float>(e.node.real("score_threshold", 0));
   auto rows = e.outputs[0].mut<int64_t>();
   std::fill(rows.begin(), rows.end(), int64_t{-1});
   size_t next = 0;
@@ -45,7 +46,9 @@ Result<void> eval_nms(Evaluation& e) {
     for (int64_t k : order) {
       if (taken.size() == most) break;
       const Box box = box_of(boxes + 4 * k, centre);
-      if (std::any_of(taken.begin(), taken.end(), [&](int64_t t) { return overlaps(box, box_of(boxes + 4 * t, centre), iou); })) continue;
+      if (std::any_of(taken.begin(), taken.end(),
+                      [&](int64_t t) { return overlaps(box, box_of(boxes + 4 * t, centre), iou); }))
+        continue;
       taken.push_back(k);
       rows[next++] = i / classes;
       rows[next++] = i % classes;

@@ -177,7 +177,8 @@ Result<void> eval_lrn(Evaluation& e) {
     for (int64_t c = 0; c < s.size; ++c) {
       std::fill(squares.begin(), squares.end(), 0.0);
       for (int64_t k = std::max<int64_t>(c - before, 0); k <= std::min(c + after, s.size - 1); ++k) {
-        for (int64_t i = 0; i < s.inner; ++i) squares[static_cast<size_t>(i)] += static_cast<double>(x[k * s.inner + i]) * x[k * s.inner + i];
+        for (int64_t i = 0; i < s.inner; ++i)
+          squares[static_cast<size_t>(i)] += static_cast<double>(x[k * s.inner + i]) * x[k * s.inner + i];
       }
       for (int64_t i = 0; i < s.inner; ++i) {
         const double base = bias + alpha / static_cast<double>(size) * squares[static_cast<size_t>(i)];

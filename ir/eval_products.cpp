@@ -41,7 +41,8 @@ void integer_gemm(Evaluation& e) {
     for (int64_t j = 0; j < s.n; ++j) {
       double sum = 0;
       for (int64_t k = 0; k < s.k; ++k) {
-        sum += static_cast<double>(a[i * s.a_row + k * s.a_column]) * static_cast<double>(b[k * s.b_row + j * s.b_column]);
+        sum +=
+            static_cast<double>(a[i * s.a_row + k * s.a_column]) * static_cast<double>(b[k * s.b_row + j * s.b_column]);
       }
       sum *= alpha;
       if (e.has(2)) sum += beta * static_cast<double>(e.in(2).as<T>()[static_cast<size_t>(i * c[0] + j * c[1])]);

@@ -82,7 +82,8 @@ TEST(Conv, ChannelsLastIsTheSameTransposed) {
 }
 
 TEST(Conv, AutoPadKeepsOrCutsTheSize) {
-  const Tensor x = Tensor::f32({1, 1, 5, 5}, std::vector<float>(25, 1)), w = Tensor::f32({1, 1, 3, 3}, std::vector<float>(9, 1));
+  const Tensor x = Tensor::f32({1, 1, 5, 5}, std::vector<float>(25, 1)),
+               w = Tensor::f32({1, 1, 3, 3}, std::vector<float>(9, 1));
   const auto shape_under = [&](const char* mode) {
     return run_node(Op::kConv, {x, w}, {{"auto_pad", std::string(mode)}, {"strides", Ints{2, 2}}})[0].shape();
   };
@@ -123,12 +124,15 @@ TEST(MatMul, BroadcastsAsNumpyDoes) {
     a.insert(a.end(), {m, k}), b.insert(b.end(), {k, n}), y.insert(y.end(), {m, n});
     const Tensor ta = random_f32(random, a), tb = random_f32(random, b), bias = random_f32(random, {n});
     Tensor expected(DType::kF32, y);
-    const Shape sa = broadcast_strides({a.begin(), a.end() - 2}, batch), sb = broadcast_strides({b.begin(), b.end() - 2}, batch);
+    const Shape sa = broadcast_strides({a.begin(), a.end() - 2}, batch),
+                sb = broadcast_strides({b.begin(), b.end() - 2}, batch);
     for (int64_t i = 0; i < expected.count(); ++i) {
       int64_t rest = i / (m * n), at_a = 0, at_b = 0;
-      for (size_t d = batch.size(); d-- > 0; rest /= batch[d]) at_a += rest % batch[d] * sa[d], at_b += rest % batch[d] * sb[d];
+      for (size_t d = batch.size(); d-- > 0; rest /= batch[d])
+        at_a += rest % batch[d] * sa[d], at_b += rest % batch[d] * sb[d];
       double sum = bias.at(i % n);
-      for (int64_t j = 0; j < k; ++j) sum += ta.at(at_a * m * k + i / n % m * k + j) * tb.at(at_b * k * n + j * n + i % n);
+      for (int64_t j = 0; j < k; ++j)
+        sum += ta.at(at_a * m * k + i / n % m * k + j) * tb.at(at_b * k * n + j * n + i % n);
       expected.set(i, sum);
     }
     expect_near(run_node(Op::kMatMul, {ta, tb, bias})[0], expected);
@@ -145,7 +149,8 @@ TEST(MatMul, VectorsLoseTheirDimension) {
 
 TEST(Gemm, ScalesTransposesAndBroadcasts) {
   const Tensor a = Tensor::f32({2, 3}, {1, 2, 3, 4, 5, 6}), b = Tensor::f32({2, 1}, {1, 10}), c = Tensor::f32({}, {1});
-  expect_values(run_node(Op::kGemm, {a, b, c}, {{"transA", int64_t{1}}, {"alpha", 0.5}, {"beta", 2.0}})[0], {22.5, 28, 33.5});
+  expect_values(run_node(Op::kGemm, {a, b, c}, {{"transA", int64_t{1}}, {"alpha", 0.5}, {"beta", 2.0}})[0],
+                {22.5, 28, 33.5});
 }
 
 TEST(Einsum, AgreesWithMatMulTransposeAndTrace) {

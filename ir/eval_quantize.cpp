@@ -71,7 +71,8 @@ Result<void> eval_quantize(Evaluation& e) {
     const float scale = high > low ? (high - low) / 255 : 1;
     const float zero = std::clamp(std::nearbyint(-low / scale), 0.0f, 255.0f);
     auto y = e.outputs[0].mut<uint8_t>();
-    for (size_t i = 0; i < x.size(); ++i) y[i] = static_cast<uint8_t>(std::clamp(std::nearbyint(x[i] / scale) + zero, 0.0f, 255.0f));
+    for (size_t i = 0; i < x.size(); ++i)
+      y[i] = static_cast<uint8_t>(std::clamp(std::nearbyint(x[i] / scale) + zero, 0.0f, 255.0f));
     if (e.outputs.size() > 1) e.outputs[1].set(0, scale);
     if (e.outputs.size() > 2) e.outputs[2].set(0, zero);
     return {};

@@ -34,7 +34,9 @@ void lstm_cell(const Layer& l, const Direction& d, const float* gates, float* h,
   const auto clipped = [&](float v) { return l.clip > 0 ? std::clamp(v, -l.clip, l.clip) : v; };
   for (int64_t k = 0; k < l.hidden; ++k) {
     const auto gate = [&](int64_t g) { return gates[g * l.hidden + k]; };  // i, o, f, c
-    const auto peep = [&](int64_t p, float state) { return d.peepholes != nullptr ? d.peepholes[p * l.hidden + k] * state : 0.0f; };
+    const auto peep = [&](int64_t p, float state) {
+      return d.peepholes != nullptr ? d.peepholes[p * l.hidden + k] * state : 0.0f;
+    };
     const float i = d.f[0](clipped(gate(0) + peep(0, c[k])));
     const float forget = l.input_forget ? 1 - i : d.f[0](clipped(gate(2) + peep(2, c[k])));
     const float next = forget * c[k] + i * d.f[1](clipped(gate(3)));
@@ -68,7 +70,8 @@ void gru_cell(const Layer& l, const Direction& d, const float* x, const float* s
 
 void run_direction(const Layer& l, const Direction& d, const float* x, float* y, int64_t y_step, int64_t y_batch) {
   const int64_t width = l.gates * l.hidden;
-  std::vector<float> from_input(static_cast<size_t>(l.steps * l.batch * width)), from_state(static_cast<size_t>(l.batch * width));
+  std::vector<float> from_input(static_cast<size_t>(l.steps * l.batch * width)),
+      from_state(static_cast<size_t>(l.batch * width));
   gemm(false, true, l.steps * l.batch, width, l.input, x, l.input, d.w, l.input, false, from_input.data(), width);
   const bool gru = l.op == Op::kGRU;
   for (size_t i = 0; i < from_input.size() && d.bias_w != nullptr; ++i) {
@@ -105,13 +108,21 @@ void run_direction(const Layer& l, const Direction& d, const float* x, float* y,
 Result<Layer> layer_of(const Evaluation& e, bool batch_first) {
   const Shape& x = e.shape(0);
   const int64_t hidden = e.shape(2)[2];
-  Layer l{e.node.op, x[batch_first ? 1 : 0], x[batch_first ? 0 : 1], x[2], hidden, e.shape(2)[1] / std::max<int64_t>(hidden, 1),
-          static_cast<float>(e.node.real("clip", 0)), e.node.integer("input_forget", 0) != 0,
-          e.node.integer("linear_before_reset", 0) != 0, {}};
+  Layer l{e.node.op,
+          x[batch_first ? 1 : 0],
+          x[batch_first ? 0 : 1],
+          x[2],
+          hidden,
+          e.shape(2)[1] / std::max<int64_t>(hidden, 1),
+          static_cast<float>(e.node.real("clip", 0)),
+          e.node.integer("input_forget", 0) != 0,
+          e.node.integer("linear_before_reset", 0) != 0,
+          {}};
   l.lengths.assign(static_cast<size_t>(l.batch), l.steps);
   for (int64_t b = 0; b < l.batch && e.has(4); ++b) {
     const auto length = static_cast<int64_t>(e.in(4).at(b));
-    if (length < 0 || length > l.steps) return e.fail(fmt::format("a sequence of length {} among {} steps", length, l.steps));
+    if (length < 0 || length > l.steps)
+      return e.fail(fmt::format("a sequence of length {} among {} steps", length, l.steps));
     l.lengths[static_cast<size_t>(b)] = length;
   }
   return l;
@@ -139,10 +150,15 @@ Result<void> eval_recurrent(Evaluation& e) {
   const int64_t width = l.gates * l.hidden, state = l.batch * l.hidden;
   for (int64_t k = 0; k < directions; ++k) {
     const float* bias = e.has(3) ? e.f32(3) + k * 2 * width : nullptr;
-    const Direction d{direction == "reverse" || k == 1, e.f32(1) + k * width * l.input, e.f32(2) + k * width * l.hidden,
-                      bias, bias != nullptr ? bias + width : nullptr, e.has(7) ? e.f32(7) + k * 3 * l.hidden : nullptr,
+    const Direction d{direction == "reverse" || k == 1,
+                      e.f32(1) + k * width * l.input,
+                      e.f32(2) + k * width * l.hidden,
+                      bias,
+                      bias != nullptr ? bias + width : nullptr,
+                      e.has(7) ? e.f32(7) + k * 3 * l.hidden : nullptr,
                       functions.data() + static_cast<size_t>(k) * functions.size() / static_cast<size_t>(directions),
-                      h.mut<float>().data() + k * state, c.mut<float>().data() + k * state};
+                      h.mut<float>().data() + k * state,
+                      c.mut<float>().data() + k * state};
     run_direction(l, d, x.as<float>().data(), y.mut<float>().data() + k * state, directions * state, l.hidden);
   }
   e.outputs[0] = batch_first ? transposed(y, {2, 0, 1, 3}) : std::move(y);

@@ -69,7 +69,8 @@ void reduce_extreme(Evaluation& e, bool maximum) {
 // sum e^x as e^m * sum e^(x - m), m the largest x
 template <typename T>
 std::vector<double> log_sum_exp(const Evaluation& e) {
-  const auto highest = fold<double, T>(e, -std::numeric_limits<double>::infinity(), [](double a, T x) { return std::max(a, static_cast<double>(x)); });
+  const auto highest = fold<double, T>(e, -std::numeric_limits<double>::infinity(),
+                                       [](double a, T x) { return std::max(a, static_cast<double>(x)); });
   std::vector<double> sums(highest.size(), 0);
   const T* x = e.in(0).as<T>().data();
   for_each_reduced(e, [&](int64_t n, int64_t to, int64_t to_step, int64_t from, int64_t from_step) {
@@ -87,13 +88,19 @@ std::vector<double> log_sum_exp(const Evaluation& e) {
 
 template <typename T>
 std::vector<double> reduce_sums(const Evaluation& e) {
-  const auto sum = [&](auto term) { return fold<double, T>(e, 0.0, [term](double a, T x) { return a + term(static_cast<double>(x)); }); };
+  const auto sum = [&](auto term) {
+    return fold<double, T>(e, 0.0, [term](double a, T x) { return a + term(static_cast<double>(x)); });
+  };
   std::vector<double> y;
   switch (e.node.op) {
-    case Op::kReduceProd: return fold<double, T>(e, 1.0, [](double a, T x) { return a * static_cast<double>(x); });
-    case Op::kReduceL1: return sum([](double v) { return std::abs(v); });
-    case Op::kReduceSumSquare: return sum([](double v) { return v * v; });
-    case Op::kReduceLogSumExp: return log_sum_exp<T>(e);
+    case Op::kReduceProd:
+      return fold<double, T>(e, 1.0, [](double a, T x) { return a * static_cast<double>(x); });
+    case Op::kReduceL1:
+      return sum([](double v) { return std::abs(v); });
+    case Op::kReduceSumSquare:
+      return sum([](double v) { return v * v; });
+    case Op::kReduceLogSumExp:
+      return log_sum_exp<T>(e);
     case Op::kReduceL2:
       y = sum([](double v) { return v * v; });
       for (double& v : y) v = std::sqrt(v);
@@ -103,12 +110,14 @@ std::vector<double> reduce_sums(const Evaluation& e) {
       for (double& v : y) v = std::log(v);
       return y;
     case Op::kReduceMean: {
-      const double count = static_cast<double>(e.in(0).count()) / static_cast<double>(std::max<int64_t>(e.outputs[0].count(), 1));
+      const double count =
+          static_cast<double>(e.in(0).count()) / static_cast<double>(std::max<int64_t>(e.outputs[0].count(), 1));
       y = sum([](double v) { return v; });
       for (double& v : y) v /= count;
       return y;
     }
-    default: return sum([](double v) { return v; });
+    default:
+      return sum([](double v) { return v; });
   }
 }
 

@@ -75,7 +75,8 @@ Result<void> eval_resize(Evaluation& e) {
   std::vector<ResizePlan> plans;
   for (size_t axis : order) {
     plans.push_back(resize_plan(e.node, axes[axis]));
-    y = picks ? with_width(y.dtype(), [&](auto zero) { return pick_along<decltype(zero)>(y, axis, plans.back(), y.shape()); })
+    y = picks ? with_width(y.dtype(),
+                           [&](auto zero) { return pick_along<decltype(zero)>(y, axis, plans.back(), y.shape()); })
               : blend_along(y, axis, plans.back(), y.shape());
   }
   const auto value = static_cast<float>(e.node.real("extrapolation_value", 0));

@@ -5,11 +5,14 @@
 namespace pith::ir {
 namespace {
 
-Tensor only(Op op, const std::vector<Tensor>& inputs, const Attributes& attributes = {}) { return run_node(op, inputs, attributes)[0]; }
+Tensor only(Op op, const std::vector<Tensor>& inputs, const Attributes& attributes = {}) {
+  return run_node(op, inputs, attributes)[0];
+}
 
 TEST(Norm, StandardisesItsRows) {
   Random random(test_seed() + 70);
-  const Tensor x = random_f32(random, {2, 4, 3, 5}, -3, 7), one = Tensor::f32({4}, {1, 1, 1, 1}), none(DType::kF32, {4});
+  const Tensor x = random_f32(random, {2, 4, 3, 5}, -3, 7), one = Tensor::f32({4}, {1, 1, 1, 1}),
+               none(DType::kF32, {4});
   const auto check = [](const Tensor& y, int64_t n) {
     for (int64_t row = 0; row < y.count() / n; ++row) {
       double sum = 0, squares = 0;
@@ -26,18 +29,24 @@ TEST(Norm, StandardisesItsRows) {
 TEST(Norm, BatchAndLayerAffine) {
   const Tensor x = Tensor::f32({1, 2, 2}, {1, 3, 10, 20});
   const auto v = [](float a, float b) { return Tensor::f32({2}, {a, b}); };
-  expect_values(only(Op::kBatchNormalization, {x, v(2, 1), v(0, 5), v(1, 10), v(4, 25)}, {{"epsilon", 0.0}}), {0, 2, 5, 7});
+  expect_values(only(Op::kBatchNormalization, {x, v(2, 1), v(0, 5), v(1, 10), v(4, 25)}, {{"epsilon", 0.0}}),
+                {0, 2, 5, 7});
   const auto layer = run_node(Op::kLayerNormalization, {x, v(1, 2), v(0, 1)}, {{"epsilon", 0.0}}, 3);
   expect_values(layer[0], {-1, 3, -1, 3});
   expect_values(layer[1], {2, 15});
   expect_values(layer[2], {1, 0.2});
-  expect_values(only(Op::kRMSNormalization, {Tensor::f32({1, 2}, {3, 4}), v(1, 1)}, {{"epsilon", 0.0}}), {3 / std::sqrt(12.5), 4 / std::sqrt(12.5)});
+  expect_values(only(Op::kRMSNormalization, {Tensor::f32({1, 2}, {3, 4}), v(1, 1)}, {{"epsilon", 0.0}}),
+                {3 / std::sqrt(12.5), 4 / std::sqrt(12.5)});
 }
 
 TEST(Norm, LpAndLocalResponse) {
   expect_values(only(Op::kLpNormalization, {Tensor::f32({2, 2}, {3, 4, 0, 0})}), {0.6, 0.8, 0, 0});
-  expect_values(only(Op::kLpNormalization, {Tensor::f32({2, 2}, {3, 1, 1, -1})}, {{"p", int64_t{1}}, {"axis", int64_t{0}}}), {0.75, 0.5, 0.25, -0.5});
-  expect_values(only(Op::kLRN, {Tensor::f32({1, 3, 1}, {1, 2, 3})}, {{"size", int64_t{3}}, {"alpha", 3.0}, {"beta", 1.0}}), {1.0 / 6, 2.0 / 15, 3.0 / 14});
+  expect_values(
+      only(Op::kLpNormalization, {Tensor::f32({2, 2}, {3, 1, 1, -1})}, {{"p", int64_t{1}}, {"axis", int64_t{0}}}),
+      {0.75, 0.5, 0.25, -0.5});
+  expect_values(
+      only(Op::kLRN, {Tensor::f32({1, 3, 1}, {1, 2, 3})}, {{"size", int64_t{3}}, {"alpha", 3.0}, {"beta", 1.0}}),
+      {1.0 / 6, 2.0 / 15, 3.0 / 14});
 }
 
 TEST(Softmax, SumsToOneAlongTheAxis) {
@@ -60,9 +69,12 @@ struct RandomRecurrent {
 };
 RandomRecurrent random_recurrent(Random& random, int64_t gates, int64_t directions) {
   const int64_t hidden = 3, input = 2, steps = 4, batch = 2;
-  return {random_f32(random, {steps, batch, input}), random_f32(random, {directions, gates * hidden, input}),
-          random_f32(random, {directions, gates * hidden, hidden}), random_f32(random, {directions, 2 * gates * hidden}),
-          random_f32(random, {directions, batch, hidden}), hidden};
+  return {random_f32(random, {steps, batch, input}),
+          random_f32(random, {directions, gates * hidden, input}),
+          random_f32(random, {directions, gates * hidden, hidden}),
+          random_f32(random, {directions, 2 * gates * hidden}),
+          random_f32(random, {directions, batch, hidden}),
+          hidden};
 }
 
 TEST(Recurrent, GruAgainstItsEquations) {
@@ -76,14 +88,20 @@ TEST(Recurrent, GruAgainstItsEquations) {
       std::vector<double> h;
       for (int64_t k = 0; k < 3; ++k) h.push_back(p.h.at(b * 3 + k));
       for (int64_t t = 0; t < 4; ++t) {
-        const auto from_x = [&](int64_t row) { return p.w.at(row * 2) * p.x.at((t * 2 + b) * 2) + p.w.at(row * 2 + 1) * p.x.at((t * 2 + b) * 2 + 1) + p.b.at(row); };
-        const auto from_h = [&](int64_t row, const std::vector<double>& s) { return p.r.at(row * 3) * s[0] + p.r.at(row * 3 + 1) * s[1] + p.r.at(row * 3 + 2) * s[2]; };
+        const auto from_x = [&](int64_t row) {
+          return p.w.at(row * 2) * p.x.at((t * 2 + b) * 2) + p.w.at(row * 2 + 1) * p.x.at((t * 2 + b) * 2 + 1) +
+                 p.b.at(row);
+        };
+        const auto from_h = [&](int64_t row, const std::vector<double>& s) {
+          return p.r.at(row * 3) * s[0] + p.r.at(row * 3 + 1) * s[1] + p.r.at(row * 3 + 2) * s[2];
+        };
         std::vector<double> r, next;
         for (int64_t k = 0; k < 3; ++k) r.push_back(sigmoid(from_x(3 + k) + from_h(3 + k, h) + p.b.at(9 + 3 + k)));
         const std::vector<double> rh{r[0] * h[0], r[1] * h[1], r[2] * h[2]};
         for (int64_t k = 0; k < 3; ++k) {
           const double z = sigmoid(from_x(k) + from_h(k, h) + p.b.at(9 + k)), bias = p.b.at(9 + 6 + k);
-          const double inner = linear == 1 ? r[static_cast<size_t>(k)] * (from_h(6 + k, h) + bias) : from_h(6 + k, rh) + bias;
+          const double inner =
+              linear == 1 ? r[static_cast<size_t>(k)] * (from_h(6 + k, h) + bias) : from_h(6 + k, rh) + bias;
           next.push_back((1 - z) * std::tanh(from_x(6 + k) + inner) + z * h[static_cast<size_t>(k)]);
         }
         h = next;
@@ -95,8 +113,10 @@ TEST(Recurrent, GruAgainstItsEquations) {
 
 // An LSTM step by hand: one input, one unit, no recurrence.
 TEST(Recurrent, LstmGates) {
-  const Tensor x = Tensor::f32({1, 1, 1}, {1}), w = Tensor::f32({1, 4, 1}, {0.1f, 0.2f, 0.3f, 0.4f}), r(DType::kF32, {1, 4, 1});
-  const Tensor b(DType::kF32, {1, 8}), lengths = Tensor::of<int32_t>(DType::kI32, {1}, {1}), h(DType::kF32, {1, 1, 1}), c = Tensor::f32({1, 1, 1}, {2});
+  const Tensor x = Tensor::f32({1, 1, 1}, {1}), w = Tensor::f32({1, 4, 1}, {0.1f, 0.2f, 0.3f, 0.4f}),
+               r(DType::kF32, {1, 4, 1});
+  const Tensor b(DType::kF32, {1, 8}), lengths = Tensor::of<int32_t>(DType::kI32, {1}, {1}), h(DType::kF32, {1, 1, 1}),
+                                       c = Tensor::f32({1, 1, 1}, {2});
   const auto sigmoid = [](double v) { return 1 / (1 + std::exp(-v)); };
   const double cell = sigmoid(0.3) * 2 + sigmoid(0.1) * std::tanh(0.4);
   auto y = run_node(Op::kLSTM, {x, w, r, b, lengths, h, c}, {}, 3);
@@ -119,7 +139,8 @@ TEST(Recurrent, ReverseIsForwardOfTheReversed) {
     const Tensor reverse = only(op, {p.x, p.w, p.r, p.b}, {{"direction", std::string("reverse")}});
     expect_near(only(Op::kSlice, {reverse}, flip), forward);
     const auto both_ways = [](const Tensor& t) { return only(Op::kConcat, {t, t}, {{"axis", int64_t{0}}}); };
-    const Tensor both = only(op, {p.x, both_ways(p.w), both_ways(p.r), both_ways(p.b)}, {{"direction", std::string("bidirectional")}});
+    const Tensor both =
+        only(op, {p.x, both_ways(p.w), both_ways(p.r), both_ways(p.b)}, {{"direction", std::string("bidirectional")}});
     const auto halves = run_node(Op::kSplit, {both}, {{"axis", int64_t{1}}}, 2);
     expect_near(halves[1], reverse);
     expect_near(halves[0], only(op, {p.x, p.w, p.r, p.b}));
@@ -141,8 +162,10 @@ TEST(Recurrent, ShortSequencesKeepTheirState) {
 
 TEST(Attention, IsSoftmaxOfScaledScores) {
   Random random(test_seed() + 75);
-  const Tensor q = random_f32(random, {2, 4, 3, 6}), k = random_f32(random, {2, 4, 5, 6}), v = random_f32(random, {2, 4, 5, 2});
-  const Tensor scores = only(Op::kMul, {only(Op::kMatMul, {q, only(Op::kTranspose, {k}, {{"perm", Ints{0, 1, 3, 2}}})}), Tensor::f32({}, {1 / std::sqrt(6.0f)})});
+  const Tensor q = random_f32(random, {2, 4, 3, 6}), k = random_f32(random, {2, 4, 5, 6}),
+               v = random_f32(random, {2, 4, 5, 2});
+  const Tensor scores = only(Op::kMul, {only(Op::kMatMul, {q, only(Op::kTranspose, {k}, {{"perm", Ints{0, 1, 3, 2}}})}),
+                                        Tensor::f32({}, {1 / std::sqrt(6.0f)})});
   const Tensor expected = only(Op::kMatMul, {only(Op::kSoftmax, {scores}), v});
   expect_near(only(Op::kAttention, {q, k, v}), expected);
   // the same with heads side by side
@@ -150,14 +173,19 @@ TEST(Attention, IsSoftmaxOfScaledScores) {
     const Tensor moved = only(Op::kTranspose, {t}, {{"perm", Ints{0, 2, 1, 3}}});
     return moved.reshaped({t.shape()[0], t.shape()[2], t.shape()[1] * t.shape()[3]});
   };
-  expect_near(only(Op::kAttention, {flat(q), flat(k), flat(v)}, {{"q_num_heads", int64_t{4}}, {"kv_num_heads", int64_t{4}}}), flat(expected));
+  expect_near(
+      only(Op::kAttention, {flat(q), flat(k), flat(v)}, {{"q_num_heads", int64_t{4}}, {"kv_num_heads", int64_t{4}}}),
+      flat(expected));
 }
 
 TEST(Attention, CausalMaskPastAndGroups) {
   Random random(test_seed() + 76);
-  const Tensor q = random_f32(random, {1, 4, 3, 2}), k = random_f32(random, {1, 2, 3, 2}), v = random_f32(random, {1, 2, 3, 2});
+  const Tensor q = random_f32(random, {1, 4, 3, 2}), k = random_f32(random, {1, 2, 3, 2}),
+               v = random_f32(random, {1, 2, 3, 2});
   // grouped heads: each key head serves two query heads
-  const auto twice = [](const Tensor& t) { return only(Op::kGather, {t, Tensor::i64({4}, {0, 0, 1, 1})}, {{"axis", int64_t{1}}}); };
+  const auto twice = [](const Tensor& t) {
+    return only(Op::kGather, {t, Tensor::i64({4}, {0, 0, 1, 1})}, {{"axis", int64_t{1}}});
+  };
   const Attributes causal{{"is_causal", int64_t{1}}};
   const Tensor y = only(Op::kAttention, {q, k, v}, causal);
   expect_near(y, only(Op::kAttention, {q, twice(k), twice(v)}, causal));
@@ -165,9 +193,12 @@ TEST(Attention, CausalMaskPastAndGroups) {
   const Tensor mask = Tensor::of<uint8_t>(DType::kBool, {3, 3}, {1, 0, 0, 1, 1, 0, 1, 1, 1});
   expect_near(only(Op::kAttention, {q, k, v, mask}), y);
   // the last query with the first two keys as past
-  const auto part = [](const Tensor& t, int64_t from, int64_t to) { return only(Op::kSlice, {t}, {{"starts", Ints{from}}, {"ends", Ints{to}}, {"axes", Ints{2}}}); };
+  const auto part = [](const Tensor& t, int64_t from, int64_t to) {
+    return only(Op::kSlice, {t}, {{"starts", Ints{from}}, {"ends", Ints{to}}, {"axes", Ints{2}}});
+  };
   const Tensor open = Tensor::of<uint8_t>(DType::kBool, {1, 3}, {1, 1, 1});
-  const auto stepped = run_node(Op::kAttention, {part(q, 2, 3), part(k, 2, 3), part(v, 2, 3), open, part(k, 0, 2), part(v, 0, 2)}, causal, 3);
+  const auto stepped = run_node(
+      Op::kAttention, {part(q, 2, 3), part(k, 2, 3), part(v, 2, 3), open, part(k, 0, 2), part(v, 0, 2)}, causal, 3);
   expect_near(stepped[0], part(y, 2, 3));
   expect_same(stepped[1], k);
   expect_same(stepped[2], v);
@@ -179,12 +210,16 @@ TEST(Attention, CausalMaskPastAndGroups) {
 }
 
 TEST(Rotary, RotatesPairs) {
-  const Tensor x = Tensor::f32({1, 1, 1, 4}, {1, 2, 3, 4}), c = Tensor::f32({1, 1, 2}, {0, 1}), s = Tensor::f32({1, 1, 2}, {1, 0});
+  const Tensor x = Tensor::f32({1, 1, 1, 4}, {1, 2, 3, 4}), c = Tensor::f32({1, 1, 2}, {0, 1}),
+               s = Tensor::f32({1, 1, 2}, {1, 0});
   expect_values(only(Op::kRotaryEmbedding, {x, c, s}), {-3, 2, 1, 4});
   expect_values(only(Op::kRotaryEmbedding, {x, c, s}, {{"interleaved", int64_t{1}}}), {-2, 1, 3, 4});
   const Tensor table_c = Tensor::f32({2, 2}, {1, 1, 0, 1}), table_s = Tensor::f32({2, 2}, {0, 0, 1, 0});
   expect_values(only(Op::kRotaryEmbedding, {x, table_c, table_s, Tensor::i64({1, 1}, {1})}), {-3, 2, 1, 4});
-  expect_values(only(Op::kRotaryEmbedding, {x.reshaped({1, 1, 4}), Tensor::f32({1, 1, 1}, {0}), Tensor::f32({1, 1, 1}, {1})}, {{"num_heads", int64_t{1}}, {"rotary_embedding_dim", int64_t{2}}}), {-2, 1, 3, 4});
+  expect_values(
+      only(Op::kRotaryEmbedding, {x.reshaped({1, 1, 4}), Tensor::f32({1, 1, 1}, {0}), Tensor::f32({1, 1, 1}, {1})},
+           {{"num_heads", int64_t{1}}, {"rotary_embedding_dim", int64_t{2}}}),
+      {-2, 1, 3, 4});
 }
 
 TEST(Nms, KeepsTheBestOfOverlappingBoxes) {
@@ -195,13 +230,18 @@ TEST(Nms, KeepsTheBestOfOverlappingBoxes) {
 }
 
 TEST(Quantize, LinearAndBack) {
-  const Tensor x = Tensor::f32({4}, {-10, 0.5f, 1.5f, 1000}), scale = Tensor::f32({}, {1}), zero = Tensor::of<uint8_t>(DType::kU8, {}, {5});
+  const Tensor x = Tensor::f32({4}, {-10, 0.5f, 1.5f, 1000}), scale = Tensor::f32({}, {1}),
+               zero = Tensor::of<uint8_t>(DType::kU8, {}, {5});
   expect_values(only(Op::kQuantizeLinear, {x, scale, zero}), {0, 5, 7, 255});  // halves to even
   expect_values(only(Op::kDequantizeLinear, {Tensor::of<uint8_t>(DType::kU8, {2}, {5, 8}), scale, zero}), {0, 3});
   const Tensor per_row = Tensor::f32({2}, {1, 10});
-  expect_values(only(Op::kDequantizeLinear, {Tensor::of<int8_t>(DType::kI8, {2, 2}, {1, 2, 3, 4}), per_row}, {{"axis", int64_t{0}}}), {1, 2, 30, 40});
+  expect_values(only(Op::kDequantizeLinear, {Tensor::of<int8_t>(DType::kI8, {2, 2}, {1, 2, 3, 4}), per_row},
+                     {{"axis", int64_t{0}}}),
+                {1, 2, 30, 40});
   const Tensor blocks = Tensor::f32({1, 2}, {1, 10});
-  expect_values(only(Op::kDequantizeLinear, {Tensor::of<int8_t>(DType::kI8, {1, 4}, {1, 2, 3, 4}), blocks}, {{"axis", int64_t{1}}, {"block_size", int64_t{2}}}), {1, 2, 30, 40});
+  expect_values(only(Op::kDequantizeLinear, {Tensor::of<int8_t>(DType::kI8, {1, 4}, {1, 2, 3, 4}), blocks},
+                     {{"axis", int64_t{1}}, {"block_size", int64_t{2}}}),
+                {1, 2, 30, 40});
   const auto dynamic = run_node(Op::kDynamicQuantizeLinear, {Tensor::f32({3}, {-1, 0, 1.55f})}, {}, 3);
   expect_values(dynamic[0], {0, 100, 255});
   expect_values(dynamic[1], {0.01}, 1e-7);
@@ -209,13 +249,15 @@ TEST(Quantize, LinearAndBack) {
 }
 
 TEST(Quantize, IntegerProducts) {
-  const Tensor a = Tensor::of<uint8_t>(DType::kU8, {1, 2}, {11, 7}), b = Tensor::of<int8_t>(DType::kI8, {2, 1}, {1, -2});
+  const Tensor a = Tensor::of<uint8_t>(DType::kU8, {1, 2}, {11, 7}),
+               b = Tensor::of<int8_t>(DType::kI8, {2, 1}, {1, -2});
   const Tensor a_zero = Tensor::of<uint8_t>(DType::kU8, {}, {10}), b_zero = Tensor::of<int8_t>(DType::kI8, {}, {1});
   expect_values(only(Op::kMatMulInteger, {a, b, a_zero, b_zero}), {9});
   const auto f = [](float v) { return Tensor::f32({}, {v}); };
   const Tensor y_zero = Tensor::of<uint8_t>(DType::kU8, {}, {3});
   expect_values(only(Op::kQLinearMatMul, {a, f(0.5f), a_zero, b, f(0.5f), b_zero, f(0.25f), y_zero}), {12});
-  const Tensor x = Tensor::of<uint8_t>(DType::kU8, {1, 1, 2, 2}, {11, 12, 13, 14}), w = Tensor::of<int8_t>(DType::kI8, {1, 1, 2, 2}, {1, 1, 1, 1});
+  const Tensor x = Tensor::of<uint8_t>(DType::kU8, {1, 1, 2, 2}, {11, 12, 13, 14}),
+               w = Tensor::of<int8_t>(DType::kI8, {1, 1, 2, 2}, {1, 1, 1, 1});
   expect_values(only(Op::kConvInteger, {x, w, a_zero}), {10});
   const Tensor w_zero = Tensor::of<int8_t>(DType::kI8, {}, {0}), bias = Tensor::of<int32_t>(DType::kI32, {1}, {10});
   expect_values(only(Op::kQLinearConv, {x, f(1), a_zero, w, f(1), w_zero, f(2), y_zero, bias}), {13});

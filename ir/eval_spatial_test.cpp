@@ -29,7 +29,8 @@ TEST(Pool, IndicesAndStorageOrder) {
   columns["storage_order"] = int64_t{1};
   expect_values(run_node(Op::kMaxPool, {counting({1, 1, 2, 3})}, columns, 2)[1], {5});
   const auto with_indices = run_node(Op::kMaxPool, {x}, {{"kernel_shape", Ints{2, 2}}}, 2);
-  for (int64_t i = 0; i < with_indices[0].count(); ++i) EXPECT_EQ(x.at(static_cast<int64_t>(with_indices[1].at(i))), with_indices[0].at(i));
+  for (int64_t i = 0; i < with_indices[0].count(); ++i)
+    EXPECT_EQ(x.at(static_cast<int64_t>(with_indices[1].at(i))), with_indices[0].at(i));
 }
 
 TEST(Pool, CeilModeDropsWindowsInThePadding) {
@@ -49,8 +50,11 @@ TEST(Pool, SeparableMaximumIsTheWindowsMaximum) {
   Random random(test_seed() + 50);
   for (int round = 0; round < 60; ++round) {
     const Tensor x = random_f32(random, {1, 2, random.integer(5, 9), random.integer(5, 9)});
-    const Attributes attributes{{"kernel_shape", Ints{random.integer(1, 3), random.integer(1, 3)}}, {"strides", Ints{random.integer(1, 3), random.integer(1, 3)}},
-                                {"dilations", Ints{random.integer(1, 2), random.integer(1, 2)}}, {"pads", Ints{0, 1, 1, 0}}, {"ceil_mode", random.integer(0, 1)}};
+    const Attributes attributes{{"kernel_shape", Ints{random.integer(1, 3), random.integer(1, 3)}},
+                                {"strides", Ints{random.integer(1, 3), random.integer(1, 3)}},
+                                {"dilations", Ints{random.integer(1, 2), random.integer(1, 2)}},
+                                {"pads", Ints{0, 1, 1, 0}},
+                                {"ceil_mode", random.integer(0, 1)}};
     expect_same(run_node(Op::kMaxPool, {x}, attributes)[0], run_node(Op::kMaxPool, {x}, attributes, 2)[0]);
     if (HasFailure()) FAIL() << "round " << round;
   }
@@ -85,9 +89,12 @@ TEST(Resize, NearestAndLinear) {
   };
   expect_values(resized({}), {1, 1, 2, 2, 3, 3, 4, 4});
   expect_values(resized({{"mode", std::string("linear")}}), {1, 1.25, 1.75, 2, 3, 3.25, 3.75, 4});
-  expect_values(resized({{"mode", std::string("linear")}, {"coordinate_transformation_mode", std::string("align_corners")}}),
-                {1, 4.0 / 3, 5.0 / 3, 2, 3, 10.0 / 3, 11.0 / 3, 4});
-  expect_values(resized({{"mode", std::string("nearest")}, {"coordinate_transformation_mode", std::string("asymmetric")}, {"nearest_mode", std::string("ceil")}}),
+  expect_values(
+      resized({{"mode", std::string("linear")}, {"coordinate_transformation_mode", std::string("align_corners")}}),
+      {1, 4.0 / 3, 5.0 / 3, 2, 3, 10.0 / 3, 11.0 / 3, 4});
+  expect_values(resized({{"mode", std::string("nearest")},
+                         {"coordinate_transformation_mode", std::string("asymmetric")},
+                         {"nearest_mode", std::string("ceil")}}),
                 {1, 2, 2, 2, 3, 4, 4, 4});
 }
 
@@ -95,7 +102,9 @@ TEST(Resize, CubicReproducesCubicsInside) {
   Tensor x(DType::kF32, {1, 1, 1, 12});
   for (int64_t i = 0; i < 12; ++i) x.set(i, static_cast<double>(i) * 0.5 + 2);
   // Keys' kernel with a = -0.5 reproduces polynomials up to degree 2
-  const Tensor y = run_node(Op::kResize, {x}, {{"scales", std::vector<double>{1, 1, 1, 2}}, {"mode", std::string("cubic")}, {"cubic_coeff_a", -0.5}})[0];
+  const Tensor y = run_node(
+      Op::kResize, {x},
+      {{"scales", std::vector<double>{1, 1, 1, 2}}, {"mode", std::string("cubic")}, {"cubic_coeff_a", -0.5}})[0];
   for (int64_t i = 6; i < 18; ++i) EXPECT_NEAR(y.at(i), ((static_cast<double>(i) + 0.5) / 2 - 0.5) * 0.5 + 2, 1e-5);
 }
 
@@ -111,7 +120,9 @@ TEST(Resize, AntialiasingWidensTheKernel) {
 TEST(Resize, KeepsTheAspectRatio) {
   const Tensor x = counting({1, 1, 4, 8});
   const auto shape_of = [&](const char* policy) {
-    return run_node(Op::kResize, {x}, {{"sizes", Ints{6, 6}}, {"axes", Ints{2, 3}}, {"keep_aspect_ratio_policy", std::string(policy)}})[0].shape();
+    return run_node(Op::kResize, {x},
+                    {{"sizes", Ints{6, 6}}, {"axes", Ints{2, 3}}, {"keep_aspect_ratio_policy", std::string(policy)}})[0]
+        .shape();
   };
   EXPECT_EQ(shape_of("stretch"), (Shape{1, 1, 6, 6}));
   EXPECT_EQ(shape_of("not_larger"), (Shape{1, 1, 3, 6}));
@@ -120,9 +131,12 @@ TEST(Resize, KeepsTheAspectRatio) {
 
 TEST(Resize, CropShowsTheExtrapolationValueOutside) {
   const Tensor x = Tensor::f32({1, 1, 1, 3}, {1, 2, 3});
-  const Tensor y = run_node(Op::kResize, {x}, {{"sizes", Ints{1, 1, 1, 3}}, {"mode", std::string("linear")}, {"extrapolation_value", 9.0},
-                                               {"coordinate_transformation_mode", std::string("tf_crop_and_resize")},
-                                               {"roi", std::vector<double>{0, 0, 0, 0, 1, 1, 1, 2}}})[0];
+  const Tensor y = run_node(Op::kResize, {x},
+                            {{"sizes", Ints{1, 1, 1, 3}},
+                             {"mode", std::string("linear")},
+                             {"extrapolation_value", 9.0},
+                             {"coordinate_transformation_mode", std::string("tf_crop_and_resize")},
+                             {"roi", std::vector<double>{0, 0, 0, 0, 1, 1, 1, 2}}})[0];
   expect_values(y, {1, 3, 9});
 }
 
@@ -136,14 +150,17 @@ TEST(GridSample, IdentityGridIsTheIdentity) {
       grid.set((h * 4 + w) * 2 + 1, (2.0 * static_cast<double>(h) + 1) / 3 - 1);
     }
   }
-  for (const char* mode : {"linear", "nearest", "cubic"}) expect_near(run_node(Op::kGridSample, {x, grid}, {{"mode", std::string(mode)}})[0], x, 1e-5);
+  for (const char* mode : {"linear", "nearest", "cubic"})
+    expect_near(run_node(Op::kGridSample, {x, grid}, {{"mode", std::string(mode)}})[0], x, 1e-5);
 }
 
 TEST(GridSample, PaddingModes) {
   const Tensor x = Tensor::f32({1, 1, 1, 2}, {3, 5});
   const Tensor grid = Tensor::f32({1, 1, 2, 2}, {-2, 0, std::nanf(""), 0});
   const auto sampled = [&](const char* padding) {
-    return run_node(Op::kGridSample, {x, grid}, {{"mode", std::string("nearest")}, {"padding_mode", std::string(padding)}})[0].at(0);
+    return run_node(Op::kGridSample, {x, grid},
+                    {{"mode", std::string("nearest")}, {"padding_mode", std::string(padding)}})[0]
+        .at(0);
   };
   EXPECT_EQ(sampled("zeros"), 0);
   EXPECT_EQ(sampled("border"), 3);

@@ -29,10 +29,18 @@ void integer_unary(Op op, const Tensor& in, Tensor& out) {
   for (size_t i = 0; i < x.size(); ++i) {
     const T v = x[i];
     switch (op) {
-      case Op::kAbs: y[i] = v < T{0} ? static_cast<T>(T{0} - static_cast<std::make_unsigned_t<T>>(v)) : v; break;
-      case Op::kNeg: y[i] = static_cast<T>(T{0} - static_cast<std::make_unsigned_t<T>>(v)); break;
-      case Op::kSign: y[i] = static_cast<T>((v > T{0}) - (v < T{0})); break;
-      default: y[i] = std::max(v, T{0}); break;  // Relu
+      case Op::kAbs:
+        y[i] = v < T{0} ? static_cast<T>(T{0} - static_cast<std::make_unsigned_t<T>>(v)) : v;
+        break;
+      case Op::kNeg:
+        y[i] = static_cast<T>(T{0} - static_cast<std::make_unsigned_t<T>>(v));
+        break;
+      case Op::kSign:
+        y[i] = static_cast<T>((v > T{0}) - (v < T{0}));
+        break;
+      default:
+        y[i] = std::max(v, T{0});
+        break;  // Relu
     }
   }
 }
@@ -69,32 +77,53 @@ void apply_function(const Activation& f, const float* x, float* y, size_t count)
   const auto a = static_cast<float>(f.a), b = static_cast<float>(f.b);
   const auto go = [&](auto function) { map(x, y, count, function); };
   switch (f.function) {
-    case Unary::kIdentity: return go([](float v) { return v; });
-    case Unary::kRelu: return go([](float v) { return v < 0 ? 0.0f : v; });
-    case Unary::kClip: return go([a, b](float v) { return v < a ? a : v > b ? b : v; });
-    case Unary::kLeakyRelu: return go([a](float v) { return v < 0 ? a * v : v; });
-    case Unary::kSigmoid: return go(fast_sigmoid);
-    case Unary::kTanh: return go(fast_tanh);
-    case Unary::kSilu: return go([a](float v) { return v * fast_sigmoid(a * v); });
-    case Unary::kHardSigmoid: return go([a, b](float v) { return std::clamp(a * v + b, 0.0f, 1.0f); });
-    case Unary::kHardSwish: return go([](float v) { return v * std::clamp(v / 6 + 0.5f, 0.0f, 1.0f); });
-    case Unary::kGelu: return go([](float v) { return 0.5f * v * (1 + std::erf(v * 0.70710678f)); });
+    case Unary::kIdentity:
+      return go([](float v) { return v; });
+    case Unary::kRelu:
+      return go([](float v) { return v < 0 ? 0.0f : v; });
+    case Unary::kClip:
+      return go([a, b](float v) { return v < a ? a : v > b ? b : v; });
+    case Unary::kLeakyRelu:
+      return go([a](float v) { return v < 0 ? a * v : v; });
+    case Unary::kSigmoid:
+      return go(fast_sigmoid);
+    case Unary::kTanh:
+      return go(fast_tanh);
+    case Unary::kSilu:
+      return go([a](float v) { return v * fast_sigmoid(a * v); });
+    case Unary::kHardSigmoid:
+      return go([a, b](float v) { return std::clamp(a * v + b, 0.0f, 1.0f); });
+    case Unary::kHardSwish:
+      return go([](float v) { return v * std::clamp(v / 6 + 0.5f, 0.0f, 1.0f); });
+    case Unary::kGelu:
+      return go([](float v) { return 0.5f * v * (1 + std::erf(v * 0.70710678f)); });
     case Unary::kGeluTanh:
       return go([](float v) { return 0.5f * v * (1 + fast_tanh(0.79788456f * (v + 0.044715f * v * v * v))); });
-    case Unary::kErf: return go([](float v) { return std::erf(v); });
-    case Unary::kExp: return go([](float v) { return std::exp(v); });
-    case Unary::kLog: return go([](float v) { return std::log(v); });
-    case Unary::kSqrt: return go([](float v) { return std::sqrt(v); });
-    case Unary::kReciprocal: return go([](float v) { return 1 / v; });
-    case Unary::kAbs: return go([](float v) { return std::abs(v); });
-    case Unary::kNeg: return go([](float v) { return -v; });
-    case Unary::kSin: return go([](float v) { return std::sin(v); });
-    case Unary::kCos: return go([](float v) { return std::cos(v); });
-    default: break;
+    case Unary::kErf:
+      return go([](float v) { return std::erf(v); });
+    case Unary::kExp:
+      return go([](float v) { return std::exp(v); });
+    case Unary::kLog:
+      return go([](float v) { return std::log(v); });
+    case Unary::kSqrt:
+      return go([](float v) { return std::sqrt(v); });
+    case Unary::kReciprocal:
+      return go([](float v) { return 1 / v; });
+    case Unary::kAbs:
+      return go([](float v) { return std::abs(v); });
+    case Unary::kNeg:
+      return go([](float v) { return -v; });
+    case Unary::kSin:
+      return go([](float v) { return std::sin(v); });
+    case Unary::kCos:
+      return go([](float v) { return std::cos(v); });
+    default:
+      break;
   }
   switch (f.function) {
 #define PITH_UNARY(name, formula) \
-  case Unary::k##name: return map_exactly<Unary::k##name>(f, x, y, count);
+  case Unary::k##name:            \
+    return map_exactly<Unary::k##name>(f, x, y, count);
 #include "numerics/unary.inc"
 #undef PITH_UNARY
   }

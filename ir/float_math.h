@@ -1,8 +1,9 @@
-// Elementary functions in single precision, free of branches, so that the compiler turns loops over them into SIMD code.
+// Elementary functions in single precision, free of branches, so that the compiler turns loops over them into SIMD
+// code.
 //
-// Why: calibration applies sigmoids to millions of elements per picture, and libm's functions aren't vectorised. Method:
-// e^x = 2^n e^r with |r| <= ln2/2 and Taylor's series to degree 7 (remainder under 6e-9, error about one unit in the last
-// place); the integer n is made by adding 1.5 * 2^23, and 2^n by writing the exponent bits.
+// Why: calibration applies sigmoids to millions of elements per picture, and libm's functions aren't vectorised.
+// Method: e^x = 2^n e^r with |r| <= ln2/2 and Taylor's series to degree 7 (remainder under 6e-9, error about one unit
+// in the last place); the integer n is made by adding 1.5 * 2^23, and 2^n by writing the exponent bits.
 #pragma once
 
 #include <bit>

@@ -19,7 +19,8 @@ struct Window {
 };
 
 // The windows of a node over the spatial dimensions `input`, with the kernel's spatial dimensions.
-// Conv, ConvInteger, QLinearConv; MaxPool, AveragePool, LpPool (ceil_mode); ConvTranspose (output_padding, output_shape).
+// Conv, ConvInteger, QLinearConv; MaxPool, AveragePool, LpPool (ceil_mode); ConvTranspose (output_padding,
+// output_shape).
 Result<std::vector<Window>> windows(const Node& node, const Shape& input, const Shape& kernel);
 // The same as two dimensions: a 1-D window gets a first dimension of size 1.
 std::array<Window, 2> as_2d(const std::vector<Window>& windows);
@@ -37,8 +38,8 @@ Result<Shape> broadcast(const Shape& a, const Shape& b);
 // One dimension of a Resize: output position o samples the input at the coordinate that the transformation mode gives.
 struct ResizeAxis {
   int64_t input = 1, output = 1;
-  double scale = 1;                     // as given; output / input when sizes are given
-  double roi_begin = 0, roi_end = 1;    // for tf_crop_and_resize
+  double scale = 1;                   // as given; output / input when sizes are given
+  double roi_begin = 0, roi_end = 1;  // for tf_crop_and_resize
 };
 // For all dimensions of a channels-first `input`.
 Result<std::vector<ResizeAxis>> resize_axes(const Node& node, const Shape& input);

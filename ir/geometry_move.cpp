@@ -169,7 +169,8 @@ Result<std::vector<int64_t>> split_sizes(const Node& node, int64_t size) {
   const auto parts = static_cast<int64_t>(node.outputs.size());
   const auto given = node.integers("split");
   if (node.integer("num_outputs", parts) != parts) {
-    return usage_error(fmt::format("attribute num_outputs is {}, there are {} outputs", node.integer("num_outputs", 0), parts));
+    return usage_error(
+        fmt::format("attribute num_outputs is {}, there are {} outputs", node.integer("num_outputs", 0), parts));
   }
   if (given.empty()) {
     const int64_t each = (size + parts - 1) / parts;

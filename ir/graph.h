@@ -55,11 +55,13 @@ inline constexpr ValueId kNoValue = -1;  // an omitted optional input
 // Activations: 8 bits (u8), value = (q - zero_point) * 2^(scale_code/16), one scale for the tensor.
 // Constants (weights): signed integers of `bits` bits in an i8 tensor, symmetric, one scale code per index of `axis`
 // (scale_codes.size() is 1 or that dimension). Biases: i32, scale = product of the node's input and weight scales.
+// A constant stored as u8 is an activation known beforehand. Where weights of a single scale meet an operator between
+// activations (Add, Concat ...), they count as the codes q + 128 with zero point 128.
 struct Quant {
   int bits = 8;
-  numerics::Affine affine;                 // activations
-  int axis = 0;                            // constants
-  std::vector<int16_t> scale_codes;        // constants; empty for activations and biases
+  numerics::Affine affine;           // activations
+  int axis = 0;                      // constants
+  std::vector<int16_t> scale_codes;  // constants; empty for activations and biases
   friend bool operator==(const Quant&, const Quant&) = default;
 };
 
@@ -75,7 +77,8 @@ struct Value {
 using Attribute = std::variant<int64_t, double, std::string, std::vector<int64_t>, std::vector<double>>;
 
 // A function applied to a node's result before it is stored. For quantised nodes: Relu and Clip clamp the requantised
-// result; any other function is a 256-entry table from `pre` (the result's own 8-bit meaning) to the output's.
+// result; any other function is a 256-entry table from `pre` (the result's own 8-bit meaning) to the output's. A node
+// without an integer form computes its activation in float, and `pre` says nothing.
 struct Activation {
   numerics::Unary function = numerics::Unary::kIdentity;
   double a = 0, b = 0;
@@ -106,10 +109,11 @@ std::optional<Activation> unary_function(const Node& node);
 struct Graph {
   std::string name;
   std::vector<Value> values;
-  std::vector<Node> nodes;        // topologically ordered
-  std::vector<ValueId> inputs;    // not constants
+  std::vector<Node> nodes;      // topologically ordered
+  std::vector<ValueId> inputs;  // not constants
   std::vector<ValueId> outputs;
-  // state[i] = (input, output): the output of one run is the input of the next (recurrent state, KV cache)
+  // state[i] = (input, output): the output of one run is the input of the next (recurrent state, KV cache); an element of
+  // `inputs` and one of `outputs`, of the same type
   std::vector<std::pair<ValueId, ValueId>> state;
   std::map<std::string, std::string> metadata;  // "preprocess", "labels" (newline-separated), "head", "license" ...
 

@@ -20,8 +20,9 @@ Result<void> check_operands(const Inference& node) {
   const OpTraits& traits = op_traits(node.node.op);
   const int given = static_cast<int>(node.node.inputs.size()), results = static_cast<int>(node.node.outputs.size());
   if (given < traits.least_inputs || (traits.most_inputs >= 0 && given > traits.most_inputs)) {
-    return node.fail(fmt::format("has {} inputs, {} to {} are allowed", given, traits.least_inputs,
-                                 traits.most_inputs < 0 ? std::string("any number") : std::to_string(traits.most_inputs)));
+    return node.fail(
+        fmt::format("has {} inputs, {} to {} are allowed", given, traits.least_inputs,
+                    traits.most_inputs < 0 ? std::string("any number") : std::to_string(traits.most_inputs)));
   }
   for (int i = 0; i < traits.least_inputs; ++i) {
     if (!node.has(static_cast<size_t>(i))) return node.fail(fmt::format("input {} is missing", i));
@@ -41,8 +42,8 @@ Error Inference::fail(std::string_view what, SourceLocation where) const {
   for (size_t i = 0; i < inputs.size(); ++i) {
     operands += (i == 0 ? " (" : ", ") + (has(i) ? to_string(inputs[i]) : std::string("-"));
   }
-  return usage_error(fmt::format("{} '{}'{}: {}", op_name(node.op), node.name, operands.empty() ? "" : operands + ")", what),
-                     where);
+  return usage_error(
+      fmt::format("{} '{}'{}: {}", op_name(node.op), node.name, operands.empty() ? "" : operands + ")", what), where);
 }
 
 const Tensor* Inference::constant(size_t i) const {

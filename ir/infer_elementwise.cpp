@@ -9,11 +9,13 @@ namespace pith::ir {
 namespace {
 
 bool any_type(Op op) {
-  return op == Op::kIdentity || op == Op::kRelu || op == Op::kClip || op == Op::kAbs || op == Op::kNeg || op == Op::kSign;
+  return op == Op::kIdentity || op == Op::kRelu || op == Op::kClip || op == Op::kAbs || op == Op::kNeg ||
+         op == Op::kSign;
 }
 
 bool is_comparison(Op op) {
-  return op == Op::kEqual || op == Op::kLess || op == Op::kLessOrEqual || op == Op::kGreater || op == Op::kGreaterOrEqual;
+  return op == Op::kEqual || op == Op::kLess || op == Op::kLessOrEqual || op == Op::kGreater ||
+         op == Op::kGreaterOrEqual;
 }
 
 Result<DType> named_type(const Inference& node, DType otherwise) {
@@ -113,7 +115,9 @@ Result<void> infer_constant_like(Inference& node) {
       node.output(DType::kI64, {std::max<int64_t>(end - begin, 0)});
       return {};
     }
-    case Op::kSize: node.output(DType::kI64, {}); return {};
+    case Op::kSize:
+      node.output(DType::kI64, {});
+      return {};
     case Op::kEyeLike: {
       PITH_CHECK_OK(node.need_rank(0, 2, 2));
       PITH_CHECK_OK(node.ranged("k", 0, -kLargestCount, kLargestCount));
@@ -121,7 +125,8 @@ Result<void> infer_constant_like(Inference& node) {
       node.output(type, node.shape(0));
       return {};
     }
-    default: break;  // ConstantOfShape
+    default:
+      break;  // ConstantOfShape
   }
   PITH_CHECK_OK(node.need_dtype(0, {DType::kI64}));
   PITH_CHECK_OK(node.need_rank(0, 1, 1));

@@ -31,7 +31,8 @@ Result<void> infer_gather(Inference& node) {
     PITH_CHECK_OK(node.need_rank(1, 1, 16));
     PITH_TRY(const int64_t batch, node.ranged("batch_dims", 0, 0, std::min(node.rank(0), node.rank(1)) - 1));
     const int64_t depth = indices.back();
-    if (depth < 1 || batch + depth > node.rank(0)) return node.fail(fmt::format("the indices name {} dimensions", depth));
+    if (depth < 1 || batch + depth > node.rank(0))
+      return node.fail(fmt::format("the indices name {} dimensions", depth));
     if (!std::equal(x.begin(), x.begin() + batch, indices.begin())) return node.fail("the batch dimensions differ");
     y.assign(indices.begin(), indices.end() - 1);
     y.insert(y.end(), x.begin() + batch + depth, x.end());

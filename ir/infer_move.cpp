@@ -157,7 +157,8 @@ Result<void> infer_depth_space(Inference& node) {
     if (x[1] % (block * block) != 0) return node.fail(fmt::format("{} channels in blocks of {}", x[1], block * block));
     node.output(node.dtype(0), {x[0], x[1] / (block * block), x[2] * block, x[3] * block});
   } else {
-    if (x[2] % block != 0 || x[3] % block != 0) return node.fail(fmt::format("{}x{} in blocks of {}", x[2], x[3], block));
+    if (x[2] % block != 0 || x[3] % block != 0)
+      return node.fail(fmt::format("{}x{} in blocks of {}", x[2], x[3], block));
     node.output(node.dtype(0), {x[0], x[1] * block * block, x[2] / block, x[3] / block});
   }
   return {};

@@ -112,7 +112,8 @@ Result<void> infer_matmul(Inference& node) {
   PITH_CHECK_OK(node.need_same_dtype(0, 1));
   PITH_TRY(Shape y, multiplied(node, node.shape(0), node.shape(1)));
   if (node.has(2)) {
-    if (node.dtype(0) != DType::kF32 || node.rank(1) < 2) return node.fail("only a product of f32 matrices takes a bias");
+    if (node.dtype(0) != DType::kF32 || node.rank(1) < 2)
+      return node.fail("only a product of f32 matrices takes a bias");
     PITH_CHECK_OK(check_bias(node, 2, node.shape(1).back(), DType::kF32));
   }
   node.output(node.dtype(0), std::move(y));

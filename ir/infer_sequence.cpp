@@ -63,7 +63,8 @@ Result<void> infer_recurrent(Inference& node) {
   const auto functions = recurrent_functions(node.node, directions);
   if (!functions.ok()) return node.fail(functions.error().message);
 
-  node.output(DType::kF32, layout == 1 ? Shape{batch, steps, directions, hidden} : Shape{steps, directions, batch, hidden});
+  node.output(DType::kF32,
+              layout == 1 ? Shape{batch, steps, directions, hidden} : Shape{steps, directions, batch, hidden});
   node.output(DType::kF32, state);
   if (node.node.op == Op::kLSTM) node.output(DType::kF32, state);
   return {};
@@ -75,7 +76,8 @@ Result<void> infer_attention(Inference& node) {
   PITH_TRY(const Heads v, heads_of(node, 2, "kv_num_heads"));
   if (q.batch != k.batch || q.batch != v.batch) return node.fail("q, k and v differ in batch");
   if (k.heads != v.heads || k.length != v.length) return node.fail("k and v differ in heads or length");
-  if (k.heads == 0 || q.heads % k.heads != 0) return node.fail(fmt::format("{} query heads for {} key heads", q.heads, k.heads));
+  if (k.heads == 0 || q.heads % k.heads != 0)
+    return node.fail(fmt::format("{} query heads for {} key heads", q.heads, k.heads));
   if (q.size != k.size) return node.fail("q and k differ in the size of a head");
   int64_t past = 0;
   if (node.has(4) != node.has(5)) return node.fail("past keys and values come together");

@@ -1,8 +1,8 @@
 // Execution in integers: which nodes have it, and the frame around the kernels.
 //
-// Every kernel leaves codes of 8 bits under a meaning called the stage. For no activation, Relu and Clip the stage is the
-// output's meaning, and the activation clamps; for any other activation it is `pre`, and a table of 256 entries leads
-// from there to the output's.
+// Every kernel leaves codes of 8 bits under a meaning called the stage. For no activation, Relu and Clip the stage is
+// the output's meaning, and the activation clamps; for any other activation it is `pre`, and a table of 256 entries
+// leads from there to the output's.
 #include "ir/integer.h"
 
 #include "ir/eval.h"
@@ -35,8 +35,11 @@ bool product_form(const Graph& graph, const Node& node) {
   const Value &x = *operand(graph, node, 0), &w = *operand(graph, node, 1);
   const Value* bias = operand(graph, node, 2);
   if (!is_activation(x)) return false;
-  if (node.op == Op::kGemm && (node.real("alpha", 1) != 1 || (bias != nullptr && node.real("beta", 1) != 1))) return false;
-  if (bias != nullptr && (!is_bias(*bias) || bias->shape.size() != 1 || bias->shape != Shape{product_channels(node, w.shape)})) return false;
+  if (node.op == Op::kGemm && (node.real("alpha", 1) != 1 || (bias != nullptr && node.real("beta", 1) != 1)))
+    return false;
+  if (bias != nullptr &&
+      (!is_bias(*bias) || bias->shape.size() != 1 || bias->shape != Shape{product_channels(node, w.shape)}))
+    return false;
   if (node.op == Op::kMatMul && is_activation(w)) return true;
   return is_weights(w) && (single_scale(w) || w.quant->axis == product_axis(node, w.shape));
 }
@@ -46,7 +49,8 @@ bool resize_form(const Graph& graph, const Node& node) {
   const bool crops = node.text("coordinate_transformation_mode", "") == "tf_crop_and_resize";
   const std::string mode = node.text("mode", "nearest");
   if (mode == "nearest") return !crops && single_scale(x);
-  if (mode != "linear" || crops || node.integer("antialias", 0) != 0 || node.integer("exclude_outside", 0) != 0) return false;
+  if (mode != "linear" || crops || node.integer("antialias", 0) != 0 || node.integer("exclude_outside", 0) != 0)
+    return false;
   if (!is_activation(x) || x.shape.size() != 4) return false;
   const Shape first = is_channels_last(node) ? channels_first(x.shape) : x.shape;
   const auto axes = resize_axes(node, first);
@@ -146,25 +150,33 @@ bool has_integer_operands(const Graph& graph, const Node& node) {
     case Op::kConv:
     case Op::kConvTranspose:
     case Op::kGemm:
-    case Op::kMatMul: return product_form(graph, node);
+    case Op::kMatMul:
+      return product_form(graph, node);
     case Op::kAdd:
     case Op::kSub:
     case Op::kMul:
-    case Op::kPRelu: return single_scale(*operand(graph, node, 0)) && single_scale(*operand(graph, node, 1));
+    case Op::kPRelu:
+      return single_scale(*operand(graph, node, 0)) && single_scale(*operand(graph, node, 1));
     case Op::kMaxPool:
     case Op::kAveragePool:
     case Op::kGlobalAveragePool:
     case Op::kGlobalMaxPool:
     case Op::kReduceMean:
     case Op::kReduceMax:
-    case Op::kReduceMin: return pool_form(graph, node);
-    case Op::kResize: return resize_form(graph, node);
-    default: break;
+    case Op::kReduceMin:
+      return pool_form(graph, node);
+    case Op::kResize:
+      return resize_form(graph, node);
+    default:
+      break;
   }
   switch (op_traits(node.op).integer_form) {
-    case IntegerForm::kTable: return is_activation(*operand(graph, node, 0)) && unary_function(node).has_value();
-    case IntegerForm::kMove: return move_form(graph, node);
-    default: return false;
+    case IntegerForm::kTable:
+      return is_activation(*operand(graph, node, 0)) && unary_function(node).has_value();
+    case IntegerForm::kMove:
+      return move_form(graph, node);
+    default:
+      return false;
   }
 }
 
@@ -193,20 +205,32 @@ Result<std::vector<Tensor>> run_integer(const Graph& graph, const Node& node, co
       case Op::kConv:
       case Op::kConvTranspose:
       case Op::kGemm:
-      case Op::kMatMul: outputs[0] = integer_product(n); break;
+      case Op::kMatMul:
+        outputs[0] = integer_product(n);
+        break;
       case Op::kAdd:
       case Op::kSub:
       case Op::kMul:
-      case Op::kPRelu: outputs[0] = integer_binary(n); break;
+      case Op::kPRelu:
+        outputs[0] = integer_binary(n);
+        break;
       case Op::kMaxPool:
-      case Op::kAveragePool: outputs[0] = integer_pool(n); break;
+      case Op::kAveragePool:
+        outputs[0] = integer_pool(n);
+        break;
       case Op::kGlobalAveragePool:
       case Op::kGlobalMaxPool:
       case Op::kReduceMean:
       case Op::kReduceMax:
-      case Op::kReduceMin: outputs[0] = integer_reduce(n); break;
-      case Op::kResize: outputs[0] = integer_interpolation(n); break;
-      default: outputs[0] = run_table(n); break;
+      case Op::kReduceMin:
+        outputs[0] = integer_reduce(n);
+        break;
+      case Op::kResize:
+        outputs[0] = integer_interpolation(n);
+        break;
+      default:
+        outputs[0] = run_table(n);
+        break;
     }
     if (last) outputs[0] = to_channels_last(outputs[0]);
   }

@@ -58,7 +58,8 @@ Tensor brought_to(const Value& v, const Tensor& t, numerics::Affine to) {
   uint8_t* out = y.mut<uint8_t>().data();
   for (int64_t c = 0; c < s.size; ++c) {
     uint8_t table[256];
-    numerics::build_table(numerics::Unary::kIdentity, 0, 0, {v.quant->scale_codes[static_cast<size_t>(c)], 128}, to, table);
+    numerics::build_table(numerics::Unary::kIdentity, 0, 0, {v.quant->scale_codes[static_cast<size_t>(c)], 128}, to,
+                          table);
     for (int64_t o = 0; o < s.outer; ++o) {
       uint8_t* row = out + (o * s.size + c) * s.inner;
       for (int64_t i = 0; i < s.inner; ++i) row[i] = table[row[i]];

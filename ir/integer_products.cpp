@@ -1,7 +1,7 @@
 // Sums of products of integers, and their requantisation.
 //
-// The sums are made by the same code as the float ones, in double, where they are exact (see products.h); what makes them
-// codes is numerics::requantize_u8 with one multiplier per output channel.
+// The sums are made by the same code as the float ones, in double, where they are exact (see products.h); what makes
+// them codes is numerics::requantize_u8 with one multiplier per output channel.
 #include "ir/geometry.h"
 #include "ir/integer_kernels.h"
 #include "ir/products.h"
@@ -25,16 +25,21 @@ std::vector<double> sums_of_products(const IntegerNode& n) {
   std::vector<double> y(static_cast<size_t>(element_count(n.y_shape)));
   const Shape &xs = n.shape(0), &ws = n.shape(1);
   switch (n.node.op) {
-    case Op::kConv: convolve(convolution_size(n.node, xs, ws, n.y_shape), x.data(), w.data(), y.data()); break;
+    case Op::kConv:
+      convolve(convolution_size(n.node, xs, ws, n.y_shape), x.data(), w.data(), y.data());
+      break;
     case Op::kConvTranspose:
       convolve_transposed(convolution_size(n.node, xs, ws, n.y_shape), x.data(), w.data(), y.data());
       break;
     case Op::kGemm: {
       const bool ta = n.node.integer("transA", 0) != 0, tb = n.node.integer("transB", 0) != 0;
-      gemm(ta, tb, n.y_shape[0], n.y_shape[1], xs[ta ? 0 : 1], x.data(), xs[1], w.data(), ws[1], false, y.data(), n.y_shape[1]);
+      gemm(ta, tb, n.y_shape[0], n.y_shape[1], xs[ta ? 0 : 1], x.data(), xs[1], w.data(), ws[1], false, y.data(),
+           n.y_shape[1]);
       break;
     }
-    default: multiply_matrices(xs, x.data(), ws, w.data(), n.y_shape, y.data()); break;
+    default:
+      multiply_matrices(xs, x.data(), ws, w.data(), n.y_shape, y.data());
+      break;
   }
   return y;
 }
@@ -44,10 +49,14 @@ std::vector<double> sums_of_products(const IntegerNode& n) {
 int product_axis(const Node& node, const Shape& weights) {
   const auto rank = static_cast<int>(weights.size());
   switch (node.op) {
-    case Op::kConv: return 0;
-    case Op::kConvTranspose: return 1;
-    case Op::kGemm: return node.integer("transB", 0) != 0 ? 0 : 1;
-    default: return rank < 2 ? -1 : rank - 1;
+    case Op::kConv:
+      return 0;
+    case Op::kConvTranspose:
+      return 1;
+    case Op::kGemm:
+      return node.integer("transB", 0) != 0 ? 0 : 1;
+    default:
+      return rank < 2 ? -1 : rank - 1;
   }
 }
 

@@ -44,7 +44,8 @@ Tensor run(Graph& g, const std::vector<Tensor>& inputs) {
   return y.ok() ? y.value()[0] : Tensor();
 }
 
-int64_t sum_of_products(const std::array<Window, 2>& w, const Tensor& x, int zero, const Tensor& weights, int64_t group, int64_t n, int64_t o, int64_t p) {
+int64_t sum_of_products(const std::array<Window, 2>& w, const Tensor& x, int zero, const Tensor& weights, int64_t group,
+                        int64_t n, int64_t o, int64_t p) {
   const int64_t in = weights.shape()[1], out = weights.shape()[0] / group;
   int64_t sum = 0;
   for (int64_t k = 0; k < in; ++k) {
@@ -68,9 +69,10 @@ TEST(IntegerConv, IsItsDefinition) {
     const int64_t group = random.integer(1, 3), in = random.integer(1, 5), out = random.integer(1, 4);
     const Tensor x = random_u8(random, {random.integer(1, 2), group * in, random.integer(3, 8), random.integer(3, 8)});
     const Tensor w = random_i8(random, {group * out, in, random.integer(1, 3), random.integer(1, 3)});
-    const Attributes attributes{{"strides", Ints{random.integer(1, 2), random.integer(1, 2)}},
-                                {"pads", Ints{random.integer(0, 2), random.integer(0, 2), random.integer(0, 2), random.integer(0, 2)}},
-                                {"group", group}};
+    const Attributes attributes{
+        {"strides", Ints{random.integer(1, 2), random.integer(1, 2)}},
+        {"pads", Ints{random.integer(0, 2), random.integer(0, 2), random.integer(0, 2), random.integer(0, 2)}},
+        {"group", group}};
     const bool with_bias = random.integer(0, 1) == 1, last = random.integer(0, 1) == 1;
     std::vector<Tensor> real{like_real(x), like_real(w)};
     Tensor bias(DType::kI32, {group * out});
@@ -118,15 +120,16 @@ TEST(IntegerConv, IsItsDefinition) {
       int64_t sum = sum_of_products(windows_of, x, ax.zero_point, w, group, n, o, i % positions);
       if (with_bias) sum += bias.as<int32_t>()[static_cast<size_t>(o)];
       const int code = ax.scale_code + codes[per_channel ? static_cast<size_t>(o) : 0] - stage.scale_code;
-      int q = numerics::requantize_u8(static_cast<int32_t>(sum), numerics::multiplier(code), stage.zero_point, low, high);
+      int q =
+          numerics::requantize_u8(static_cast<int32_t>(sum), numerics::multiplier(code), stage.zero_point, low, high);
       if (kind == 3) q = table[q];
       ASSERT_EQ(y.as<uint8_t>()[static_cast<size_t>(i)], q) << "round " << round << " at " << i;
     }
   }
 }
 
-// A transposed convolution in integers is the float one of the dequantised operands, to half a step and the multiplier's
-// rounding.
+// A transposed convolution in integers is the float one of the dequantised operands, to half a step and the
+// multiplier's rounding.
 TEST(IntegerConvTranspose, IsCloseToFloat) {
   Random random(test_seed() + 11);
   for (int round = 0; round < 50; ++round) {
@@ -140,7 +143,9 @@ TEST(IntegerConvTranspose, IsCloseToFloat) {
     quantise(g, g.outputs[0], {-40, 128});
     ASSERT_TRUE(infer_shapes(g).ok());
     const Tensor y = dequantized(g.value(g.outputs[0]), run(g, {x}));
-    const Tensor real = run_node(Op::kConvTranspose, {dequantized(g.value(g.inputs[0]), x), dequantized(g.value(g.nodes[0].inputs[1]), w)}, attributes)[0];
+    const Tensor real =
+        run_node(Op::kConvTranspose,
+                 {dequantized(g.value(g.inputs[0]), x), dequantized(g.value(g.nodes[0].inputs[1]), w)}, attributes)[0];
     const double step = numerics::scale_value(-40);
     for (int64_t i = 0; i < y.count(); ++i) {
       const double expected = std::clamp(real.at(i), -128 * step, 127 * step);
@@ -152,11 +157,14 @@ TEST(IntegerConvTranspose, IsCloseToFloat) {
 TEST(IntegerMatMul, WeightsAndActivations) {
   Random random(test_seed() + 12);
   for (int round = 0; round < 60; ++round) {
-    const int64_t batch = random.integer(1, 2), m = random.integer(1, 4), k = random.integer(1, 40), n = random.integer(1, 4);
+    const int64_t batch = random.integer(1, 2), m = random.integer(1, 4), k = random.integer(1, 40),
+                  n = random.integer(1, 4);
     const bool two_activations = round % 3 == 0, gemm = round % 3 == 1;
     const Tensor a = random_u8(random, gemm ? Shape{m, k} : Shape{batch, m, k});
-    const Tensor b = two_activations ? random_u8(random, {batch, k, n}) : random_i8(random, gemm ? Shape{n, k} : Shape{k, n});
-    Graph g = one_node(gemm ? Op::kGemm : Op::kMatMul, {like_real(a), like_real(b)}, gemm ? Attributes{{"transB", int64_t{1}}} : Attributes{}, 1,
+    const Tensor b =
+        two_activations ? random_u8(random, {batch, k, n}) : random_i8(random, gemm ? Shape{n, k} : Shape{k, n});
+    Graph g = one_node(gemm ? Op::kGemm : Op::kMatMul, {like_real(a), like_real(b)},
+                       gemm ? Attributes{{"transB", int64_t{1}}} : Attributes{}, 1,
                        two_activations ? std::vector<size_t>{} : std::vector<size_t>{1});
     const Affine aa = random_affine(random), ab = random_affine(random), ay = random_affine(random);
     quantise(g, g.inputs[0], aa);
@@ -178,7 +186,8 @@ TEST(IntegerMatMul, WeightsAndActivations) {
         sum += static_cast<int64_t>((a.at(row * k + j) - aa.zero_point) * other);
       }
       const auto factor = numerics::multiplier(aa.scale_code + codes[static_cast<size_t>(column)] - ay.scale_code);
-      ASSERT_EQ(y.at(i), numerics::requantize_u8(static_cast<int32_t>(sum), factor, ay.zero_point, 0, 255)) << "round " << round;
+      ASSERT_EQ(y.at(i), numerics::requantize_u8(static_cast<int32_t>(sum), factor, ay.zero_point, 0, 255))
+          << "round " << round;
     }
   }
 }
@@ -224,7 +233,10 @@ TEST(IntegerPool, MaximaMoveAndAveragesRoundOnce) {
   Random random(test_seed() + 15);
   for (int round = 0; round < 60; ++round) {
     const Tensor x = random_u8(random, {1, 2, random.integer(4, 7), random.integer(4, 7)});
-    const Attributes attributes{{"kernel_shape", Ints{3, 2}}, {"strides", Ints{2, random.integer(1, 2)}}, {"pads", Ints{1, 0, 1, 1}}, {"ceil_mode", random.integer(0, 1)}};
+    const Attributes attributes{{"kernel_shape", Ints{3, 2}},
+                                {"strides", Ints{2, random.integer(1, 2)}},
+                                {"pads", Ints{1, 0, 1, 1}},
+                                {"ceil_mode", random.integer(0, 1)}};
     const bool average = round % 2 == 0;
     Graph g = one_node(average ? Op::kAveragePool : Op::kMaxPool, {like_real(x)}, attributes);
     if (average) g.nodes[0].attributes["count_include_pad"] = random.integer(0, 1);
@@ -248,8 +260,10 @@ TEST(IntegerPool, MaximaMoveAndAveragesRoundOnce) {
         }
       }
       const int count = counts[static_cast<size_t>(i % positions)];
-      const int expected = average ? numerics::requantize_u8(sum, numerics::average_multiplier(ax.scale_code - ay.scale_code, count), ay.zero_point, 0, 255)
-                                   : table[best];
+      const int expected =
+          average ? numerics::requantize_u8(sum, numerics::average_multiplier(ax.scale_code - ay.scale_code, count),
+                                            ay.zero_point, 0, 255)
+                  : table[best];
       ASSERT_EQ(y.at(i), expected) << "round " << round << " at " << i;
     }
   }
@@ -306,7 +320,9 @@ TEST(IntegerMove, EmbeddingRowsHaveTheirOwnScales) {
   quantise(g, g.outputs[0], ay);
   ASSERT_TRUE(infer_shapes(g).ok());
   const Tensor y = run(g, {Tensor::i64({3}, {1, 0, -1})});
-  const auto code = [&](int q, int16_t scale) { return static_cast<double>(numerics::quantize_u8(q * numerics::scale_value(scale), ay)); };
+  const auto code = [&](int q, int16_t scale) {
+    return static_cast<double>(numerics::quantize_u8(q * numerics::scale_value(scale), ay));
+  };
   expect_values(y, {code(30, -32), code(40, -32), code(10, -64), code(-20, -64), code(30, -32), code(40, -32)});
 }
 

@@ -23,8 +23,9 @@ constexpr Eval kEval[] = {
 
 Result<void> check_tensor(const Value& v, const Tensor& t) {
   if (t.shape() != v.shape || t.dtype() != stored_dtype(v)) {
-    return usage_error(fmt::format("{} is {} {}, the tensor given is {} {}", value_label(v), dtype_name(stored_dtype(v)),
-                                   to_string(v.shape), dtype_name(t.dtype()), to_string(t.shape())));
+    return usage_error(fmt::format("{} is {} {}, the tensor given is {} {}", value_label(v),
+                                   dtype_name(stored_dtype(v)), to_string(v.shape), dtype_name(t.dtype()),
+                                   to_string(t.shape())));
   }
   return {};
 }
@@ -95,7 +96,8 @@ Result<std::vector<Tensor>> interpret_node(const Graph& graph, const Node& node,
                                            const std::vector<const Tensor*>& inputs) {
   PITH_TRY(const std::vector<Type> types, infer_types(graph, node));
   if (inputs.size() != node.inputs.size()) {
-    return usage_error(fmt::format("{}: {} tensors are given for {} inputs", node_label(node), inputs.size(), node.inputs.size()));
+    return usage_error(
+        fmt::format("{}: {} tensors are given for {} inputs", node_label(node), inputs.size(), node.inputs.size()));
   }
   for (size_t i = 0; i < inputs.size(); ++i) {
     if ((inputs[i] == nullptr) != (node.inputs[i] == kNoValue)) {

@@ -26,7 +26,8 @@ Result<std::vector<Tensor>> interpret(const Graph& graph, const std::vector<Tens
 Result<std::vector<Tensor>> interpret_node(const Graph& graph, const Node& node,
                                            const std::vector<const Tensor*>& inputs);
 
-// dequantised(v, t): t's integers as real values, f32; a tensor of an unquantised value is returned as it is.
+// dequantized(v, t): t's integers as real values, f32; a tensor of an unquantised value is returned as it is, and a bias
+// (i32), whose scale only its node knows, as plain numbers. quantized(v, real): an activation's codes, u8.
 Tensor dequantized(const Value& v, const Tensor& t);
 Tensor quantized(const Value& v, const Tensor& real);
 

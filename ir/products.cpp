@@ -132,8 +132,8 @@ void col2im(const T* columns, const ConvolutionSize& s, int64_t row0, int64_t ro
 }
 
 template <typename T, typename Function>
-void call_blas(Function function, bool ta, bool tb, int64_t m, int64_t n, int64_t k, const T* a, int64_t lda, const T* b,
-               int64_t ldb, bool accumulate, T* c, int64_t ldc) {
+void call_blas(Function function, bool ta, bool tb, int64_t m, int64_t n, int64_t k, const T* a, int64_t lda,
+               const T* b, int64_t ldb, bool accumulate, T* c, int64_t ldc) {
   if (m == 0 || n == 0) return;
   if (k == 0) {
     for (int64_t i = 0; i < m && !accumulate; ++i) std::fill_n(c + i * ldc, n, T{0});

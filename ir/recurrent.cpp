@@ -46,17 +46,28 @@ std::vector<std::string> split_names(const std::string& text) {
 float RecurrentFunction::operator()(float x) const {
   const auto a = static_cast<float>(alpha), b = static_cast<float>(beta);
   switch (kind) {
-    case kSigmoid: return 1 / (1 + std::exp(-x));
-    case kTanh: return std::tanh(x);
-    case kRelu: return std::max(x, 0.0f);
-    case kAffine: return a * x + b;
-    case kLeakyRelu: return x < 0 ? a * x : x;
-    case kThresholdedRelu: return x > a ? x : 0;
-    case kScaledTanh: return a * std::tanh(b * x);
-    case kHardSigmoid: return std::clamp(a * x + b, 0.0f, 1.0f);
-    case kElu: return x < 0 ? a * std::expm1(x) : x;
-    case kSoftsign: return x / (1 + std::abs(x));
-    case kSoftplus: return x > 0 ? x + std::log1p(std::exp(-x)) : std::log1p(std::exp(x));
+    case kSigmoid:
+      return 1 / (1 + std::exp(-x));
+    case kTanh:
+      return std::tanh(x);
+    case kRelu:
+      return std::max(x, 0.0f);
+    case kAffine:
+      return a * x + b;
+    case kLeakyRelu:
+      return x < 0 ? a * x : x;
+    case kThresholdedRelu:
+      return x > a ? x : 0;
+    case kScaledTanh:
+      return a * std::tanh(b * x);
+    case kHardSigmoid:
+      return std::clamp(a * x + b, 0.0f, 1.0f);
+    case kElu:
+      return x < 0 ? a * std::expm1(x) : x;
+    case kSoftsign:
+      return x / (1 + std::abs(x));
+    case kSoftplus:
+      return x > 0 ? x + std::log1p(std::exp(-x)) : std::log1p(std::exp(x));
   }
   return x;
 }
@@ -70,13 +81,15 @@ Result<std::vector<RecurrentFunction>> recurrent_functions(const Node& node, int
     text = directions == 2 ? one + "," + one : one;
   }
   const auto names = split_names(text);
-  if (names.size() != count) return usage_error(fmt::format("attribute activations names {} functions, {} are needed", names.size(), count));
+  if (names.size() != count)
+    return usage_error(fmt::format("attribute activations names {} functions, {} are needed", names.size(), count));
   // alphas and betas are given in order for the functions that take them
   const auto alphas = node.reals("activation_alpha"), betas = node.reals("activation_beta");
   size_t next_alpha = 0, next_beta = 0;
   std::vector<RecurrentFunction> functions;
   for (const std::string& name : names) {
-    const auto* entry = std::find_if(std::begin(kFunctions), std::end(kFunctions), [&](const Entry& e) { return name == e.name; });
+    const auto* entry =
+        std::find_if(std::begin(kFunctions), std::end(kFunctions), [&](const Entry& e) { return name == e.name; });
     if (entry == std::end(kFunctions)) return usage_error("attribute activations names the unknown function " + name);
     RecurrentFunction f{entry->kind, entry->alpha, entry->beta};
     if (entry->parameters > 0 && next_alpha < alphas.size()) f.alpha = alphas[next_alpha++];

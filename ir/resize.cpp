@@ -70,7 +70,9 @@ std::vector<LinearTap> linear_taps(const Node& node, const ResizeAxis& axis) {
   std::vector<LinearTap> taps;
   for (int64_t o = 0; o < axis.output; ++o) {
     const double x = resize_coordinate(transformation, axis, o), base = std::floor(x);
-    const auto inside = [&](double i) { return static_cast<int64_t>(std::clamp(i, 0.0, static_cast<double>(axis.input - 1))); };
+    const auto inside = [&](double i) {
+      return static_cast<int64_t>(std::clamp(i, 0.0, static_cast<double>(axis.input - 1)));
+    };
     taps.push_back({inside(base), inside(base + 1), numerics::interpolation_weight(x - base)});
   }
   return taps;

@@ -9,7 +9,8 @@
 namespace pith::ir {
 namespace {
 
-// ONNX's Cast: float to integer truncates (and saturates here, where ONNX leaves it open), integers wrap, bool is x != 0.
+// ONNX's Cast: float to integer truncates (and saturates here, where ONNX leaves it open), integers wrap, bool is x !=
+// 0.
 template <typename To, typename From>
 To convert(From x) {
   if constexpr (std::is_same_v<From, float> && std::is_integral_v<To>) {
@@ -74,9 +75,8 @@ uint8_t* Tensor::mutable_bytes() {
 }
 
 double Tensor::at(int64_t i) const {
-  return with_dtype(dtype_, [&](auto zero) {
-    return static_cast<double>(as<decltype(zero)>()[static_cast<size_t>(i)]);
-  });
+  return with_dtype(dtype_,
+                    [&](auto zero) { return static_cast<double>(as<decltype(zero)>()[static_cast<size_t>(i)]); });
 }
 
 void Tensor::set(int64_t i, double value) {

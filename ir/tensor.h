@@ -18,7 +18,7 @@ size_t dtype_bytes(DType t);
 const char* dtype_name(DType t);  // f32 u8 i8 i32 i64 bool
 std::optional<DType> dtype_from_name(std::string_view name);
 
-using Shape = std::vector<int64_t>;  // all dimensions >= 0; {} is a scalar
+using Shape = std::vector<int64_t>;         // all dimensions >= 0; {} is a scalar
 int64_t element_count(const Shape& shape);  // saturates
 std::string to_string(const Shape& shape);  // 1x3x224x224; "scalar"
 
@@ -34,7 +34,9 @@ class Tensor {
     return t;
   }
   static Tensor f32(Shape shape, const std::vector<float>& values) { return of(DType::kF32, std::move(shape), values); }
-  static Tensor i64(Shape shape, const std::vector<int64_t>& values) { return of(DType::kI64, std::move(shape), values); }
+  static Tensor i64(Shape shape, const std::vector<int64_t>& values) {
+    return of(DType::kI64, std::move(shape), values);
+  }
 
   DType dtype() const { return dtype_; }
   const Shape& shape() const { return shape_; }

@@ -45,8 +45,8 @@ TEST(Tensor, StartsAtZero) {
 
 TEST(Tensor, SetSaturatesAndTruncates) {
   Tensor t(DType::kI8, {1});
-  for (auto [given, kept] : std::vector<std::pair<double, double>>{
-           {1.9, 1}, {-1.9, -1}, {1000, 127}, {-1000, -128}, {std::nan(""), 0}}) {
+  for (auto [given, kept] :
+       std::vector<std::pair<double, double>>{{1.9, 1}, {-1.9, -1}, {1000, 127}, {-1000, -128}, {std::nan(""), 0}}) {
     t.set(0, given);
     EXPECT_EQ(t.at(0), kept) << given;
   }

@@ -106,7 +106,8 @@ inline void expect_near(const Tensor& a, const Tensor& b, double tolerance = 1e-
 }
 inline void expect_values(const Tensor& a, const std::vector<double>& expected, double tolerance = 1e-5) {
   ASSERT_EQ(a.count(), static_cast<int64_t>(expected.size()));
-  for (int64_t i = 0; i < a.count(); ++i) ASSERT_NEAR(a.at(i), expected[static_cast<size_t>(i)], tolerance) << "at " << i;
+  for (int64_t i = 0; i < a.count(); ++i)
+    ASSERT_NEAR(a.at(i), expected[static_cast<size_t>(i)], tolerance) << "at " << i;
 }
 inline void expect_same(const Tensor& a, const Tensor& b) {
   ASSERT_EQ(a.shape(), b.shape());

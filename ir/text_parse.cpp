@@ -39,7 +39,9 @@ class Line {
   std::string_view word(std::string_view also = "_") {
     skip_spaces();
     size_t n = 0;
-    while (n < rest_.size() && (std::isalnum(static_cast<unsigned char>(rest_[n])) != 0 || also.find(rest_[n]) != std::string_view::npos)) ++n;
+    while (n < rest_.size() &&
+           (std::isalnum(static_cast<unsigned char>(rest_[n])) != 0 || also.find(rest_[n]) != std::string_view::npos))
+      ++n;
     const std::string_view w = rest_.substr(0, n);
     rest_.remove_prefix(n);
     return w;
@@ -62,7 +64,8 @@ class Line {
         rest_.remove_prefix(2);
       } else if (rest_[0] == '\\') {
         unsigned code = 0;
-        if (rest_.size() < 4 || std::from_chars(rest_.data() + 2, rest_.data() + 4, code, 16).ptr != rest_.data() + 4) return fail("\\x and two digits");
+        if (rest_.size() < 4 || std::from_chars(rest_.data() + 2, rest_.data() + 4, code, 16).ptr != rest_.data() + 4)
+          return fail("\\x and two digits");
         text += static_cast<char>(code);
         rest_.remove_prefix(4);
       } else {
@@ -163,7 +166,8 @@ Result<Tensor> parse_constant(Line& line, const Shape& shape) {
   const int64_t count = element_count(shape);
   if (line.take("base64:")) {
     PITH_TRY(const auto bytes, decode_base64(line, line.word("+/=")));
-    if (count < 0 || static_cast<uint64_t>(count) != bytes.size() / dtype_bytes(type) || bytes.size() % dtype_bytes(type) != 0) {
+    if (count < 0 || static_cast<uint64_t>(count) != bytes.size() / dtype_bytes(type) ||
+        bytes.size() % dtype_bytes(type) != 0) {
       return line.fail(fmt::format("{} elements", count));
     }
     return Tensor::of(type, shape, bytes);
@@ -201,7 +205,8 @@ Result<Quant> parse_quant(Line& line) {
 
 Result<void> parse_value(Line& line, Graph& graph) {
   PITH_TRY(const ValueId id, line.id());
-  if (id != static_cast<ValueId>(graph.values.size())) return line.fail(fmt::format("value %{} next", graph.values.size()));
+  if (id != static_cast<ValueId>(graph.values.size()))
+    return line.fail(fmt::format("value %{} next", graph.values.size()));
   Value v;
   PITH_TRY(v.name, line.quoted());
   PITH_TRY(v.dtype, parse_dtype(line));

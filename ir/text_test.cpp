@@ -49,7 +49,9 @@ Tensor random_tensor(Random& random) {
   for (int64_t rank = random.integer(0, 3); rank > 0; --rank) shape.push_back(random.integer(0, 6));
   Tensor t(type, shape);
   for (int64_t i = 0; i < t.count(); ++i) {
-    if (type == DType::kF32) t.mut<float>()[static_cast<size_t>(i)] = static_cast<float>(random.normal() * std::pow(10, random.integer(-20, 20)));
+    if (type == DType::kF32)
+      t.mut<float>()[static_cast<size_t>(i)] =
+          static_cast<float>(random.normal() * std::pow(10, random.integer(-20, 20)));
     if (type == DType::kI64) t.mut<int64_t>()[static_cast<size_t>(i)] = static_cast<int64_t>(random.next());
     if (type != DType::kF32 && type != DType::kI64) t.set(i, static_cast<double>(random.integer(-300, 300)));
   }
@@ -59,12 +61,18 @@ Tensor random_tensor(Random& random) {
 Attribute random_attribute(Random& random) {
   const double real = random.normal() * std::pow(10, random.integer(-20, 20));
   switch (random.integer(0, 5)) {
-    case 0: return static_cast<int64_t>(random.next());
-    case 1: return random.integer(0, 1) == 0 ? real : std::floor(real);
-    case 2: return random_name(random);
-    case 3: return Ints{static_cast<int64_t>(random.next()), -1};
-    case 4: return std::vector<double>{real, -std::numeric_limits<double>::infinity(), 3};
-    default: return random.integer(0, 1) == 0 ? Attribute(Ints{}) : Attribute(std::vector<double>{});
+    case 0:
+      return static_cast<int64_t>(random.next());
+    case 1:
+      return random.integer(0, 1) == 0 ? real : std::floor(real);
+    case 2:
+      return random_name(random);
+    case 3:
+      return Ints{static_cast<int64_t>(random.next()), -1};
+    case 4:
+      return std::vector<double>{real, -std::numeric_limits<double>::infinity(), 3};
+    default:
+      return random.integer(0, 1) == 0 ? Attribute(Ints{}) : Attribute(std::vector<double>{});
   }
 }
 
@@ -85,8 +93,10 @@ Graph random_graph(Random& random) {
       v.shape = {random.integer(0, 1000), 3};
     }
     if (random.integer(0, 2) == 0) {
-      v.quant = Quant{static_cast<int>(random.integer(2, 8)), {static_cast<int16_t>(random.integer(-1000, 1000)), 7}, 1, {}};
-      for (int64_t n = random.integer(0, 3); n > 0; --n) v.quant->scale_codes.push_back(static_cast<int16_t>(random.integer(-1000, 1000)));
+      v.quant =
+          Quant{static_cast<int>(random.integer(2, 8)), {static_cast<int16_t>(random.integer(-1000, 1000)), 7}, 1, {}};
+      for (int64_t n = random.integer(0, 3); n > 0; --n)
+        v.quant->scale_codes.push_back(static_cast<int16_t>(random.integer(-1000, 1000)));
     }
     g.add_value(v);
   }
@@ -95,10 +105,13 @@ Graph random_graph(Random& random) {
     n.op = static_cast<Op>(random.integer(0, kOpCount - 1));
     n.name = random_name(random);
     for (int64_t k = random.integer(0, 3); k > 0; --k) n.inputs.push_back(static_cast<ValueId>(random.integer(-1, 11)));
-    for (int64_t k = random.integer(1, 3); k > 0; --k) n.outputs.push_back(static_cast<ValueId>(random.integer(-1, 11)));
-    for (int64_t k = random.integer(0, 3); k > 0; --k) n.attributes["key" + std::to_string(k)] = random_attribute(random);
+    for (int64_t k = random.integer(1, 3); k > 0; --k)
+      n.outputs.push_back(static_cast<ValueId>(random.integer(-1, 11)));
+    for (int64_t k = random.integer(0, 3); k > 0; --k)
+      n.attributes["key" + std::to_string(k)] = random_attribute(random);
     if (random.integer(0, 2) == 0) {
-      n.activation = {static_cast<numerics::Unary>(random.integer(0, numerics::kUnaryCount - 1)), random.normal(), -0.0, {}};
+      n.activation = {
+          static_cast<numerics::Unary>(random.integer(0, numerics::kUnaryCount - 1)), random.normal(), -0.0, {}};
       if (random.integer(0, 1) == 0) n.activation.pre = numerics::Affine{-77, 200};
     }
     g.nodes.push_back(n);
@@ -134,13 +147,26 @@ TEST(Text, LargeConstantsAreHashedWithoutData) {
 }
 
 TEST(Text, BrokenTextIsRefusedWithItsLine) {
-  for (const char* text : {
-           "grpah \"x\"", "graph \"x", "value %1 \"a\" f32 1", "value %0 \"a\" f64 1", "value %0 \"a\" f32 -1",
-           "value %0 \"a\" f32 2 = f32 [1.0]", "value %0 \"a\" f32 2x99999999999 = f32 base64:AAAA",
-           "value %0 \"a\" f32 1 = f32 base64:A", "value %0 \"a\" bool 1 = bool [2]", "value %0 \"a\" f32 1 quant(bits=)",
-           "node %0 = Convolve \"n\" ()", "node %0 = Conv \"n\" (%0", "node %0 Conv \"n\" ()", "node %0 = Conv \"n\" () group=",
-           "node %0 = Conv \"n\" () activation(Nothing 0.0 0.0)", "inputs 0", "inputs %-5", "state %0", "graph \"a\\xzz\"",
-           "graph \"x\" y"}) {
+  for (const char* text : {"grpah \"x\"",
+                           "graph \"x",
+                           "value %1 \"a\" f32 1",
+                           "value %0 \"a\" f64 1",
+                           "value %0 \"a\" f32 -1",
+                           "value %0 \"a\" f32 2 = f32 [1.0]",
+                           "value %0 \"a\" f32 2x99999999999 = f32 base64:AAAA",
+                           "value %0 \"a\" f32 1 = f32 base64:A",
+                           "value %0 \"a\" bool 1 = bool [2]",
+                           "value %0 \"a\" f32 1 quant(bits=)",
+                           "node %0 = Convolve \"n\" ()",
+                           "node %0 = Conv \"n\" (%0",
+                           "node %0 Conv \"n\" ()",
+                           "node %0 = Conv \"n\" () group=",
+                           "node %0 = Conv \"n\" () activation(Nothing 0.0 0.0)",
+                           "inputs 0",
+                           "inputs %-5",
+                           "state %0",
+                           "graph \"a\\xzz\"",
+                           "graph \"x\" y"}) {
     const auto result = parse_text(text);
     ASSERT_FALSE(result.ok()) << text;
     EXPECT_EQ(result.error().message.rfind("line 1: ", 0), 0u) << result.error().message;

@@ -94,10 +94,13 @@ std::string constant_text(const Tensor& t, bool with_data) {
   if (t.count() <= kInlineElements) {
     return with_dtype(t.dtype(), [&](auto zero) {
       using T = decltype(zero);
-      return type + " [" + joined(t.as<T>(), [](T x) {
-               if constexpr (std::is_same_v<T, float>) return real_text(x);
-               return fmt::format("{}", static_cast<int64_t>(x));
-             }) + "]";
+      return type + " [" +
+             joined(t.as<T>(),
+                    [](T x) {
+                      if constexpr (std::is_same_v<T, float>) return real_text(x);
+                      return fmt::format("{}", static_cast<int64_t>(x));
+                    }) +
+             "]";
     });
   }
   if (!with_data) return fmt::format("{} hash:{:016x}", type, content_hash(t));
@@ -108,15 +111,17 @@ std::string value_text(const Value& v, size_t id, bool with_data) {
   std::string line = fmt::format("value %{} {} {} {}", id, quoted(v.name), dtype_name(v.dtype), to_string(v.shape));
   if (v.quant) {
     const Quant& q = *v.quant;
-    line += fmt::format(" quant(bits={} scale={} zero={} axis={} codes=[{}])", q.bits, q.affine.scale_code, q.affine.zero_point,
-                        q.axis, joined(q.scale_codes, [](int16_t c) { return fmt::format("{}", c); }));
+    line +=
+        fmt::format(" quant(bits={} scale={} zero={} axis={} codes=[{}])", q.bits, q.affine.scale_code,
+                    q.affine.zero_point, q.axis, joined(q.scale_codes, [](int16_t c) { return fmt::format("{}", c); }));
   }
   if (v.constant) line += " = " + constant_text(*v.constant, with_data);
   return line;
 }
 
 std::string node_text(const Node& n) {
-  std::string line = fmt::format("node {} = {} {} ({})", joined(n.outputs, id_text), op_name(n.op), quoted(n.name), joined(n.inputs, id_text));
+  std::string line = fmt::format("node {} = {} {} ({})", joined(n.outputs, id_text), op_name(n.op), quoted(n.name),
+                                 joined(n.inputs, id_text));
   for (const auto& [key, value] : n.attributes) line += " " + key + "=" + attribute_text(value);
   if (n.activation != Activation{}) {
     const Activation& a = n.activation;

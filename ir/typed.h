@@ -12,12 +12,17 @@ namespace pith::ir {
 template <typename F>
 decltype(auto) with_dtype(DType t, F&& f) {
   switch (t) {
-    case DType::kF32: return f(float{0});
-    case DType::kI8: return f(int8_t{0});
-    case DType::kI32: return f(int32_t{0});
-    case DType::kI64: return f(int64_t{0});
+    case DType::kF32:
+      return f(float{0});
+    case DType::kI8:
+      return f(int8_t{0});
+    case DType::kI32:
+      return f(int32_t{0});
+    case DType::kI64:
+      return f(int64_t{0});
     case DType::kU8:
-    case DType::kBool: break;
+    case DType::kBool:
+      break;
   }
   return f(uint8_t{0});
 }
@@ -26,9 +31,12 @@ decltype(auto) with_dtype(DType t, F&& f) {
 template <typename F>
 decltype(auto) with_width(DType t, F&& f) {
   switch (dtype_bytes(t)) {
-    case 8: return f(uint64_t{0});
-    case 4: return f(uint32_t{0});
-    default: return f(uint8_t{0});
+    case 8:
+      return f(uint64_t{0});
+    case 4:
+      return f(uint32_t{0});
+    default:
+      return f(uint8_t{0});
   }
 }
 

@@ -16,10 +16,12 @@ namespace {
 const char* attribute_specification(Op op) {
   switch (op) {
 #define PITH_ATTRIBUTES(name, specification) \
-  case Op::k##name: return specification;
+  case Op::k##name:                          \
+    return specification;
 #include "ir/attributes.inc"
 #undef PITH_ATTRIBUTES
-    default: return "";
+    default:
+      return "";
   }
 }
 
@@ -37,24 +39,32 @@ char attribute_kind(Op op, const std::string& name) {
 
 bool kind_matches(char kind, const Attribute& a) {
   switch (kind) {
-    case 'i': return std::holds_alternative<int64_t>(a);
-    case 'r': return std::holds_alternative<int64_t>(a) ||
-                     (std::holds_alternative<double>(a) && !std::isnan(std::get<double>(a)));
-    case 't': return std::holds_alternative<std::string>(a);
-    case 'I': return std::holds_alternative<std::vector<int64_t>>(a);
+    case 'i':
+      return std::holds_alternative<int64_t>(a);
+    case 'r':
+      return std::holds_alternative<int64_t>(a) ||
+             (std::holds_alternative<double>(a) && !std::isnan(std::get<double>(a)));
+    case 't':
+      return std::holds_alternative<std::string>(a);
+    case 'I':
+      return std::holds_alternative<std::vector<int64_t>>(a);
     case 'R': {
       const auto* list = std::get_if<std::vector<double>>(&a);
       return list != nullptr && std::none_of(list->begin(), list->end(), [](double x) { return std::isnan(x); });
     }
-    default: return false;
+    default:
+      return false;
   }
 }
 
 Result<void> verify_attributes(const Node& node) {
   for (const auto& [name, value] : node.attributes) {
     const char kind = attribute_kind(node.op, name);
-    if (kind == 0) return usage_error(fmt::format("{}: {} has no attribute {} (see ir/ops.md)", node_label(node), op_name(node.op), name));
-    if (!kind_matches(kind, value)) return usage_error(fmt::format("{}: attribute {} has the wrong kind of value", node_label(node), name));
+    if (kind == 0)
+      return usage_error(
+          fmt::format("{}: {} has no attribute {} (see ir/ops.md)", node_label(node), op_name(node.op), name));
+    if (!kind_matches(kind, value))
+      return usage_error(fmt::format("{}: attribute {} has the wrong kind of value", node_label(node), name));
   }
   return {};
 }
@@ -63,17 +73,20 @@ bool in_range(const Graph& graph, ValueId id) { return id >= 0 && id < static_ca
 
 Result<void> verify_value(const Value& v) {
   for (int64_t d : v.shape) {
-    if (d < 0 || d > kLargestCount) return usage_error(fmt::format("{} has the shape {}", value_label(v), to_string(v.shape)));
+    if (d < 0 || d > kLargestCount)
+      return usage_error(fmt::format("{} has the shape {}", value_label(v), to_string(v.shape)));
   }
   if (element_count(v.shape) > kLargestCount) {
     return usage_error(fmt::format("{} has the shape {}, 2^31 elements or more", value_label(v), to_string(v.shape)));
   }
   if (v.is_constant()) {
     if (v.constant->shape() != v.shape) {
-      return usage_error(fmt::format("{} is stated as {} and holds {}", value_label(v), to_string(v.shape), to_string(v.constant->shape())));
+      return usage_error(fmt::format("{} is stated as {} and holds {}", value_label(v), to_string(v.shape),
+                                     to_string(v.constant->shape())));
     }
     if (!v.quant && v.constant->dtype() != v.dtype) {
-      return usage_error(fmt::format("{} is stated as {} and holds {}", value_label(v), dtype_name(v.dtype), dtype_name(v.constant->dtype())));
+      return usage_error(fmt::format("{} is stated as {} and holds {}", value_label(v), dtype_name(v.dtype),
+                                     dtype_name(v.constant->dtype())));
     }
   }
   return verify_quant(v);
@@ -85,24 +98,30 @@ Result<void> verify_structure(const Graph& graph) {
   for (size_t i = 0; i < graph.values.size(); ++i) made[i] = graph.values[i].is_constant();
   for (ValueId id : graph.inputs) {
     if (!in_range(graph, id)) return usage_error(fmt::format("graph input {} doesn't exist", id));
-    if (graph.value(id).is_constant()) return usage_error(fmt::format("{} is both input and constant", value_label(graph.value(id))));
-    if (made[static_cast<size_t>(id)]) return usage_error(fmt::format("{} is an input twice", value_label(graph.value(id))));
+    if (graph.value(id).is_constant())
+      return usage_error(fmt::format("{} is both input and constant", value_label(graph.value(id))));
+    if (made[static_cast<size_t>(id)])
+      return usage_error(fmt::format("{} is an input twice", value_label(graph.value(id))));
     made[static_cast<size_t>(id)] = true;
   }
   for (const Node& node : graph.nodes) {
     if (static_cast<int>(node.op) >= kOpCount) return usage_error("node '" + node.name + "' has an unknown operator");
     for (ValueId id : node.inputs) {
       if (id == kNoValue) continue;
-      if (!in_range(graph, id)) return usage_error(fmt::format("{} reads value {}, which doesn't exist", node_label(node), id));
+      if (!in_range(graph, id))
+        return usage_error(fmt::format("{} reads value {}, which doesn't exist", node_label(node), id));
       if (!made[static_cast<size_t>(id)]) {
-        return usage_error(fmt::format("{} reads {} before it is made", node_label(node), value_label(graph.value(id))));
+        return usage_error(
+            fmt::format("{} reads {} before it is made", node_label(node), value_label(graph.value(id))));
       }
     }
     for (ValueId id : node.outputs) {
       if (id == kNoValue) continue;
-      if (!in_range(graph, id)) return usage_error(fmt::format("{} makes value {}, which doesn't exist", node_label(node), id));
+      if (!in_range(graph, id))
+        return usage_error(fmt::format("{} makes value {}, which doesn't exist", node_label(node), id));
       if (made[static_cast<size_t>(id)]) {
-        return usage_error(fmt::format("{} makes {}, which is made already", node_label(node), value_label(graph.value(id))));
+        return usage_error(
+            fmt::format("{} makes {}, which is made already", node_label(node), value_label(graph.value(id))));
       }
       made[static_cast<size_t>(id)] = true;
     }
@@ -110,7 +129,8 @@ Result<void> verify_structure(const Graph& graph) {
   if (graph.outputs.empty()) return usage_error("the graph has no outputs");
   for (ValueId id : graph.outputs) {
     if (!in_range(graph, id)) return usage_error(fmt::format("graph output {} doesn't exist", id));
-    if (!made[static_cast<size_t>(id)]) return usage_error(fmt::format("output {} is never made", value_label(graph.value(id))));
+    if (!made[static_cast<size_t>(id)])
+      return usage_error(fmt::format("output {} is never made", value_label(graph.value(id))));
   }
   return {};
 }

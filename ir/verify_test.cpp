@@ -6,7 +6,8 @@ namespace {
 
 // x -> Conv(w, b) -> y -> Relu -> z
 Graph sound() {
-  Graph g = one_node(Op::kConv, {Tensor(DType::kF32, {1, 2, 5, 5}), Tensor(DType::kF32, {3, 2, 3, 3}), Tensor(DType::kF32, {3})},
+  Graph g = one_node(Op::kConv,
+                     {Tensor(DType::kF32, {1, 2, 5, 5}), Tensor(DType::kF32, {3, 2, 3, 3}), Tensor(DType::kF32, {3})},
                      {{"pads", Ints{1, 1, 1, 1}}}, 1, {1, 2});
   g.nodes[0].name = "conv1";
   Value z;
@@ -186,7 +187,9 @@ TEST(Verify, BiasNeedsQuantisedOperands) {
 
 TEST(Verify, AccumulatorsStayWithin32Bits) {
   const auto matmul = [](int64_t depth, int8_t weight, int32_t bias) {
-    Graph g = one_node(Op::kMatMul, {Tensor(DType::kF32, {1, depth}), Tensor(DType::kF32, {depth, 1}), Tensor(DType::kF32, {1})}, {}, 1, {1, 2});
+    Graph g = one_node(Op::kMatMul,
+                       {Tensor(DType::kF32, {1, depth}), Tensor(DType::kF32, {depth, 1}), Tensor(DType::kF32, {1})}, {},
+                       1, {1, 2});
     Tensor w(DType::kI8, {depth, 1});
     for (int8_t& v : w.mut<int8_t>()) v = weight;
     g.value(g.nodes[0].inputs[1]).constant = w;
