@@ -1,0 +1,147 @@
+#!/usr/bin/env python3
+"""The command line from end to end on the embedded default network: what must work, what must fail, and how.
+
+    tests/e2e/cli_test.py build/default/cli/pith
+"""
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+import unittest
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+ZOO, EXAMPLES = ROOT / "zoo/line_reader", ROOT / "examples/line_reader"
+PITH = sys.argv.pop(1)
+PREPROCESS = "image:gray:512x32:line=255:pil_bilinear:mean=127.5:std=127.5"
+
+
+def pith(*arguments, code=0):
+    done = subprocess.run([PITH, *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    if done.returncode != code:
+        raise AssertionError(f"pith {' '.join(map(str, arguments))}: exit code {done.returncode}, not {code}\n{done.stdout}{done.stderr}")
+    return done
+
+
+class CommandLine(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.folder = tempfile.TemporaryDirectory()
+        cls.out = pathlib.Path(cls.folder.name)
+        cls.model = cls.out / "reader.pith"
+        cls.compressed = json.loads(pith("compress", ZOO / "line_reader.onnx", "--samples", ZOO / "samples.npz", "--data-count", "48", "--held-back", "8", "--preprocess", PREPROCESS,
+                                         "--labels", ZOO / "labels.txt", "--head", "ctc", "-o", cls.model, "--json").stdout)
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.folder.cleanup()
+
+    def test_file_is_small_and_agrees(self):
+        self.assertEqual(self.compressed["bytes"], os.path.getsize(self.model))
+        self.assertGreater(self.compressed["ratio"], 4.2)
+        self.assertGreater(self.compressed["held_back"]["cosine"], 0.995)
+
+    def test_reads_pictures(self):
+        lines = dict(line.split("\t", 1) for line in (EXAMPLES / "lines.txt").read_text().splitlines())
+        names = ["line1.png", "line2.png", "line4.png"]
+        out = pith("run", self.model, *[EXAMPLES / n for n in names], "--json")
+        self.assertEqual([r["text"] for r in json.loads(out.stdout)["results"]], [lines[n] for n in names])
+
+    def test_quality_on_held_out_lines(self):
+        out = json.loads(pith("eval", self.model, "--samples", EXAMPLES / "heldout_clean.npz", "--texts", EXAMPLES / "heldout_clean.txt", "--data-count", "80", "--json").stdout)
+        self.assertGreater(out["metrics"]["characters"], 98.5)
+
+    def test_every_mode_and_instruction_set_gives_the_same_bits(self):
+        saved = []
+        for memory in ("smallest", "fastest"):
+            for isa in ("reference", "avx2", "avx512", "neon"):
+                stem = self.out / f"{memory}_{isa}"
+                done = subprocess.run([PITH, "run", self.model, EXAMPLES / "line3.png", "--memory", memory, "--isa", isa, "--save", stem], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
+                if done.returncode == 0:
+                    saved.append((stem.with_suffix(".npy")).read_bytes())
+        self.assertGreaterEqual(len(saved), 2)
+        self.assertEqual(len(set(saved)), 1)
+
+    def test_threads_change_nothing(self):
+        for threads in (1, 2, 3):
+            pith("run", self.model, EXAMPLES / "line5.png", "-t", threads, "--save", self.out / f"threads{threads}")
+        contents = {(self.out / f"threads{t}.npy").read_bytes() for t in (1, 2, 3)}
+        self.assertEqual(len(contents), 1)
+
+    def test_same_seed_same_file(self):
+        for name in ("a", "b"):
+            pith("compress", ZOO / "line_reader.onnx", "--samples", ZOO / "samples.npz", "--data-count", "6", "--held-back", "2", "--preprocess", PREPROCESS, "--seed", "7", "-o", self.out / f"{name}.pith", "-q")
+        self.assertEqual((self.out / "a.pith").read_bytes(), (self.out / "b.pith").read_bytes())
+
+    def test_info_names_memory_before_running(self):
+        info = json.loads(pith("info", self.model, "--json").stdout)
+        self.assertEqual(info["bytes"], os.path.getsize(self.model))
+        self.assertLessEqual(info["arena_bytes"], info["smallest"]["instance_bytes"])
+        self.assertLess(info["smallest"]["model_bytes"], info["fastest"]["model_bytes"])
+        self.assertEqual(sum(layer["coded_bytes"] for layer in info["layers"]) + info["structure_bytes"] + info["metadata_bytes"] + info["header_bytes"], info["bytes"])
+        pith("info", self.model, "--svg", self.out / "memory.svg")
+        self.assertTrue((self.out / "memory.svg").read_text().startswith("<svg"))
+
+    def test_bench_and_text_forms(self):
+        bench = json.loads(pith("bench", self.model, "-r", "3", "--warmup", "1", "--json").stdout)
+        self.assertGreater(bench["metrics"]["median_ms"], 0)
+        self.assertIn("Conv2d", pith("info", self.model, "--text").stdout)
+        self.assertIn("Conv", pith("import", ZOO / "line_reader.onnx").stdout)
+        self.assertIn("LSTM", pith("supported-ops").stdout)
+
+    def test_command_reference_is_current(self):
+        self.assertEqual((ROOT / "docs/commands.md").read_text(), pith("docs").stdout, "run `build/default/cli/pith docs > docs/commands.md`")
+
+    def test_plan(self):
+        table = self.out / "buffers.csv"
+        table.write_text("id,lower,upper,size\na,0,2,64\nb,1,3,64\nc,2,4,64\n")
+        out = pith("plan", table, "--capacity", "128").stdout.splitlines()
+        self.assertEqual(out[0], "id,lower,upper,size,offset")
+        self.assertEqual(len(out), 4)
+        self.assertIn("--capacity", pith("plan", table, "--capacity", "100", code=4).stderr)
+
+    def refused(self, code, *arguments, names):
+        done = pith(*arguments, code=code)
+        errors = [line for line in done.stderr.splitlines() if line.startswith("error:")]
+        self.assertEqual(len(errors), 1, done.stderr)
+        for name in names:
+            self.assertIn(name, errors[0])
+        self.assertEqual(done.stdout, "")
+
+    def test_refusals_name_the_culprit_and_the_mend(self):
+        cut, other = self.out / "cut.pith", self.out / "other.pith"
+        data = self.model.read_bytes()
+        cut.write_bytes(data[: len(data) // 2])
+        other.write_bytes(b"hello world, no network")
+        self.refused(2, "run", cut, EXAMPLES / "line1.png", names=["cut.pith"])
+        self.refused(2, "info", cut, names=["truncated or damaged"])
+        self.refused(2, "info", other, names=["not a .pith file"])
+        self.refused(2, "run", self.out / "absent.pith", EXAMPLES / "line1.png", names=["absent.pith", "check the path"])
+        self.refused(2, "run", self.model, self.out / "absent.png", names=["absent.png"])
+        self.refused(2, "run", self.model, other, names=["other.pith"])
+        self.refused(2, "eval", self.model, "--samples", EXAMPLES / "heldout_clean.npz", names=["no labels", "--texts"])
+        self.refused(2, "compress", ZOO / "line_reader.onnx", "--samples", ZOO / "samples.npz", "--preprocess", "image:purple", names=["purple"])
+        self.refused(2, "compress", ZOO / "line_reader.onnx", "--samples", ZOO / "samples.npz", "--bits", "9", "--preprocess", PREPROCESS, names=["9 bits", "2 to 8"])
+        self.refused(2, "import", other, names=["other.pith"])
+
+    def test_usage_errors(self):
+        self.assertIn("--samples", pith("compress", ZOO / "line_reader.onnx", code=2).stderr)
+        pith("nonsense", code=2)
+        pith(code=2)
+
+    def test_quality_gate(self):
+        self.refused_gate = pith("compress", ZOO / "line_reader.onnx", "--samples", ZOO / "samples.npz", "--data-count", "8", "--held-back", "4", "--bits", "2", "--max-drop", "0.1", "--preprocess", PREPROCESS,
+                                 "--head", "ctc", "-o", self.out / "coarse.pith", code=5)
+        self.assertIn("--max-drop", self.refused_gate.stderr)
+
+    def test_nothing_is_written_when_it_fails(self):
+        pith("compress", ZOO / "line_reader.onnx", "--samples", ZOO / "samples.npz", "--data-count", "4", "--held-back", "1", "--preprocess", PREPROCESS, "-o", "/nonexistent/folder/x.pith", code=2)
+
+    def test_second_reader_agrees(self):
+        out = subprocess.run([sys.executable, ROOT / "tools/read_pith.py", self.out / "b.pith" if (self.out / "b.pith").exists() else self.model], stdout=subprocess.PIPE, text=True, check=True).stdout
+        self.assertIn("Conv2d", out)
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
