@@ -6,6 +6,7 @@
 import json
 import os
 import pathlib
+import struct
 import subprocess
 import sys
 import tempfile
@@ -22,6 +23,13 @@ def pith(*arguments, code=0):
     if done.returncode != code:
         raise AssertionError(f"pith {' '.join(map(str, arguments))}: exit code {done.returncode}, not {code}\n{done.stdout}{done.stderr}")
     return done
+
+
+def floats(path):
+    """The values of a float32 .npy file (version 1)."""
+    data = path.read_bytes()
+    start = 10 + struct.unpack_from("<H", data, 8)[0]
+    return struct.unpack(f"<{(len(data) - start) // 4}f", data[start:])
 
 
 class CommandLine(unittest.TestCase):
@@ -52,16 +60,19 @@ class CommandLine(unittest.TestCase):
         out = json.loads(pith("eval", self.model, "--samples", EXAMPLES / "heldout_clean.npz", "--texts", EXAMPLES / "heldout_clean.txt", "--data-count", "80", "--json").stdout)
         self.assertGreater(out["metrics"]["characters"], 98.5)
 
-    def test_every_mode_and_instruction_set_gives_the_same_bits(self):
+    def test_every_mode_and_instruction_set_agrees(self):
+        # the last layer computes in float, so the comparison is one of floats; interpreter_runtime_test compares integers
         saved = []
         for memory in ("smallest", "fastest"):
             for isa in ("reference", "avx2", "avx512", "neon"):
                 stem = self.out / f"{memory}_{isa}"
                 done = subprocess.run([PITH, "run", self.model, EXAMPLES / "line3.png", "--memory", memory, "--isa", isa, "--save", stem], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
                 if done.returncode == 0:
-                    saved.append((stem.with_suffix(".npy")).read_bytes())
+                    saved.append(floats(stem.with_suffix(".npy")))
         self.assertGreaterEqual(len(saved), 2)
-        self.assertEqual(len(set(saved)), 1)
+        for other in saved[1:]:
+            self.assertEqual(len(other), 128 * 96)
+            self.assertLess(max(abs(a - b) for a, b in zip(saved[0], other)), 1e-3)
 
     def test_threads_change_nothing(self):
         for threads in (1, 2, 3):
