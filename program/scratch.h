@@ -22,14 +22,14 @@ typedef struct pith_operand_shape {
 static inline int64_t pith_scratch_round(int64_t bytes) { return (bytes + 63) / 64 * 64; }
 
 /* A tile of decoded weights: up to 32 output channels, in blocks of 16, of `taps` * `depth` weights of `weight_bytes`
- * (1: u8 activations, 4: f32), the depth of every tap padded to a multiple of 4; bias, mantissa and shift of each channel
+ * (1: u8 activations, 4: f32), the depth of every tap padded to a multiple of 4; bias, mantissa, shift and sum of each channel
  * for each of `phases`; and one row as the decoder leaves it. `copies`: how many groups share a row of weights. */
 static inline int64_t pith_scratch_weights(int64_t channels, int64_t taps, int64_t depth, int64_t copies,
                                            int64_t phases, int64_t weight_bytes) {
   const int64_t rows = channels < PITH_WEIGHT_TILE ? channels : PITH_WEIGHT_TILE;
   const int64_t tile = (rows + 15) / 16 * 16 * copies;
   const int64_t packed = pith_scratch_round(tile * taps * ((depth + 3) / 4 * 4) * weight_bytes);
-  return packed + tile * 12 * phases + pith_scratch_round(taps * depth * copies);
+  return packed + tile * 16 * phases + pith_scratch_round(taps * depth * copies);
 }
 
 /* The same for 64 channels of a depthwise convolution, kernel columns padded to a multiple of 4. */

@@ -28,9 +28,9 @@ struct Epilogue {
 };
 
 // Sixteen output channels: the accumulator starts at `bias` (which holds the input's zero point times the weights'
-// sum), and ends multiplied by mantissa * 2^-shift.
+// sum), and ends multiplied by mantissa * 2^-shift. `sum` of all weights: for sets that multiply signed bytes only.
 struct Channels {
-  int32_t bias[kLanes], mantissa[kLanes], shift[kLanes];
+  int32_t bias[kLanes], mantissa[kLanes], shift[kLanes], sum[kLanes];
 };
 struct ChannelsF32 {
   float bias[kLanes];

@@ -238,7 +238,9 @@ void check_conv_u8(const Kernels& k, Isa isa) {
     for (Channels& set : c) {
       for (int l = 0; l < kLanes; ++l) {
         const numerics::Multiplier m = numerics::multiplier(narrow ? r.integer(-300, -60) : r.integer(-300, 260));
-        set.bias[l] = r.integer(-100000, 100000), set.mantissa[l] = m.mantissa, set.shift[l] = m.shift;
+        set.bias[l] = r.integer(-100000, 100000), set.mantissa[l] = m.mantissa, set.shift[l] = m.shift, set.sum[l] = 0;
+        const int8_t* w = weights.data() + (&set - c.data()) * block_values + 4 * l;
+        for (int64_t q = 0; q < int64_t{taps} * quads; ++q) set.sum[l] += w[64 * q] + w[64 * q + 1] + w[64 * q + 2] + w[64 * q + 3];
       }
     }
     uint8_t t[256];

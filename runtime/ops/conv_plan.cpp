@@ -213,6 +213,7 @@ void pack_channel_u8(const ConvPlan& plan, const int8_t* row, int code, int32_t 
     c.bias[lane % kLanes] = static_cast<int32_t>(bias - plan.in.zero_point * sum);
     c.mantissa[lane % kLanes] = m.mantissa;
     c.shift[lane % kLanes] = m.shift;
+    c.sum[lane % kLanes] = static_cast<int32_t>(sum);
   }
 }
 

@@ -60,9 +60,9 @@ void tile_u8(const Plan& p, const Op& op, const Run& run, const uint8_t* a, cons
   memset(weights, 0, static_cast<size_t>(tap_values * p.taps));
   Channels channels;
   for (int32_t j = 0; j < kLanes; ++j) {
-    channels.bias[j] = 0, channels.mantissa[j] = p.multiplier.mantissa, channels.shift[j] = p.multiplier.shift;
+    channels.bias[j] = 0, channels.mantissa[j] = p.multiplier.mantissa, channels.shift[j] = p.multiplier.shift, channels.sum[j] = 0;
     if (j >= count) continue;
-    int32_t sum = 0;
+    int32_t sum = 0;  // of b - zb, which is what the taps add up to
     const uint8_t* column = b + (first + j) * p.b_column;
     for (int64_t k = 0; k < p.depth; ++k) {
       const int32_t q = column[k * p.b_step];
@@ -71,6 +71,7 @@ void tile_u8(const Plan& p, const Op& op, const Run& run, const uint8_t* a, cons
       sum += q - zb;
     }
     channels.bias[j] = (bias != nullptr ? bias[first + j] : 0) - za * sum;
+    channels.sum[j] = sum;
   }
   const int32_t offsets[3] = {0, static_cast<int32_t>(tap_values), static_cast<int32_t>(2 * tap_values)};
   const uint8_t* pointers[3 * kMostRows];

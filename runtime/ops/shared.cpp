@@ -141,7 +141,8 @@ U8Finish computed_finish(Builder& builder, const Op& op, const Tensor& y) {
   if (op.activation == Unary::kRelu) f.epilogue.low = y.affine.zero_point;
   if (op.activation == Unary::kClip) {
     f.epilogue.low = numerics::quantize_u8(op.a, y.affine);
-    f.epilogue.high = numerics::quantize_u8(op.b, y.affine);
+    const int32_t high = numerics::quantize_u8(op.b, y.affine);
+    f.epilogue.high = high > f.epilogue.low ? high : f.epilogue.low;
   }
   if (!is_clamp(op.activation)) {
     f.raw = op.pre;
