@@ -172,6 +172,17 @@ TEST(Nms, AnIouOfExactlyTheThresholdStays) {
   EXPECT_EQ(list.count, 2);
 }
 
+TEST(Nms, TiesGoToTheLowerIndexThenTheLowerClass) {
+  std::vector<pith_box> boxes = {box(0, 0, 1, 1, 0.5f, 2, 7), box(0, 0, 1, 1, 0.5f, 1, 7), box(0, 0, 1, 1, 0.5f, 3, 6)};
+  pith_box_list list = {boxes.data(), 3, 3, 0};
+  const pith_nms_params params = pith_nms_defaults();
+  ASSERT_EQ(pith_nms(&params, &list), PITH_POST_OK);
+  ASSERT_EQ(list.count, 3);
+  EXPECT_EQ(list.boxes[0].class_id, 3);
+  EXPECT_EQ(list.boxes[1].class_id, 1);
+  EXPECT_EQ(list.boxes[2].class_id, 2);
+}
+
 TEST(Nms, OrderOfArrivalDoesNotMatter) {
   Random random(6);
   std::vector<pith_box> boxes;

@@ -44,6 +44,11 @@ TEST(Letterbox, ByHand) {
   // 3 x 2 into 5 x 5: 2 * 5 / 3 = 3.33
   ASSERT_EQ(pith_letterbox_fit(3, 2, 5, 5, PITH_FIT_CENTRE, &l), PITH_POST_OK);
   EXPECT_EQ(l.scaled_height, 3);
+  // 3 x 2 into 7 x 7: 2 * 7 / 3 = 4.67; 4 x 2 into 5 x 5: 2.5
+  ASSERT_EQ(pith_letterbox_fit(3, 2, 7, 7, PITH_FIT_CENTRE, &l), PITH_POST_OK);
+  EXPECT_EQ(l.scaled_height, 5);
+  ASSERT_EQ(pith_letterbox_fit(4, 2, 5, 5, PITH_FIT_CENTRE, &l), PITH_POST_OK);
+  EXPECT_EQ(l.scaled_height, 3);
   // a hair-thin picture keeps one row
   ASSERT_EQ(pith_letterbox_fit(100000, 1, 64, 64, PITH_FIT_CENTRE, &l), PITH_POST_OK);
   EXPECT_EQ(l.scaled_height, 1);

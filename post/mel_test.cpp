@@ -261,6 +261,15 @@ TEST(Mel, SilenceAndHostileSoundStayFinite) {
   EXPECT_NEAR(silent[0], 10 * std::log10(2.220446e-16), 1e-3);
 }
 
+TEST(Mel, ATinyPeakCannotBlowTheSamplesUp) {
+  std::vector<float> x(600, -1e9f), limited = x;
+  x[7] = 1e-45f, limited[7] = 1.0f;
+  pith_mel_params p = pith_mel_mlperf_kws();
+  const std::vector<float> got = features(p, view_of(x), 1);
+  p.peak = 0;
+  EXPECT_EQ(got, features(p, view_of(limited), 1));
+}
+
 TEST(Mel, RefusesParameters) {
   const auto bytes = [](auto change) {
     pith_mel_params p = pith_mel_mlperf_kws();

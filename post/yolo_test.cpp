@@ -81,6 +81,16 @@ TEST(Yolov5, ExportedFormByHand) {
   EXPECT_EQ(several.boxes().size(), 7u);  // both classes of rows 0, 2, 3; one of row 1
 }
 
+TEST(Yolov5, TheObjectnessAloneMustExceedTheThreshold) {
+  const float row[6] = {10, 10, 2, 2, 0.2f, 4.0f};  // a "probability" above 1, as a careless exporter may give
+  const int64_t dims[2] = {1, 6};
+  const pith_tensor_view view = pith_view_f32(row, 2, dims);
+  const pith_yolo_params params = pith_yolo_defaults();
+  List list;
+  ASSERT_EQ(pith_decode_yolov5(&view, &params, &list.list), PITH_POST_OK);
+  EXPECT_EQ(list.list.count, 0);
+}
+
 TEST(Yolov5, NormalisedBoxesAreScaled) {
   const float row[6] = {0.5f, 0.25f, 0.5f, 0.5f, 1.0f, 1.0f};
   const int64_t dims[2] = {1, 6};
