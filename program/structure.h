@@ -249,7 +249,7 @@ class StructureCodec {
     uint32_t zero = a.zero_point;
     if (same) zero = last.zero_point;
     if (!same) c.raw(zero, 8);
-    const int32_t code = scale + last.scale_code;
+    const int32_t code = numerics::saturate_i32(int64_t{scale} + last.scale_code);
     if (code < numerics::kScaleCodeMin || code > numerics::kScaleCodeMax) c.fail();
     a.scale_code = static_cast<int16_t>(numerics::clamp(code, numerics::kScaleCodeMin, numerics::kScaleCodeMax));
     a.zero_point = static_cast<uint8_t>(zero);

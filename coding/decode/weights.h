@@ -155,8 +155,8 @@ inline bool WeightDecoder::begin(const uint8_t* data, uint64_t bytes, int codec,
 inline int WeightDecoder::next_row(int8_t* row, int64_t length) {
   BinaryDecoder& head = codec_ == 2 ? binary_ : side_;
   if (row_scales_) {
-    scale_code_ += decode_signed(head, models_.scale);
-    scale_code_ = numerics::clamp(scale_code_, numerics::kScaleCodeMin, numerics::kScaleCodeMax);
+    const int64_t code = int64_t{scale_code_} + decode_signed(head, models_.scale);
+    scale_code_ = numerics::clamp(numerics::saturate_i32(code), numerics::kScaleCodeMin, numerics::kScaleCodeMax);
   }
   if (codec_ == 2) {
     adaptive_row(row, length);
