@@ -140,7 +140,7 @@ Result<void> eval_rotary(Evaluation& e) {
   const int64_t batch = x.shape()[0], heads = x.shape()[1], steps = x.shape()[2], size = x.shape()[3];
   int64_t rotated = e.node.integer("rotary_embedding_dim", 0);
   if (rotated == 0) rotated = size;
-  const int64_t half = rotated / 2, positions = e.shape(1)[0];
+  const int64_t half = rotated / 2, positions = e.shape(1)[0], columns = e.shape(1).back();
   Tensor y = x;
   float* row = y.mut<float>().data();
   for (int64_t i = 0; i < batch * heads * steps; ++i, row += size) {
@@ -151,7 +151,7 @@ Result<void> eval_rotary(Evaluation& e) {
       if (at < 0 || at >= positions)
         return e.fail(fmt::format("the position {} is out of range, {} are known", at, positions));
     }
-    const float *cosine = e.f32(1) + at * half, *sine = e.f32(2) + at * half;
+    const float *cosine = e.f32(1) + at * columns, *sine = e.f32(2) + at * columns;
     for (int64_t k = 0; k < half; ++k) {
       float &a = row[interleaved ? 2 * k : k], &c = row[interleaved ? 2 * k + 1 : half + k];
       const float real = cosine[k] * a - sine[k] * c, imaginary = sine[k] * a + cosine[k] * c;

@@ -222,6 +222,18 @@ TEST(Rotary, RotatesPairs) {
       {-2, 1, 3, 4});
 }
 
+// Partial rotation with tables of whole heads uses their first columns.
+TEST(Rotary, PartialTakesTheFirstColumns) {
+  const Tensor x = Tensor::f32({1, 1, 1, 4}, {1, 2, 3, 4});
+  const Attributes partial{{"rotary_embedding_dim", int64_t{2}}};
+  const Tensor narrow =
+      only(Op::kRotaryEmbedding, {x, Tensor::f32({1, 1, 1}, {0}), Tensor::f32({1, 1, 1}, {1})}, partial);
+  const Tensor wide =
+      only(Op::kRotaryEmbedding, {x, Tensor::f32({1, 1, 2}, {0, 7}), Tensor::f32({1, 1, 2}, {1, 9})}, partial);
+  expect_values(narrow, {-2, 1, 3, 4});
+  expect_same(wide, narrow);
+}
+
 TEST(Nms, KeepsTheBestOfOverlappingBoxes) {
   const Tensor boxes = Tensor::f32({1, 4, 4}, {0, 0, 1, 1, 0, 0.1f, 1, 1.1f, 0, 10, 1, 11, 1, 11, 0, 10});
   const Tensor scores = Tensor::f32({1, 1, 4}, {0.9f, 0.95f, 0.5f, 0.3f});

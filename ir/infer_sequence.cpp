@@ -125,13 +125,14 @@ Result<void> infer_rotary(Inference& node) {
   PITH_TRY(int64_t rotated, node.ranged("rotary_embedding_dim", 0, 0, size));
   if (rotated == 0) rotated = size;
   if (rotated % 2 != 0) return node.fail("an odd number of elements can't be rotated in pairs");
+  // partial rotation may come with tables of whole heads: their first columns count
+  const int64_t columns = std::max(rotated / 2, node.rank(1) == 0 ? 0 : node.shape(1).back());
   for (size_t i : {1, 2}) {
-    PITH_CHECK_OK(node.need_float(i));
     if (node.has(3)) {
       PITH_CHECK_OK(node.need_rank(i, 2, 2));
-      PITH_CHECK_OK(need_shape(node, i, {node.shape(i)[0], rotated / 2}));
+      PITH_CHECK_OK(need_shape(node, i, {node.shape(i)[0], columns}));
     } else {
-      PITH_CHECK_OK(need_shape(node, i, {x[0], steps, rotated / 2}));
+      PITH_CHECK_OK(need_shape(node, i, {x[0], steps, columns}));
     }
   }
   if (node.has(3)) {

@@ -17,7 +17,7 @@ struct InterpretOptions {
   std::function<void(ValueId, const Tensor&)> observe;
 };
 
-// Runs the graph. `inputs` in the order of graph.inputs; a quantised input takes u8 codes or f32 (then quantised here).
+// Runs the graph, which must be one that verify() accepts. `inputs` in the order of graph.inputs; a quantised input takes u8 codes or f32 (then quantised here).
 // Returns graph.outputs in order; quantised outputs as u8 codes. Values are freed after their last use.
 Result<std::vector<Tensor>> interpret(const Graph& graph, const std::vector<Tensor>& inputs,
                                       const InterpretOptions& options = {});
