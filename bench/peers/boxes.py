@@ -84,6 +84,22 @@ def matched_f1(ours: list[np.ndarray], theirs: list[np.ndarray], iou: float = 0.
     return 2 * hits / total if total else 1.0
 
 
+def average_precision(found: list[np.ndarray], truth: list[np.ndarray], iou: float = 0.5) -> float:
+    """Area under the precision envelope over recall, of boxes with scores (M x 5) against boxes, picture by picture."""
+    ranked = sorted(((box, picture) for picture, rows in enumerate(found) for box in rows), key=lambda pair: -pair[0][4])
+    free = [np.ones(len(boxes), bool) for boxes in truth]
+    hits = []
+    for box, picture in ranked:
+        overlap = np.where(free[picture], iou_with(box, truth[picture]), 0) if len(truth[picture]) else np.zeros(1)
+        hits.append(overlap.max() >= iou)
+        if hits[-1]:
+            free[picture][overlap.argmax()] = False
+    total = sum(len(boxes) for boxes in truth)
+    correct = np.cumsum(hits) if hits else np.zeros(0)
+    envelope = np.maximum.accumulate((correct / np.arange(1, len(correct) + 1))[::-1])[::-1]
+    return float((envelope * np.array(hits, float)).sum() / total) if total else 1.0
+
+
 def coco_ap(truth: dict, detections: dict[int, np.ndarray]) -> tuple[float, float]:
     """AP and AP50 of detections (picture id -> M x 6 in picture pixels, classes 0..79) by pycocotools."""
     from pycocotools.coco import COCO

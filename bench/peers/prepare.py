@@ -2,18 +2,20 @@
 
 Exporters leave batch symbols, padding computed by twenty nodes, and `If` nodes on shapes. With shapes fixed to one
 sample, ONNX Runtime's basic optimisations (constant folding, batch-norm into convolution, dead code) leave plain
-standard operators. Every peer gets this same graph, so that none is helped or hurt by another's importer; the float
+standard operators, of opset 13 at least. Every peer gets this same graph, so that none is helped or hurt by another's importer; the float
 rows of ONNX Runtime still load the untouched original.
 """
 
 from pathlib import Path
 
 import onnx
+import onnx.version_converter
 import onnxruntime
 
 import datasets
 from tasks import Task
 
+OLDEST = 13  # per-channel QuantizeLinear
 WEIGHTED = {"Conv", "Gemm", "MatMul", "LSTM", "GRU", "ConvTranspose"}
 
 
@@ -72,6 +74,8 @@ def static_path(task: Task) -> Path:
         return target
     target.parent.mkdir(parents=True, exist_ok=True)
     model = onnx.load(datasets.net_path(task.net))
+    if model.opset_import[0].version < OLDEST:
+        model = onnx.version_converter.convert_version(model, OLDEST)
     fix_shapes(model, task.fixed, task.constants)
     inline_ifs(model, task.static(task.feed(task.keys()[0])))
     fixed = target.with_name("fixed.onnx")
