@@ -5,6 +5,7 @@
  * peers' own pools do. Indices are handed out by an atomic counter. One call at a time.
  */
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -77,7 +78,13 @@ static void parallel_for(void* context, int32_t count, void (*task)(void*, int32
   atomic_store(&pool->busy, pool->helpers);
   announce(pool);
   work(pool);
-  while (atomic_load(&pool->busy) > 0) __builtin_ia32_pause();
+  for (int spin = 0; atomic_load(&pool->busy) > 0; ++spin) {
+    if (spin < kSpins) {
+      __builtin_ia32_pause();
+    } else {
+      sched_yield();  /* more threads than processors are free */
+    }
+  }
 }
 
 static unsigned char* read_file(const char* path, size_t* bytes) {
@@ -148,7 +155,8 @@ Session* shim_open(const char* path, int32_t smallest, int32_t threads) {
     session->file = NULL;
   }
   if (status != PITH_OK) {
-    fprintf(stderr, "%s: %s: %s\n", path, pith_status_text(status), pith_last_error().reason);
+    const char* reason = session->file ? pith_last_error().reason : "the file can't be read";
+    fprintf(stderr, "%s: %s: %s\n", path, pith_status_text(status), reason);
     shim_close(session);
     return NULL;
   }

@@ -29,13 +29,15 @@ def percent_equal(a, b) -> float:
 class Task:
     """The base: `keys` to measure on, `feed` to make one input, `keep` to reduce one output, `score` to judge.
 
-    `fixed` and `outputs` give the static shapes of inputs and outputs, `constants` the inputs that are folded away.
+    `fixed` and `outputs` give the static shapes of inputs and outputs, `constants` the inputs that are folded away,
+    `state` the inputs that outputs are fed back to.
     `float_until` names the last operator of a front end that 8-bit quantisers must not touch."""
 
     net = ""
     outputs: dict[str, list[int]] = {}
     fixed: dict[str, list[int]] = {}
     constants: dict[str, np.ndarray] = {}
+    state: dict[str, str] = {}
     float_until = ""
     metric = ""
     preprocessing = ""
@@ -249,6 +251,7 @@ class SileroVad(Task):
     net, metric, labelled = "silero_vad_16k", "agreement", False
     fixed, outputs = {"input": [1, 576], "state": [2, 1, 128]}, {"output": [1, 1], "stateN": [2, 1, 128]}
     constants = {"sr": np.array(16000, np.int64)}
+    state = {"state": "stateN"}
     float_until = "Sqrt"  # the Fourier transform and its magnitude: 8 bits there leave 61 % agreement
     data = "speech/silero_test.wav: 1875 chunks of 32 ms"
     preprocessing = (
