@@ -60,7 +60,7 @@ int finish(const Result<void>& result) {
 int run(int argc, char** argv) {
   Global global;
   Action action;
-  CLI::App app("pith: trained networks, 50-100x smaller, executed in their compressed form");
+  CLI::App app("trained networks, compressed into small files and executed in that form", "pith");
   app.set_version_flag("--version", "pith 0.1.0");
   app.require_subcommand(1);
   app.footer("`pith VERB --help` shows a verb's flags with examples.\n"
