@@ -1,12 +1,14 @@
-// pith_node_runner MODEL.onnx DATASET_DIR [--no-fuse]
+// pith_node_runner MODEL.onnx DATASET_DIR|TENSORS.pb... [--no-fuse] [--relative LIMIT]
 //
-// Imports a model, interprets it on a data set in the form of ONNX's backend tests (input_<i>.pb, output_<i>.pb, serialised
-// TensorProtos) and compares: floats to rtol 1e-3 and atol 1e-5 (1e-2 where the expected output is itself rounded to
-// bfloat16's 8 bits), integers and bools exactly. Prints one line, `pass`,
-// `fail: ...` or `unsupported: ...`, and exits with 0, 6 or 3. Node tests feed as inputs what real models hold as constants
-// (axes, shapes); where the import needs one, the data set's tensor is bound as a constant, fewest first.
+// Imports a model, interprets it on a data set in the form of ONNX's backend tests (serialised TensorProtos in order; those
+// named input_<i>.pb are inputs, the others expected outputs) and compares: floats to rtol 1e-3 and atol 1e-5 (1e-2 where the expected output is itself rounded to
+// bfloat16's 8 bits), integers and bools exactly. Prints one line,
+// `pass: ...`, `fail: ...` or `unsupported: ...`, and exits with 0, 6 or 3. Node tests feed as inputs what real models hold as constants
+// (axes, shapes); where the import needs one, the data set's tensor is bound as a constant, fewest first. With --relative,
+// floats are judged by the largest difference as a part of the largest expected magnitude: for whole networks.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 #include <filesystem>
 #include <map>
@@ -31,16 +33,16 @@ struct Outcome {
 };
 
 // The model's inputs that aren't initialisers, by name, from the data set's files in order.
-Result<std::map<std::string, Tensor>> read_inputs(const pith::importers::SourceModel& model, const std::string& folder) {
+Result<std::map<std::string, Tensor>> read_inputs(const pith::importers::SourceModel& model, const std::vector<std::string>& files) {
   std::map<std::string, Tensor> inputs;
   size_t file = 0;
   for (const auto& v : model.graph.inputs) {
     bool initialised = false;
     for (const auto& t : model.graph.initializers) initialised = initialised || t.name == v.name;
-    const std::string path = fmt::format("{}/input_{}.pb", folder, file);
     if (!v.is_tensor) return pith::usage_error(fmt::format("input '{}' is a sequence or an optional; pith takes tensors", v.name));
     if (initialised) continue;
-    PITH_TRY(inputs[v.name], pith::importers::read_onnx_tensor(path));
+    if (file >= files.size()) return pith::usage_error(fmt::format("no file for input '{}'; give one for each input", v.name));
+    PITH_TRY(inputs[v.name], pith::importers::read_onnx_tensor(files[file]));
     ++file;
   }
   return inputs;
@@ -99,13 +101,42 @@ std::optional<std::string> difference(const std::string& name, const Tensor& res
   return fmt::format("output '{}' differs: {} where {} is expected, at {} of {}", name, got.at(at), wanted.at(at), at, got.count());
 }
 
-Outcome run(const std::string& model_path, const std::string& folder, bool fuse) {
+struct DataSet {
+  std::vector<std::string> inputs, outputs;
+};
+
+DataSet data_set(const std::vector<std::string>& paths) {
+  DataSet set;
+  for (const std::string& path : paths) {
+    if (std::filesystem::is_directory(path)) {
+      for (int i = 0; std::filesystem::exists(fmt::format("{}/input_{}.pb", path, i)); ++i) set.inputs.push_back(fmt::format("{}/input_{}.pb", path, i));
+      for (int i = 0; std::filesystem::exists(fmt::format("{}/output_{}.pb", path, i)); ++i) set.outputs.push_back(fmt::format("{}/output_{}.pb", path, i));
+    } else {
+      const bool input = std::filesystem::path(path).filename().string().rfind("input_", 0) == 0;
+      (input ? set.inputs : set.outputs).push_back(path);
+    }
+  }
+  return set;
+}
+
+// The largest difference, as a part of the largest expected magnitude.
+double relative_error(const Tensor& got, const Tensor& wanted) {
+  double error = 0, largest = 1e-30;
+  for (int64_t i = 0; i < wanted.count() && got.shape() == wanted.shape(); ++i) {
+    const double d = std::abs(got.at(i) - wanted.at(i));
+    if (std::isfinite(d)) error = std::max(error, d);
+    if (std::isfinite(wanted.at(i))) largest = std::max(largest, std::abs(wanted.at(i)));
+  }
+  return error / largest;
+}
+
+Outcome run(const std::string& model_path, const DataSet& files, bool fuse, double limit) {
   const auto bytes = pith::read_file(model_path);
   if (!bytes.ok()) return {ErrorCode::kUsage, bytes.error().message};
   const std::string beside = std::filesystem::absolute(model_path).parent_path().string();
   const auto model = pith::importers::parse_model(*bytes, beside);
   if (!model.ok()) return {model.error().code, model.error().message};
-  const auto inputs = read_inputs(*model, folder);
+  const auto inputs = read_inputs(*model, files.inputs);
   if (!inputs.ok()) return {ErrorCode::kUnsupported, inputs.error().message};
 
   std::optional<Graph> graph;
@@ -129,16 +160,18 @@ Outcome run(const std::string& model_path, const std::string& folder, bool fuse)
   for (const auto id : graph->inputs) feeds.push_back(inputs->at(graph->value(id).name));
   const auto results = pith::ir::interpret(*graph, feeds);
   if (!results.ok()) return {ErrorCode::kMismatch, results.error().message};
-  for (size_t i = 0; i < results->size(); ++i) {
-    const std::string path = fmt::format("{}/output_{}.pb", folder, i);
-    if (!std::filesystem::exists(path)) break;
-    const auto file = pith::read_file(path);
+  double worst = 0;
+  for (size_t i = 0; i < results->size() && i < files.outputs.size(); ++i) {
+    const auto file = pith::read_file(files.outputs[i]);
     const auto wanted = file.ok() ? pith::importers::parse_tensor(*file) : file.error();
     if (!wanted.ok() || !wanted.value().refusal.empty())
       return {ErrorCode::kUnsupported, wanted.ok() ? wanted.value().refusal : wanted.error().message};
-    if (const auto wrong = difference(graph->value(graph->outputs[i]).name, (*results)[i], *wanted)) return {ErrorCode::kMismatch, *wrong};
+    const double relative = relative_error((*results)[i], wanted.value().tensor);
+    const bool close = limit > 0 && wanted.value().tensor.dtype() == DType::kF32 && (*results)[i].shape() == wanted.value().tensor.shape() && relative <= limit;
+    if (const auto wrong = close ? std::nullopt : difference(graph->value(graph->outputs[i]).name, (*results)[i], *wanted)) return {ErrorCode::kMismatch, *wrong};
+    worst = std::max(worst, relative);
   }
-  return {ErrorCode{}, ""};
+  return {ErrorCode{}, fmt::format("largest error {:.2g} of the largest value, {} nodes", worst, graph->nodes.size())};
 }
 
 std::string one_line(std::string text) {
@@ -150,13 +183,20 @@ std::string one_line(std::string text) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc < 3 || argc > 4 || (argc == 4 && std::string(argv[3]) != "--no-fuse")) {
-    fmt::print(stderr, "usage: pith_node_runner MODEL.onnx DATASET_DIR [--no-fuse]\n");
+  std::vector<std::string> arguments(argv + 1, argv + argc);
+  const bool fuse = std::erase(arguments, "--no-fuse") == 0;
+  double limit = 0;
+  if (const auto flag = std::find(arguments.begin(), arguments.end(), "--relative"); flag != arguments.end() && flag + 1 != arguments.end()) {
+    limit = std::strtod((flag + 1)->c_str(), nullptr);
+    arguments.erase(flag, flag + 2);
+  }
+  if (arguments.size() < 2) {
+    fmt::print(stderr, "usage: pith_node_runner MODEL.onnx DATASET_DIR|TENSORS.pb... [--no-fuse] [--relative LIMIT]\n");
     return static_cast<int>(ErrorCode::kUsage);
   }
-  const Outcome outcome = run(argv[1], argv[2], argc == 3);
+  const Outcome outcome = run(arguments[0], data_set({arguments.begin() + 1, arguments.end()}), fuse, limit);
   const std::string reason = one_line(outcome.line);
-  if (outcome.code == ErrorCode{}) fmt::print("pass\n");
+  if (outcome.code == ErrorCode{}) fmt::print("pass: {}\n", reason);
   else if (outcome.code == ErrorCode::kMismatch) fmt::print("fail: {}\n", reason);
   else fmt::print("unsupported: {}\n", reason);
   return outcome.code == ErrorCode{} ? 0 : outcome.code == ErrorCode::kMismatch ? 6 : 3;

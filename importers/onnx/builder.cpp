@@ -14,7 +14,6 @@ using ir::Tensor;
 using ir::ValueId;
 
 namespace {
-constexpr int64_t kMostElements = int64_t{1} << 31;  // of one activation
 constexpr int64_t kMostFoldedMacs = int64_t{1} << 32;
 }  // namespace
 
@@ -92,7 +91,6 @@ Result<std::vector<ValueId>> Builder::add_many(Op op, std::vector<ValueId> input
   }
   while (node.outputs.back() == ir::kNoValue) node.outputs.pop_back();
   Result<void> done = ir::infer_shapes(graph, node);
-  if (done.ok()) done = check_size(node);
   const bool foldable = !node.inputs.empty() && std::all_of(node.inputs.begin(), node.inputs.end(), [&](ValueId id) {
     return id == ir::kNoValue || graph.value(id).is_constant();
   });
@@ -108,20 +106,6 @@ Result<std::vector<ValueId>> Builder::add_many(Op op, std::vector<ValueId> input
     graph.values.pop_back();
   }
   return done.error();
-}
-
-Result<void> Builder::check_size(const ir::Node& node) const {
-  for (const ValueId id : node.outputs) {
-    if (id == ir::kNoValue) continue;
-    int64_t count = 1;
-    for (const int64_t d : shape(id)) {
-      if (d < 0 || (d > 0 && count > kMostElements / d))
-        return error(ErrorCode::kUnsupported, fmt::format("its result would be {} elements large, beyond 2^31; give smaller input sizes",
-                                                          ir::to_string(shape(id))));
-      count *= d;
-    }
-  }
-  return {};
 }
 
 Result<void> Builder::fold(const ir::Node& node) {

@@ -23,7 +23,7 @@ class Builder {
   // Nodes and values added from now on are named after `name` ("", when the model names nothing).
   void begin(const std::string& name);
 
-  // Adds a node (or its folded results). Errors: kUsage from shape inference, kUnsupported when a size limit is met.
+  // Adds a node (or its folded results). Errors: kUsage from shape inference, kUnsupported when the limit for constants is met.
   Result<ir::ValueId> add(ir::Op op, std::vector<ir::ValueId> inputs, Attributes attributes = {});
   // With several outputs; one that isn't `wanted` becomes kNoValue (the first is always made).
   Result<std::vector<ir::ValueId>> add_many(ir::Op op, std::vector<ir::ValueId> inputs, Attributes attributes,
@@ -50,7 +50,6 @@ class Builder {
  private:
   std::string unique(const std::string& wanted);
   Result<void> fold(const ir::Node& node);
-  Result<void> check_size(const ir::Node& node) const;
 
   std::string name_;
   std::set<std::string> names_;

@@ -47,7 +47,7 @@ bool strip_pair(Rewriter& r, size_t i) {
   if (!zero) return false;
   const double low = ((is_signed ? -128 : 0) - *zero) * *scale, high = ((is_signed ? 127 : 255) - *zero) * *scale;
   const ValueId x = q.inputs[0];
-  r.graph.metadata["qdq.range." + r.graph.value(n.outputs[0]).name] = fmt::format("{:.9g} {:.9g}", low, high);
+  r.graph.metadata["qdq.range." + r.graph.value(n.outputs[0]).name] = fmt::format("{:.6g} {:.6g}", low, high);
   if (low == 0 && !never_negative(r, x)) return r.replace(i, Op::kRelu, {x});
   return r.bypass(i, x) || r.replace(i, Op::kIdentity, {x});
 }

@@ -139,7 +139,7 @@ class Resolver {
     for (const int64_t d : input.shape) {
       if (d > 0 && count > (int64_t{1} << 31) / d)
         return usage_error(fmt::format("input '{}' of shape {} is beyond 2^31 elements; give smaller sizes", v.name, ir::to_string(input.shape)));
-      count *= d;
+      count *= std::max<int64_t>(d, 1);
     }
     return input;
   }

@@ -88,7 +88,7 @@ Result<Graph> import_onnx(std::span<const uint8_t> bytes, const std::string& fol
 
   // Translate: every node in today's semantics, shapes inferred, constants folded, functions and control flow expanded.
   Builder builder(options.most_constant_bytes);
-  Translator translator(model, builder);
+  Translator translator(model, builder, options.most_nodes);
   Scope scope = open_scope(model, inputs, translator);
   PITH_CHECK_OK(translator.walk(model.graph.nodes, scope));
   if (!translator.refusals.empty()) return one_error(translator.refusals);

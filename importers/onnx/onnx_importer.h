@@ -24,6 +24,7 @@ struct OnnxOptions {
   bool recognise_state = true;                       // also pair inputs and outputs whose names say so (state/stateN, h0/hn ...)
   bool fuse = true;                                  // false: the model's operators one by one, for checking
   int64_t most_constant_bytes = int64_t{8} << 30;    // limit for constants that arise by folding
+  int64_t most_nodes = 1'000'000;                    // limit for nodes after functions, branches and loops are expanded
 };
 
 // Errors: kUsage for unreadable or malformed files and wrong options (a symbolic dimension without a size is named with

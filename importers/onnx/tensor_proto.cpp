@@ -26,12 +26,13 @@ using ir::Shape;
 constexpr int64_t kMostElements = int64_t{1} << 33;
 
 Result<int64_t> checked_count(const std::string& name, const Shape& shape) {
-  int64_t count = 1;
+  int64_t count = 1, without_zeros = 1;
   for (const int64_t d : shape) {
     if (d < 0) return usage_error(fmt::format("tensor '{}' states a dimension of {}; export the model again", name, d));
-    if (d != 0 && count > kMostElements / d)
+    if (d != 0 && without_zeros > kMostElements / d)
       return usage_error(fmt::format("tensor '{}' states more than 2^33 elements; export the model again", name));
     count *= d;
+    without_zeros *= std::max<int64_t>(d, 1);
   }
   return count;
 }

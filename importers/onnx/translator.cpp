@@ -69,6 +69,7 @@ Result<void> Translator::walk(const std::vector<SourceNode>& nodes, Scope& scope
 
 Result<std::vector<Operand>> Translator::walk_graph(const SourceGraph& graph, const Scope& outer, const std::string& name,
                                                     const std::vector<Operand>& inputs) {
+  if (--nodes_left_ < 0) return unsupported("the model's functions and loops expand to too many nodes; simplify the model");
   Scope scope;
   scope.parent = &outer;
   scope.opsets = outer.opsets;
@@ -168,7 +169,7 @@ SourceNode resolved(const SourceNode& node, const Scope& scope) {
 }  // namespace
 
 Result<void> Translator::visit(const SourceNode& plain, Scope& scope) {
-  if (--steps_left_ < 0) return unsupported("the model expands to more than a million nodes; simplify the model");
+  if (--nodes_left_ < 0) return unsupported("the model's functions and loops expand to too many nodes; simplify the model");
   SourceNode copy;
   if (!plain.references.empty()) copy = resolved(plain, scope);
   const SourceNode& node = plain.references.empty() ? plain : copy;
@@ -196,7 +197,7 @@ Result<void> Translator::visit(const SourceNode& plain, Scope& scope) {
     builder.begin(scope.prefix + (node.name.empty() ? node.op : node.name));
     NodeContext context(*this, node, scope, version == scope.opsets->end() ? 1 : version->second, inputs);
     const Result<void> done = local ? call(*local, node, scope, inputs) : apply(context, rule->second);
-    if (steps_left_ < 0 || (!done.ok() && scope.depth >= kDeepest)) return done;
+    if (nodes_left_ < 0 || (!done.ok() && scope.depth >= kDeepest)) return done;
     if (done.ok() && !local) bind_outputs(node, scope, context.outputs);
     if (done.ok()) return {};
     failed = done.error();

@@ -47,7 +47,8 @@ struct Refusal {
 
 class Translator {
  public:
-  Translator(const SourceModel& model, Builder& builder) : builder(builder), model_(model) {}
+  // Expanding functions, branches and loops stops after `most_nodes`.
+  Translator(const SourceModel& model, Builder& builder, int64_t most_nodes) : builder(builder), model_(model), nodes_left_(most_nodes) {}
 
   // Walks nodes; what they produce goes into `scope`. Failures are noted in `refusals`; an error is returned only when the
   // walk itself must stop (recursion, budget).
@@ -69,7 +70,7 @@ class Translator {
   void bind_outputs(const SourceNode& node, Scope& scope, const std::vector<Operand>& outputs);
 
   const SourceModel& model_;
-  int64_t steps_left_ = 1'000'000;
+  int64_t nodes_left_;
 };
 
 // One error from all refusals: kUnsupported if any part is unsupported, kUsage when all are mistakes in the file.

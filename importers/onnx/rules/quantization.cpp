@@ -87,6 +87,8 @@ Result<void> dequantize(NodeContext& n) {
   PITH_TRY(const ValueId scale, n.input(1));
   PITH_TRY(const ValueId zero, matching_zero(n));
   Attributes a = n.copy("axis:i block_size:i");
+  if (n.content(0) && n.content(0)->count() > 1)  // the float weights' origin, for whoever chooses their codes
+    n.builder.graph.metadata["qdq.weight." + n.scope.prefix + n.node.outputs[0]] = ir::dtype_name(n.builder.dtype(x));
   if (n.builder.dtype(x) != DType::kF32) return n.emit(Op::kDequantizeLinear, {x, scale, zero}, std::move(a));
   const int64_t axis = n.integer("axis", 1);  // 8-bit floats, widened: their zero point can only be 0
   PITH_TRY(const ValueId wide, along_axis(n, x, scale, axis));
