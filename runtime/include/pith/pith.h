@@ -20,7 +20,7 @@
  *
  * Memory. All of it is yours, aligned to 64 bytes, and named before anything runs: sizes.model_bytes for the network's
  * structure, its tables and (PITH_MODE_FASTEST) its decoded weights; sizes.instance_bytes for each instance: the arena
- * that the compiler planned, and scratch for threads after the first. The stack needs up to 192 KB in pith_probe and
+ * that the compiler planned, and scratch for threads after the first. The stack needs up to 1 MB for large networks (about 3,000 operators) in pith_probe and
  * pith_load, 64 KB in pith_run.
  *
  * Errors. Functions return a pith_status; pith_status_text says what it means. Where more is known (which operator,
