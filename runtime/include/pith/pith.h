@@ -1,4 +1,5 @@
-/* pith: executes a .pith file inside memory that you give. C11; link libpith.
+/* pith: executes a .pith file inside memory that you give. C11; find_package(pith) gives pith::runtime, or link
+ * libpith_runtime.a, which needs no other library.
  *
  *     pith_sizes sizes;
  *     if (pith_probe(file, bytes, PITH_MODE_FASTEST, 1, &sizes) != PITH_OK) ...;   // how much memory it takes
