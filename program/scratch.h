@@ -22,8 +22,9 @@ typedef struct pith_operand_shape {
 static inline int64_t pith_scratch_round(int64_t bytes) { return (bytes + 63) / 64 * 64; }
 
 /* A tile of decoded weights: up to 32 output channels, in blocks of 16, of `taps` * `depth` weights of `weight_bytes`
- * (1: u8 activations, 4: f32), the depth of every tap padded to a multiple of 4; bias, mantissa, shift and sum of each channel
- * for each of `phases`; and one row as the decoder leaves it. `copies`: how many groups share a row of weights. */
+ * (1: u8 activations, 4: f32), the depth of every tap padded to a multiple of 4; bias, mantissa, shift and sum of each
+ * channel for each of `phases`; and one row as the decoder leaves it. `copies`: how many groups share a row of weights.
+ */
 static inline int64_t pith_scratch_weights(int64_t channels, int64_t taps, int64_t depth, int64_t copies,
                                            int64_t phases, int64_t weight_bytes) {
   const int64_t rows = channels < PITH_WEIGHT_TILE ? channels : PITH_WEIGHT_TILE;
@@ -52,7 +53,8 @@ static inline int64_t pith_scratch_bytes(uint32_t opcode, const int32_t* ints, c
       if (groups > 1 && groups == x->dims[3] && groups == w->dims[0] && w->dims[1] <= 16) {
         return pith_scratch_depthwise(w->dims[1], w->dims[2], weight_bytes);
       }
-      return pith_scratch_weights(w->dims[0] / groups, (int64_t)w->dims[1] * w->dims[2], w->dims[3], 1, 1, weight_bytes);
+      return pith_scratch_weights(w->dims[0] / groups, (int64_t)w->dims[1] * w->dims[2], w->dims[3], 1, 1,
+                                  weight_bytes);
     }
     case PITH_OPCODE_ConvTranspose2d: {
       const int64_t groups = ints[8] > 0 ? ints[8] : 1;

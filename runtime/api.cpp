@@ -20,7 +20,8 @@ constexpr size_t kMostStructure = size_t{1} << 20;  // of pith_probe's stack
 thread_local pith_error last_error = {PITH_OK, -1, nullptr, "", 0};
 int32_t chosen_isa = PITH_ISA_BEST;
 
-pith_status fail(pith_status status, const char* reason, size_t needed = 0, int32_t op_index = -1, const char* op = nullptr) {
+pith_status fail(pith_status status, const char* reason, size_t needed = 0, int32_t op_index = -1,
+                 const char* op = nullptr) {
   last_error = {status, op_index, op, reason, needed};
   return status;
 }
@@ -41,7 +42,8 @@ pith_status check_load(const void* file, pith_mode mode, int32_t threads) {
 }
 
 // Reads and prepares a model in `memory`, which counts beyond what it has been given.
-pith_status build(const void* file, size_t bytes, pith_mode mode, int32_t threads, Memory& structure, Memory* prepared, Model& model) {
+pith_status build(const void* file, size_t bytes, pith_mode mode, int32_t threads, Memory& structure, Memory* prepared,
+                  Model& model) {
   model.isa = wanted_isa();
   model.kernels = &kernels_of(model.isa);
   model.mode = mode;
@@ -55,8 +57,8 @@ pith_status build(const void* file, size_t bytes, pith_mode mode, int32_t thread
   return PITH_OK;
 }
 
-__attribute__((noinline)) pith_status probe_with(const void* file, size_t bytes, pith_mode mode, int32_t threads, void* workspace,
-                                                 size_t workspace_bytes, pith_sizes* sizes) {
+__attribute__((noinline)) pith_status probe_with(const void* file, size_t bytes, pith_mode mode, int32_t threads,
+                                                 void* workspace, size_t workspace_bytes, pith_sizes* sizes) {
   Model model;
   Memory structure(workspace, workspace_bytes), prepared;
   const pith_status status = build(file, bytes, mode, threads, structure, &prepared, model);
@@ -115,7 +117,8 @@ void each_run(const Port& port, const Body& body) {
 
 constexpr int64_t kChunk = 256;
 
-const Port* find_port(const Port* ports, int32_t port_count, int32_t index, const void* values, size_t count, int dtype) {
+const Port* find_port(const Port* ports, int32_t port_count, int32_t index, const void* values, size_t count,
+                      int dtype) {
   if (index < 0 || index >= port_count) {
     fail(PITH_ERROR_ARGUMENT, "there is no input or output of this index");
     return nullptr;
@@ -230,16 +233,26 @@ extern "C" {
 
 const char* pith_status_text(pith_status status) {
   switch (status) {
-    case PITH_OK: return "all is well";
-    case PITH_ERROR_ARGUMENT: return "an argument is null, out of range or of the wrong size";
-    case PITH_ERROR_NOT_PITH: return "the bytes are not a .pith file";
-    case PITH_ERROR_VERSION: return "the .pith file has another format version";
-    case PITH_ERROR_DAMAGED: return "the .pith file is damaged";
-    case PITH_ERROR_UNSUPPORTED: return "this runtime can't execute what is asked";
-    case PITH_ERROR_MEMORY: return "the memory given is too small";
-    case PITH_ERROR_ALIGNMENT: return "the memory given is not aligned to 64 bytes";
-    case PITH_ERROR_TYPE: return "the input or output has another data type";
-    case PITH_ERROR_NOT_FOUND: return "the file has no such metadata";
+    case PITH_OK:
+      return "all is well";
+    case PITH_ERROR_ARGUMENT:
+      return "an argument is null, out of range or of the wrong size";
+    case PITH_ERROR_NOT_PITH:
+      return "the bytes are not a .pith file";
+    case PITH_ERROR_VERSION:
+      return "the .pith file has another format version";
+    case PITH_ERROR_DAMAGED:
+      return "the .pith file is damaged";
+    case PITH_ERROR_UNSUPPORTED:
+      return "this runtime can't execute what is asked";
+    case PITH_ERROR_MEMORY:
+      return "the memory given is too small";
+    case PITH_ERROR_ALIGNMENT:
+      return "the memory given is not aligned to 64 bytes";
+    case PITH_ERROR_TYPE:
+      return "the input or output has another data type";
+    case PITH_ERROR_NOT_FOUND:
+      return "the file has no such metadata";
   }
   return "unknown status";
 }
@@ -252,34 +265,44 @@ pith_status pith_probe(const void* file, size_t bytes, pith_mode mode, int32_t t
   size_t bound = 0;
   const Failure failure = structure_bound(file, bytes, &bound);
   if (failure.status != PITH_OK) return fail(failure);
-  if (bound > kMostStructure) return fail(PITH_ERROR_UNSUPPORTED, "it has more operators than this runtime's stack allows (about 3000)");
+  if (bound > kMostStructure)
+    return fail(PITH_ERROR_UNSUPPORTED, "it has more operators than this runtime's stack allows (about 3000)");
   return probe_with(file, bytes, mode, threads, __builtin_alloca_with_align(bound, PITH_ALIGNMENT * 8), bound, sizes);
 }
 
-pith_status pith_load(const void* file, size_t bytes, pith_mode mode, int32_t threads, void* memory, size_t memory_bytes, pith_model** model) {
+pith_status pith_load(const void* file, size_t bytes, pith_mode mode, int32_t threads, void* memory,
+                      size_t memory_bytes, pith_model** model) {
   if (model == nullptr) return fail(PITH_ERROR_ARGUMENT, "the place for the model is null");
   *model = nullptr;
   pith_sizes sizes;
   if (const pith_status status = pith_probe(file, bytes, mode, threads, &sizes); status != PITH_OK) return status;
-  if (memory == nullptr || memory_bytes < sizes.model_bytes) return fail(PITH_ERROR_MEMORY, "the model needs more memory; see pith_probe", sizes.model_bytes);
+  if (memory == nullptr || memory_bytes < sizes.model_bytes)
+    return fail(PITH_ERROR_MEMORY, "the model needs more memory; see pith_probe", sizes.model_bytes);
   if (!aligned(memory)) return fail(PITH_ERROR_ALIGNMENT, "the model's memory must be aligned to 64 bytes");
   pith_model* m = static_cast<pith_model*>(memory);
   m->model = Model{};
   uint8_t* base = static_cast<uint8_t*>(memory);
-  const size_t prepared_at = sizes.model_bytes - (sizes.weight_bytes + PITH_ALIGNMENT - 1) / PITH_ALIGNMENT * PITH_ALIGNMENT;
+  const size_t prepared_at =
+      sizes.model_bytes - (sizes.weight_bytes + PITH_ALIGNMENT - 1) / PITH_ALIGNMENT * PITH_ALIGNMENT;
   const size_t structure_at = (sizeof(pith_model) + PITH_ALIGNMENT - 1) / PITH_ALIGNMENT * PITH_ALIGNMENT;
-  Memory structure(base + structure_at, prepared_at - structure_at), prepared(base + prepared_at, sizes.model_bytes - prepared_at);
-  if (const pith_status status = build(file, bytes, mode, threads, structure, &prepared, m->model); status != PITH_OK) return status;
-  if (structure.full() || prepared.full()) return fail(PITH_ERROR_MEMORY, "the model needs more memory than was counted: please report this file", sizes.model_bytes);
+  Memory structure(base + structure_at, prepared_at - structure_at),
+      prepared(base + prepared_at, sizes.model_bytes - prepared_at);
+  if (const pith_status status = build(file, bytes, mode, threads, structure, &prepared, m->model); status != PITH_OK)
+    return status;
+  if (structure.full() || prepared.full())
+    return fail(PITH_ERROR_MEMORY, "the model needs more memory than was counted: please report this file",
+                sizes.model_bytes);
   *model = m;
   return PITH_OK;
 }
 
 pith_status pith_instance_create(const pith_model* model, void* memory, size_t memory_bytes, pith_instance** instance) {
-  if (model == nullptr || instance == nullptr) return fail(PITH_ERROR_ARGUMENT, "the model or the place for the instance is null");
+  if (model == nullptr || instance == nullptr)
+    return fail(PITH_ERROR_ARGUMENT, "the model or the place for the instance is null");
   *instance = nullptr;
   const size_t needed = static_cast<size_t>(instance_bytes(model->model));
-  if (memory == nullptr || memory_bytes < needed) return fail(PITH_ERROR_MEMORY, "the instance needs more memory; see pith_probe", needed);
+  if (memory == nullptr || memory_bytes < needed)
+    return fail(PITH_ERROR_MEMORY, "the instance needs more memory; see pith_probe", needed);
   if (!aligned(memory)) return fail(PITH_ERROR_ALIGNMENT, "the instance's memory must be aligned to 64 bytes");
   make_instance(model->model, memory);
   *instance = static_cast<pith_instance*>(memory);
@@ -355,8 +378,10 @@ pith_status pith_reset(pith_instance* instance) {
   return PITH_OK;
 }
 
-pith_status pith_metadata(const void* file, size_t bytes, const char* key, char* text, size_t text_bytes, size_t* length) {
-  if (file == nullptr || key == nullptr || length == nullptr) return fail(PITH_ERROR_ARGUMENT, "the file, the key or the place for the length is null");
+pith_status pith_metadata(const void* file, size_t bytes, const char* key, char* text, size_t text_bytes,
+                          size_t* length) {
+  if (file == nullptr || key == nullptr || length == nullptr)
+    return fail(PITH_ERROR_ARGUMENT, "the file, the key or the place for the length is null");
   *length = 0;
   Failure failure;
   const size_t capacity = text != nullptr && text_bytes > 0 ? text_bytes - 1 : 0;
@@ -371,7 +396,8 @@ pith_status pith_metadata(const void* file, size_t bytes, const char* key, char*
 
 pith_status pith_set_isa(pith_isa isa) {
   if (isa < PITH_ISA_BEST || isa >= PITH_ISA_COUNT) return fail(PITH_ERROR_ARGUMENT, "the instruction set is unknown");
-  if (isa != PITH_ISA_BEST && !isa_available(static_cast<Isa>(isa))) return fail(PITH_ERROR_UNSUPPORTED, "this processor or build doesn't have the instruction set");
+  if (isa != PITH_ISA_BEST && !isa_available(static_cast<Isa>(isa)))
+    return fail(PITH_ERROR_UNSUPPORTED, "this processor or build doesn't have the instruction set");
   __atomic_store_n(&chosen_isa, static_cast<int32_t>(isa), __ATOMIC_RELAXED);
   return PITH_OK;
 }
@@ -384,7 +410,9 @@ const char* pith_isa_name(pith_isa isa) {
 
 #define PITH_TEXT_OF(x) #x
 #define PITH_TEXT(x) PITH_TEXT_OF(x)
-const char* pith_version(void) { return PITH_TEXT(PITH_VERSION_MAJOR) "." PITH_TEXT(PITH_VERSION_MINOR) "." PITH_TEXT(PITH_VERSION_PATCH); }
+const char* pith_version(void) {
+  return PITH_TEXT(PITH_VERSION_MAJOR) "." PITH_TEXT(PITH_VERSION_MINOR) "." PITH_TEXT(PITH_VERSION_PATCH);
+}
 int32_t pith_format_version(void) { return PITH_FORMAT_VERSION; }
 
 }  // extern "C"

@@ -1,5 +1,5 @@
-// The C interface on files that the writer makes: sizes, modes, instances, inputs and outputs in the user's order, state,
-// metadata, threads, and everything that must be refused.
+// The C interface on files that the writer makes: sizes, modes, instances, inputs and outputs in the user's order,
+// state, metadata, threads, and everything that must be refused.
 #include <gtest/gtest.h>
 
 #include <cstring>
@@ -30,7 +30,8 @@ class Block {
   }
   ~Block() {
     for (const uint8_t* q = storage_.data(); q < data_; ++q) EXPECT_EQ(*q, 0xc3) << "written before its memory";
-    for (const uint8_t* q = data_ + bytes_; q < storage_.data() + storage_.size(); ++q) EXPECT_EQ(*q, 0xc3) << "written after its memory";
+    for (const uint8_t* q = data_ + bytes_; q < storage_.data() + storage_.size(); ++q)
+      EXPECT_EQ(*q, 0xc3) << "written after its memory";
   }
   uint8_t* data() { return data_; }
   size_t bytes() const { return bytes_; }
@@ -52,7 +53,9 @@ struct Loaded {
     EXPECT_EQ(pith_probe(file.data(), file.size(), mode, threads, &sizes), PITH_OK) << pith_last_error().reason;
     model_memory = std::make_unique<Block>(sizes.model_bytes);
     instance_memory = std::make_unique<Block>(sizes.instance_bytes);
-    EXPECT_EQ(pith_load(file.data(), file.size(), mode, threads, model_memory->data(), sizes.model_bytes, &model), PITH_OK) << pith_last_error().reason;
+    EXPECT_EQ(pith_load(file.data(), file.size(), mode, threads, model_memory->data(), sizes.model_bytes, &model),
+              PITH_OK)
+        << pith_last_error().reason;
     if (mode == PITH_MODE_FASTEST) std::fill(file.begin(), file.end(), uint8_t{0xee});  // isn't needed any more
     EXPECT_EQ(pith_instance_create(model, instance_memory->data(), sizes.instance_bytes, &instance), PITH_OK);
   }
@@ -61,7 +64,8 @@ struct Loaded {
 std::vector<float> random_reals(size_t n, float low, float high) {
   Random random(seed() + 1);
   std::vector<float> v(n);
-  for (float& x : v) x = low + (high - low) * static_cast<float>(random.integer(0, 1 << 20)) / static_cast<float>(1 << 20);
+  for (float& x : v)
+    x = low + (high - low) * static_cast<float>(random.integer(0, 1 << 20)) / static_cast<float>(1 << 20);
   return v;
 }
 
@@ -89,13 +93,15 @@ TEST(Api, BothModesAllSetsAndThreadsGiveTheSameCodes) {
           std::vector<uint8_t> codes(11);
           ASSERT_EQ(pith_get_output_u8(l.instance, 0, codes.data(), 11), PITH_OK);
           if (expected.empty()) expected = codes;
-          EXPECT_EQ(codes, expected) << pith_isa_name(static_cast<pith_isa>(isa)) << " mode " << mode << " threads " << threads;
+          EXPECT_EQ(codes, expected) << pith_isa_name(static_cast<pith_isa>(isa)) << " mode " << mode << " threads "
+                                     << threads;
         }
       }
     }
   }
   EXPECT_EQ(pith_set_isa(PITH_ISA_BEST), PITH_OK);
-  EXPECT_NE(*std::max_element(expected.begin(), expected.end()), *std::min_element(expected.begin(), expected.end())) << "a test of nothing";
+  EXPECT_NE(*std::max_element(expected.begin(), expected.end()), *std::min_element(expected.begin(), expected.end()))
+      << "a test of nothing";
 }
 
 TEST(Api, InputsAreStoredInPhysicalOrder) {
@@ -112,7 +118,8 @@ TEST(Api, InputsAreStoredInPhysicalOrder) {
   EXPECT_DOUBLE_EQ(t.scale, 1.0 / 64);
   std::vector<float> image(1080);
   for (int c = 0; c < 3; ++c) {
-    for (int i = 0; i < 360; ++i) image[static_cast<size_t>(c * 360 + i)] = static_cast<float>((c * 70 + i % 60)) / 64.0f;
+    for (int i = 0; i < 360; ++i)
+      image[static_cast<size_t>(c * 360 + i)] = static_cast<float>((c * 70 + i % 60)) / 64.0f;
   }
   ASSERT_EQ(pith_set_input_f32(l.instance, 0, image.data(), image.size()), PITH_OK);
   const uint8_t* codes = static_cast<const uint8_t*>(t.data);
@@ -158,7 +165,8 @@ TEST(Api, ManyInstancesShareAModel) {
 // y = x + state; the state becomes y.
 Program accumulator() {
   Maker m;
-  const int32_t x = m.tensor(PITH_F32, {1, 4}), s = m.tensor(PITH_F32, {1, 4}), y = m.tensor(PITH_F32, {1, 4}), t = m.tensor(PITH_F32, {1, 4});
+  const int32_t x = m.tensor(PITH_F32, {1, 4}), s = m.tensor(PITH_F32, {1, 4}), y = m.tensor(PITH_F32, {1, 4}),
+                t = m.tensor(PITH_F32, {1, 4});
   m.op(PITH_OPCODE_Binary, {x, s}, {y}, {PITH_BINARY_ADD});
   m.op(PITH_OPCODE_Unary, {y}, {t}, {static_cast<int32_t>(numerics::Unary::kIdentity)}, {0, 0});
   m.p.inputs = {{"x", x, {0, 1}}};
@@ -201,7 +209,9 @@ TEST(Api, MetadataIsRead) {
 TEST(Api, ObserverSeesEveryOperator) {
   Loaded l(file_of(network()), PITH_MODE_FASTEST);
   std::vector<std::string> seen;
-  const auto observe = [](void* context, int32_t, const char* op) { static_cast<std::vector<std::string>*>(context)->push_back(op); };
+  const auto observe = [](void* context, int32_t, const char* op) {
+    static_cast<std::vector<std::string>*>(context)->push_back(op);
+  };
   ASSERT_EQ(pith_run_observed(l.instance, observe, &seen), PITH_OK);
   EXPECT_EQ(seen, (std::vector<std::string>{"Conv2d", "Conv2d", "Reduce", "Dense"}));
   EXPECT_EQ(pith_op_count(l.model), 4);
@@ -213,13 +223,17 @@ TEST(ApiErrors, TellWhatIsWrong) {
   ASSERT_EQ(pith_probe(file.data(), file.size(), PITH_MODE_FASTEST, 1, &sizes), PITH_OK);
   Block memory(sizes.model_bytes + 64);
   pith_model* model = nullptr;
-  EXPECT_EQ(pith_load(file.data(), file.size(), PITH_MODE_FASTEST, 1, memory.data(), sizes.model_bytes - 1, &model), PITH_ERROR_MEMORY);
+  EXPECT_EQ(pith_load(file.data(), file.size(), PITH_MODE_FASTEST, 1, memory.data(), sizes.model_bytes - 1, &model),
+            PITH_ERROR_MEMORY);
   EXPECT_EQ(pith_last_error().needed, sizes.model_bytes);
   EXPECT_EQ(model, nullptr);
-  EXPECT_EQ(pith_load(file.data(), file.size(), PITH_MODE_FASTEST, 1, memory.data() + 8, sizes.model_bytes, &model), PITH_ERROR_ALIGNMENT);
-  EXPECT_EQ(pith_load(file.data(), file.size(), PITH_MODE_FASTEST, 0, memory.data(), sizes.model_bytes, &model), PITH_ERROR_ARGUMENT);
+  EXPECT_EQ(pith_load(file.data(), file.size(), PITH_MODE_FASTEST, 1, memory.data() + 8, sizes.model_bytes, &model),
+            PITH_ERROR_ALIGNMENT);
+  EXPECT_EQ(pith_load(file.data(), file.size(), PITH_MODE_FASTEST, 0, memory.data(), sizes.model_bytes, &model),
+            PITH_ERROR_ARGUMENT);
   EXPECT_EQ(pith_load(nullptr, 0, PITH_MODE_FASTEST, 1, memory.data(), sizes.model_bytes, &model), PITH_ERROR_ARGUMENT);
-  ASSERT_EQ(pith_load(file.data(), file.size(), PITH_MODE_FASTEST, 1, memory.data(), sizes.model_bytes, &model), PITH_OK);
+  ASSERT_EQ(pith_load(file.data(), file.size(), PITH_MODE_FASTEST, 1, memory.data(), sizes.model_bytes, &model),
+            PITH_OK);
   Block arena(sizes.instance_bytes + 64);
   pith_instance* instance = nullptr;
   EXPECT_EQ(pith_instance_create(model, arena.data(), sizes.instance_bytes - 1, &instance), PITH_ERROR_MEMORY);
@@ -231,7 +245,8 @@ TEST(ApiErrors, TellWhatIsWrong) {
   std::vector<int32_t> integers(1080);
   EXPECT_EQ(pith_set_input_i32(instance, 0, integers.data(), 1080), PITH_ERROR_TYPE);
   EXPECT_EQ(pith_run(nullptr), PITH_ERROR_ARGUMENT);
-  for (int s = PITH_OK; s <= PITH_ERROR_NOT_FOUND; ++s) EXPECT_GT(std::strlen(pith_status_text(static_cast<pith_status>(s))), 5u);
+  for (int s = PITH_OK; s <= PITH_ERROR_NOT_FOUND; ++s)
+    EXPECT_GT(std::strlen(pith_status_text(static_cast<pith_status>(s))), 5u);
 }
 
 TEST(ApiErrors, DamagedFilesAreRefused) {
@@ -270,14 +285,16 @@ TEST(ApiErrors, HostileFilesDoNoHarm) {
   for (int i = 0; i < 3000; ++i) {
     std::vector<uint8_t> hostile = file;
     for (int64_t k = random.integer(1, 4); k > 0; --k) {
-      hostile[static_cast<size_t>(random.integer(2, static_cast<int64_t>(file.size()) - 5))] = static_cast<uint8_t>(random.integer(0, 255));
+      hostile[static_cast<size_t>(random.integer(2, static_cast<int64_t>(file.size()) - 5))] =
+          static_cast<uint8_t>(random.integer(0, 255));
     }
     uint32_t crc = 0xffffffffu;
     for (size_t k = 0; k + 4 < hostile.size(); ++k) {
       crc ^= hostile[k];
       for (int b = 0; b < 8; ++b) crc = crc >> 1 ^ (0xedb88320u & (0u - (crc & 1)));
     }
-    for (int b = 0; b < 4; ++b) hostile[hostile.size() - 4 + static_cast<size_t>(b)] = static_cast<uint8_t>(~crc >> (8 * b));
+    for (int b = 0; b < 4; ++b)
+      hostile[hostile.size() - 4 + static_cast<size_t>(b)] = static_cast<uint8_t>(~crc >> (8 * b));
     pith_sizes sizes{};
     const pith_mode mode = i % 2 == 0 ? PITH_MODE_FASTEST : PITH_MODE_SMALLEST;
     if (pith_probe(hostile.data(), hostile.size(), mode, 1, &sizes) != PITH_OK) continue;
@@ -285,7 +302,8 @@ TEST(ApiErrors, HostileFilesDoNoHarm) {
     Block memory(sizes.model_bytes), arena(sizes.instance_bytes);
     pith_model* model = nullptr;
     pith_instance* instance = nullptr;
-    if (pith_load(hostile.data(), hostile.size(), mode, 1, memory.data(), sizes.model_bytes, &model) != PITH_OK) continue;
+    if (pith_load(hostile.data(), hostile.size(), mode, 1, memory.data(), sizes.model_bytes, &model) != PITH_OK)
+      continue;
     ASSERT_EQ(pith_instance_create(model, arena.data(), sizes.instance_bytes, &instance), PITH_OK);
     EXPECT_EQ(pith_run(instance), PITH_OK);
   }

@@ -11,7 +11,8 @@ namespace {
 
 int64_t round_up(int64_t n) { return (n + PITH_ALIGNMENT - 1) / PITH_ALIGNMENT * PITH_ALIGNMENT; }
 
-constexpr int64_t kHeader = (static_cast<int64_t>(sizeof(Instance)) + PITH_ALIGNMENT - 1) / PITH_ALIGNMENT * PITH_ALIGNMENT;
+constexpr int64_t kHeader =
+    (static_cast<int64_t>(sizeof(Instance)) + PITH_ALIGNMENT - 1) / PITH_ALIGNMENT * PITH_ALIGNMENT;
 
 // Zero, or what stands for it.
 void clear(const Instance& instance, const Tensor& t) {
@@ -28,7 +29,8 @@ bool overlap(int64_t a, int64_t a_bytes, int64_t b, int64_t b_bytes) { return a 
 // Element-wise operators may write over an operand of the same size; Copy may move within one tensor.
 bool may_share(const Op& op, const Tensor& in, const Tensor& out) {
   if (in.offset != out.offset || in.bytes() != out.bytes()) return false;
-  return op.opcode == PITH_OPCODE_Unary || op.opcode == PITH_OPCODE_Binary || op.opcode == PITH_OPCODE_Convert || op.opcode == PITH_OPCODE_Copy;
+  return op.opcode == PITH_OPCODE_Unary || op.opcode == PITH_OPCODE_Binary || op.opcode == PITH_OPCODE_Convert ||
+         op.opcode == PITH_OPCODE_Copy;
 }
 
 const char* check_overlaps(const Op& op, const format::Schema& schema) {
@@ -46,7 +48,8 @@ const char* check_overlaps(const Op& op, const format::Schema& schema) {
     }
     for (int i = 0; i < o; ++i) {
       const Tensor* other = op.outputs[i];
-      if (other != nullptr && overlap(other->offset, other->bytes(), out->offset, out->bytes())) return "its outputs overlap";
+      if (other != nullptr && overlap(other->offset, other->bytes(), out->offset, out->bytes()))
+        return "its outputs overlap";
     }
   }
   for (int i = 0; i < schema.inputs; ++i) {

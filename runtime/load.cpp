@@ -20,11 +20,16 @@ Failure damaged(const char* reason, int32_t op_index = -1, const char* op = null
 
 Failure open(const void* file, size_t bytes, format::Frame& frame) {
   switch (format::read_frame(static_cast<const uint8_t*>(file), bytes, frame)) {
-    case format::FrameError::kNone: return {};
-    case format::FrameError::kNotPith: return {PITH_ERROR_NOT_PITH, -1, nullptr, "it doesn't begin as a .pith file does; write one with `pith compile`"};
-    case format::FrameError::kVersion: return {PITH_ERROR_VERSION, -1, nullptr, "its format version isn't this library's; write the file again"};
-    case format::FrameError::kTruncated: return damaged("it is too short; copy it again");
-    default: return damaged("its checksum is wrong; copy it again");
+    case format::FrameError::kNone:
+      return {};
+    case format::FrameError::kNotPith:
+      return {PITH_ERROR_NOT_PITH, -1, nullptr, "it doesn't begin as a .pith file does; write one with `pith compile`"};
+    case format::FrameError::kVersion:
+      return {PITH_ERROR_VERSION, -1, nullptr, "its format version isn't this library's; write the file again"};
+    case format::FrameError::kTruncated:
+      return damaged("it is too short; copy it again");
+    default:
+      return damaged("its checksum is wrong; copy it again");
   }
 }
 
@@ -72,10 +77,12 @@ class StructureReader {
     for (uint32_t i = 0; i < h.states; ++i) {
       StatePair& s = model_.states[i];
       if ((s.out = state_tensor()) == nullptr) return failure_;
-      if (s.in->dtype != s.out->dtype || s.in->bytes() != s.out->bytes()) return damaged("a state's input and output differ");
+      if (s.in->dtype != s.out->dtype || s.in->bytes() != s.out->bytes())
+        return damaged("a state's input and output differ");
     }
     if (coder_.failed()) return damaged("its structure is malformed");
-    if (model_.tensor_count != tensors_most_ || model_.constant_count != constants_most_) return damaged("its counts of tensors are wrong");
+    if (model_.tensor_count != tensors_most_ || model_.constant_count != constants_most_)
+      return damaged("its counts of tensors are wrong");
     if (payload_used_ != frame_.payload_bytes) return damaged("its weights have the wrong length");
     return {};
   }
@@ -94,7 +101,8 @@ class StructureReader {
     int64_t n = 1;
     t.rank = static_cast<uint8_t>(d.rank);
     for (uint32_t i = 0; i < d.rank; ++i) {
-      if (d.size[i] < 1 || n > kMostElements / static_cast<int64_t>(d.size[i])) return fail("a tensor has impossible dimensions");
+      if (d.size[i] < 1 || n > kMostElements / static_cast<int64_t>(d.size[i]))
+        return fail("a tensor has impossible dimensions");
       n *= d.size[i];
       t.dims[i] = static_cast<int32_t>(d.size[i]);
     }
@@ -142,15 +150,19 @@ class StructureReader {
     if (!copy_dims(r.dims, k)) return false;
     if (k.dtype == PITH_F32 && k.count() * 4 != int64_t{r.bytes}) return fail("a constant has the wrong length");
     // adaptive codes spend at least 1/1024 of a bit per element
-    if (k.count() > (int64_t{r.bytes} + 8) * 8 * 1024) return fail("a constant has more elements than its bytes can hold");
+    if (k.count() > (int64_t{r.bytes} + 8) * 8 * 1024)
+      return fail("a constant has more elements than its bytes can hold");
     if (k.dtype == PITH_I8) {
       coding::WeightDecoder decoder;
-      if (r.bits < 2 || r.bits > 8 || !decoder.begin(k.coded, k.coded_bytes, k.codec, k.bits, k.row_scales != 0)) return fail("a constant's code is malformed");
+      if (r.bits < 2 || r.bits > 8 || !decoder.begin(k.coded, k.coded_bytes, k.codec, k.bits, k.row_scales != 0))
+        return fail("a constant's code is malformed");
     }
     return true;
   }
 
-  Tensor* operand(int32_t id) const { return id >= 0 ? &model_.tensors[id] : id == -1 ? nullptr : &model_.constants[-2 - id]; }
+  Tensor* operand(int32_t id) const {
+    return id >= 0 ? &model_.tensors[id] : id == -1 ? nullptr : &model_.constants[-2 - id];
+  }
 
   const Tensor* state_tensor() {
     format::OpRecord record{};
@@ -261,7 +273,8 @@ Failure structure_bound(const void* file, size_t bytes, size_t* bound) {
     if (size > most) most = size;
   }
   *bound = (size_t{h.tensors} + h.constants) * sizeof(Tensor) + h.ops * (sizeof(Op) + most) +
-           (size_t{h.inputs} + h.outputs) * (sizeof(Port) + sizeof(format::PortRecord::name) + 1) + h.states * sizeof(StatePair) + 64;
+           (size_t{h.inputs} + h.outputs) * (sizeof(Port) + sizeof(format::PortRecord::name) + 1) +
+           h.states * sizeof(StatePair) + 64;
   return {};
 }
 
@@ -272,7 +285,8 @@ Failure read_structure(const void* file, size_t bytes, Memory& memory, Model& mo
   return StructureReader(frame, memory, model).read();
 }
 
-bool read_metadata(const void* file, size_t bytes, const char* key, char* text, size_t capacity, size_t* length, Failure* failure) {
+bool read_metadata(const void* file, size_t bytes, const char* key, char* text, size_t capacity, size_t* length,
+                   Failure* failure) {
   format::Frame frame;
   *failure = open(file, bytes, frame);
   if (failure->status != PITH_OK || frame.metadata_bytes == 0) return false;

@@ -32,7 +32,9 @@ static unsigned char* read_all(const char* path, size_t* bytes) {
   return data;
 }
 
-static void* aligned(size_t bytes) { return aligned_alloc(PITH_ALIGNMENT, (bytes + PITH_ALIGNMENT - 1) / PITH_ALIGNMENT * PITH_ALIGNMENT); }
+static void* aligned(size_t bytes) {
+  return aligned_alloc(PITH_ALIGNMENT, (bytes + PITH_ALIGNMENT - 1) / PITH_ALIGNMENT * PITH_ALIGNMENT);
+}
 
 static void print_tensor(const char* kind, const pith_tensor* t) {
   static const char* const kTypes[] = {"u8", "f32", "i32"};
@@ -97,8 +99,8 @@ int main(int argc, char** argv) {
   }
   pith_sizes sizes;
   if (pith_probe(file, bytes, PITH_MODE_FASTEST, 1, &sizes) != PITH_OK) return fail(argv[1]);
-  printf("pith %s: file %zu bytes, model %zu, instance %zu of which arena %zu\n", pith_version(), bytes, sizes.model_bytes,
-         sizes.instance_bytes, sizes.arena_bytes);
+  printf("pith %s: file %zu bytes, model %zu, instance %zu of which arena %zu\n", pith_version(), bytes,
+         sizes.model_bytes, sizes.instance_bytes, sizes.arena_bytes);
   void* model_memory = aligned(sizes.model_bytes);
   void* instance_memory = aligned(sizes.instance_bytes);
   pith_model* model = NULL;

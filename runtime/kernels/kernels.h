@@ -2,11 +2,11 @@
 //
 // The operators (ops/) work out geometry, padding and the share of each thread, and hand plain runs and strips to
 // kernels; so a kernel knows nothing of shapes, models or files, and one file per instruction set holds all there is to
-// tune. kernels.inc lists every kernel; kernels/ref has each of them in plain C++, and an instruction set replaces those
-// it can do faster. Integer kernels of all sets give the same bits; float kernels agree to a tolerance.
+// tune. kernels.inc lists every kernel; kernels/ref has each of them in plain C++, and an instruction set replaces
+// those it can do faster. Integer kernels of all sets give the same bits; float kernels agree to a tolerance.
 //
-// Memory: a kernel writes only what its arguments name as output, and may read up to PITH_OVERREAD bytes past the end of
-// any input. Buffers of its own live on the stack and take at most kKernelStack bytes.
+// Memory: a kernel writes only what its arguments name as output, and may read up to PITH_OVERREAD bytes past the end
+// of any input. Buffers of its own live on the stack and take at most kKernelStack bytes.
 #pragma once
 
 #include <stddef.h>

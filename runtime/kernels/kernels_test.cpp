@@ -25,11 +25,15 @@ class Buffer {
   T& operator[](int64_t i) { return data()[i]; }
   bool intact() const {
     for (size_t i = 0; i < kMargin; ++i) {
-      if (std::memcmp(&values_[i], &kPaint, sizeof(T)) != 0 || std::memcmp(&values_[values_.size() - 1 - i], &kPaint, sizeof(T)) != 0) return false;
+      if (std::memcmp(&values_[i], &kPaint, sizeof(T)) != 0 ||
+          std::memcmp(&values_[values_.size() - 1 - i], &kPaint, sizeof(T)) != 0)
+        return false;
     }
     return true;
   }
-  bool operator==(const Buffer& other) const { return std::memcmp(values_.data(), other.values_.data(), values_.size() * sizeof(T)) == 0; }
+  bool operator==(const Buffer& other) const {
+    return std::memcmp(values_.data(), other.values_.data(), values_.size() * sizeof(T)) == 0;
+  }
   int64_t size() const { return n_; }
 
  private:
@@ -56,9 +60,11 @@ void table(Seeded& r, uint8_t (&t)[256]) {
   for (uint8_t& q : t) q = static_cast<uint8_t>(r.next());
 }
 
-#define SAME(a, b) ASSERT_TRUE((a) == (b) && (a).intact()) << isa_name(isa) << ", case " << i << ", seed " << Seeded::first_seed()
+#define SAME(a, b) \
+  ASSERT_TRUE((a) == (b) && (a).intact()) << isa_name(isa) << ", case " << i << ", seed " << Seeded::first_seed()
 
-void expect_close(Buffer<float>& y, Buffer<float>& expected, double relative, double absolute, Isa isa, const std::string& what) {
+void expect_close(Buffer<float>& y, Buffer<float>& expected, double relative, double absolute, Isa isa,
+                  const std::string& what) {
   ASSERT_TRUE(y.intact()) << what;
   for (int64_t k = 0; k < y.size(); ++k) {
     if (std::isnan(expected[k])) {
@@ -66,7 +72,8 @@ void expect_close(Buffer<float>& y, Buffer<float>& expected, double relative, do
     } else if (std::isinf(expected[k])) {
       ASSERT_EQ(y[k], expected[k]) << what;
     } else {
-      ASSERT_NEAR(y[k], expected[k], absolute + relative * std::abs(expected[k])) << isa_name(isa) << " " << what << " element " << k;
+      ASSERT_NEAR(y[k], expected[k], absolute + relative * std::abs(expected[k]))
+          << isa_name(isa) << " " << what << " element " << k;
     }
   }
 }
@@ -88,7 +95,8 @@ void check_table_u8(const Kernels& k, Isa isa) {
 }
 
 template <typename RunType, typename Kernel>
-void check_run(const Kernel& kernel, const Kernel& reference, Isa isa, const std::function<void(RunType&, Seeded&)>& parameters) {
+void check_run(const Kernel& kernel, const Kernel& reference, Isa isa,
+               const std::function<void(RunType&, Seeded&)>& parameters) {
   Seeded r;
   for (int i = 0; i < 200; ++i) {
     const int64_t n = r.integer(1, 200);
@@ -139,7 +147,8 @@ void check_pool(const Kernel& kernel, const Kernel& reference, Isa isa) {
     for (int32_t t = 0; t < taps; ++t) inputs.push_back(x.data() + r.integer(0, 39) * channels);
     uint8_t t[256];
     table(r, t);
-    PoolU8 w{inputs.data(), taps, channels, numerics::average_multiplier(r.integer(-60, 40), taps), r.integer(0, 255), y.data(), {}};
+    PoolU8 w{inputs.data(),     taps,     channels, numerics::average_multiplier(r.integer(-60, 40), taps),
+             r.integer(0, 255), y.data(), {}};
     w.epilogue = {r.integer(0, 255), 0, 255, r.chance(30) ? t : nullptr};
     if (r.chance(30)) w.epilogue.low = r.integer(0, 100), w.epilogue.high = r.integer(100, 255);
     kernel(w);
@@ -155,7 +164,8 @@ void check_quantize_u8(const Kernels& k, Isa isa) {
   Seeded r;
   for (int i = 0; i < 300; ++i) {
     const int64_t n = r.integer(1, 100);
-    const Affine a{static_cast<int16_t>(r.chance(30) ? 16 * r.integer(-6, 2) : r.integer(-100, 40)), static_cast<uint8_t>(r.next())};
+    const Affine a{static_cast<int16_t>(r.chance(30) ? 16 * r.integer(-6, 2) : r.integer(-100, 40)),
+                   static_cast<uint8_t>(r.next())};
     const double scale = numerics::scale_value(a.scale_code);
     Buffer<float> x(n);
     Buffer<uint8_t> y(n), z(n);
@@ -222,7 +232,8 @@ void check_binary_f32(const Kernels& k, Isa isa) {
 void check_conv_u8(const Kernels& k, Isa isa) {
   Seeded r;
   for (int i = 0; i < 150; ++i) {
-    const int32_t pixels = r.integer(1, 40), taps = r.integer(0, 6), quads = r.integer(1, 20), channels = r.integer(1, 140);
+    const int32_t pixels = r.integer(1, 40), taps = r.integer(0, 6), quads = r.integer(1, 20),
+                  channels = r.integer(1, 140);
     const int32_t blocks = (channels + 15) / 16;
     Buffer<uint8_t> x(3000), y(int64_t{pixels} * (channels + 5)), z(int64_t{pixels} * (channels + 5));
     fill(x, r);
@@ -240,12 +251,24 @@ void check_conv_u8(const Kernels& k, Isa isa) {
         const numerics::Multiplier m = numerics::multiplier(narrow ? r.integer(-300, -60) : r.integer(-300, 260));
         set.bias[l] = r.integer(-100000, 100000), set.mantissa[l] = m.mantissa, set.shift[l] = m.shift, set.sum[l] = 0;
         const int8_t* w = weights.data() + (&set - c.data()) * block_values + 4 * l;
-        for (int64_t q = 0; q < int64_t{taps} * quads; ++q) set.sum[l] += w[64 * q] + w[64 * q + 1] + w[64 * q + 2] + w[64 * q + 3];
+        for (int64_t q = 0; q < int64_t{taps} * quads; ++q)
+          set.sum[l] += w[64 * q] + w[64 * q + 1] + w[64 * q + 2] + w[64 * q + 3];
       }
     }
     uint8_t t[256];
     table(r, t);
-    ConvU8 s{inputs.data(), pixels, taps, quads, weights.data(), block_values, offsets.data(), c.data(), channels, narrow, y.data(), channels + 5,
+    ConvU8 s{inputs.data(),
+             pixels,
+             taps,
+             quads,
+             weights.data(),
+             block_values,
+             offsets.data(),
+             c.data(),
+             channels,
+             narrow,
+             y.data(),
+             channels + 5,
              {r.integer(0, 255), 0, 255, r.chance(40) ? t : nullptr}};
     if (r.chance(30)) s.epilogue.low = r.integer(0, 100), s.epilogue.high = r.integer(100, 255);
     k.conv_u8(s);
@@ -257,7 +280,8 @@ void check_conv_u8(const Kernels& k, Isa isa) {
 void check_conv_f32(const Kernels& k, Isa isa) {
   Seeded r;
   for (int i = 0; i < 100; ++i) {
-    const int32_t pixels = r.integer(1, 40), taps = r.integer(0, 5), depth = r.integer(1, 40), channels = r.integer(1, 140);
+    const int32_t pixels = r.integer(1, 40), taps = r.integer(0, 5), depth = r.integer(1, 40),
+                  channels = r.integer(1, 140);
     const int32_t blocks = (channels + 15) / 16;
     Buffer<float> x(2000), y(int64_t{pixels} * (channels + 3)), z(int64_t{pixels} * (channels + 3));
     fill(x, r, -1, 1);
@@ -273,8 +297,19 @@ void check_conv_f32(const Kernels& k, Isa isa) {
       for (float& b : set.bias) b = r.real(-1, 1);
     }
     const bool clamp = r.chance(40);
-    ConvF32 s{inputs.data(), pixels, taps, depth, weights.data(), block_values, offsets.data(), c.data(), channels,
-              clamp ? -0.5f : -INFINITY, clamp ? 2.0f : INFINITY, y.data(), channels + 3};
+    ConvF32 s{inputs.data(),
+              pixels,
+              taps,
+              depth,
+              weights.data(),
+              block_values,
+              offsets.data(),
+              c.data(),
+              channels,
+              clamp ? -0.5f : -INFINITY,
+              clamp ? 2.0f : INFINITY,
+              y.data(),
+              channels + 3};
     k.conv_f32(s);
     s.y = z.data();
     conv_f32_ref(s);
@@ -286,17 +321,23 @@ void check_conv_f32(const Kernels& k, Isa isa) {
 void check_depthwise_u8(const Kernels& k, Isa isa) {
   Seeded r;
   for (int i = 0; i < 150; ++i) {
-    const int32_t channels = r.integer(1, 150), kernel_h = r.integer(1, 6), kernel_w = r.chance(10) ? r.integer(40, 90) : r.integer(1, 6);
-    const int32_t stride = r.integer(1, 3), dilation = r.integer(1, 3), pad = r.integer(0, 3), in_w = r.integer(1, 90), extra = r.integer(0, 9);
+    const int32_t channels = r.integer(1, 150), kernel_h = r.integer(1, 6),
+                  kernel_w = r.chance(10) ? r.integer(40, 90) : r.integer(1, 6);
+    const int32_t stride = r.integer(1, 3), dilation = r.integer(1, 3), pad = r.integer(0, 3), in_w = r.integer(1, 90),
+                  extra = r.integer(0, 9);
     const int32_t out_w = (in_w + 2 * pad - dilation * (kernel_w - 1) - 1) / stride + 1, stride_c = channels + extra;
     if (in_w + 2 * pad < dilation * (kernel_w - 1) + 1) continue;
     Buffer<uint8_t> x(int64_t{in_w} * stride_c * kernel_h), y(int64_t{out_w} * stride_c);
     fill(x, r);
     const uint8_t* rows[8];
-    for (int32_t ky = 0; ky < kernel_h; ++ky) rows[ky] = r.chance(20) ? nullptr : x.data() + int64_t{ky} * in_w * stride_c;
-    const int32_t lanes = k.depthwise_lanes, block = 16 * lanes, padded = (channels + block - 1) / block * block, quads = (kernel_h + 3) / 4;
-    std::vector<int8_t> plain(static_cast<size_t>(channels * kernel_h * kernel_w)), packed(static_cast<size_t>(padded * kernel_w * quads * 4 + 64));
-    std::vector<int32_t> bias(static_cast<size_t>(padded)), mantissa(bias), shift(bias.size(), 32), at(static_cast<size_t>(channels));
+    for (int32_t ky = 0; ky < kernel_h; ++ky)
+      rows[ky] = r.chance(20) ? nullptr : x.data() + int64_t{ky} * in_w * stride_c;
+    const int32_t lanes = k.depthwise_lanes, block = 16 * lanes, padded = (channels + block - 1) / block * block,
+                  quads = (kernel_h + 3) / 4;
+    std::vector<int8_t> plain(static_cast<size_t>(channels * kernel_h * kernel_w)),
+        packed(static_cast<size_t>(padded * kernel_w * quads * 4 + 64));
+    std::vector<int32_t> bias(static_cast<size_t>(padded)), mantissa(bias), shift(bias.size(), 32),
+        at(static_cast<size_t>(channels));
     const bool narrow = r.chance(80);
     for (int32_t c = 0; c < channels; ++c) {
       const int32_t in = c % block, lane = in / 16, part = in % 16 / 4;
@@ -305,7 +346,8 @@ void check_depthwise_u8(const Kernels& k, Isa isa) {
         for (int32_t kx = 0; kx < kernel_w; ++kx) {
           const int8_t q = static_cast<int8_t>(r.integer(-127, 127));
           plain[static_cast<size_t>((c * kernel_h + ky) * kernel_w + kx)] = q;
-          packed[static_cast<size_t>((c - in) * kernel_w * quads * 4 + ((kx * quads + ky / 4) * 4 + part) * 16 * lanes + lane * 16 + in % 4 * 4 + ky % 4)] = q;
+          packed[static_cast<size_t>((c - in) * kernel_w * quads * 4 + ((kx * quads + ky / 4) * 4 + part) * 16 * lanes +
+                                     lane * 16 + in % 4 * 4 + ky % 4)] = q;
         }
       }
       const numerics::Multiplier m = numerics::multiplier(narrow ? r.integer(-300, -60) : r.integer(-200, 260));
@@ -314,8 +356,25 @@ void check_depthwise_u8(const Kernels& k, Isa isa) {
     }
     uint8_t t[256];
     table(r, t);
-    DepthwiseU8 row{rows, kernel_h, kernel_w, stride, dilation, pad, in_w, channels, stride_c, 0, out_w, packed.data(), bias.data(), mantissa.data(),
-                    shift.data(), narrow, static_cast<uint8_t>(r.next()), y.data(), {r.integer(0, 255), 0, 255, r.chance(30) ? t : nullptr}};
+    DepthwiseU8 row{rows,
+                    kernel_h,
+                    kernel_w,
+                    stride,
+                    dilation,
+                    pad,
+                    in_w,
+                    channels,
+                    stride_c,
+                    0,
+                    out_w,
+                    packed.data(),
+                    bias.data(),
+                    mantissa.data(),
+                    shift.data(),
+                    narrow,
+                    static_cast<uint8_t>(r.next()),
+                    y.data(),
+                    {r.integer(0, 255), 0, 255, r.chance(30) ? t : nullptr}};
     k.depthwise_u8(row);
     ASSERT_TRUE(y.intact());
     for (int32_t o = 0; o < out_w; ++o) {
@@ -330,12 +389,14 @@ void check_depthwise_u8(const Kernels& k, Isa isa) {
         for (int32_t ky = 0; ky < kernel_h; ++ky) {
           for (int32_t kx = 0; kx < kernel_w; ++kx) {
             const int32_t ix = o * stride + kx * dilation - pad;
-            const int32_t v = rows[ky] == nullptr || ix < 0 || ix >= in_w ? row.pad_value : rows[ky][int64_t{ix} * stride_c + c];
+            const int32_t v =
+                rows[ky] == nullptr || ix < 0 || ix >= in_w ? row.pad_value : rows[ky][int64_t{ix} * stride_c + c];
             acc += v * plain[static_cast<size_t>((c * kernel_h + ky) * kernel_w + kx)];
           }
         }
         const uint8_t q = numerics::requantize_u8(acc, {mantissa[p], shift[p]}, row.epilogue.zero_point, 0, 255);
-        ASSERT_EQ(int{got}, int{row.epilogue.table != nullptr ? t[q] : q}) << isa_name(isa) << " case " << i << " column " << o << " channel " << c;
+        ASSERT_EQ(int{got}, int{row.epilogue.table != nullptr ? t[q] : q})
+            << isa_name(isa) << " case " << i << " column " << o << " channel " << c;
       }
     }
   }
@@ -343,15 +404,20 @@ void check_depthwise_u8(const Kernels& k, Isa isa) {
 void check_depthwise_f32(const Kernels& k, Isa isa) {
   Seeded r;
   for (int i = 0; i < 60; ++i) {
-    const int32_t channels = r.integer(1, 70), kernel_h = r.integer(1, 5), kernel_w = r.integer(1, 5), in_w = r.integer(5, 30), pad = r.integer(0, 2);
-    const int32_t stride = r.integer(1, 2), out_w = (in_w + 2 * pad - kernel_w) / stride + 1, stride_c = channels + r.integer(0, 3);
-    Buffer<float> x(int64_t{in_w} * stride_c * kernel_h), w(int64_t{kernel_h} * kernel_w * channels), bias(channels), y(int64_t{out_w} * stride_c), z(int64_t{out_w} * stride_c);
+    const int32_t channels = r.integer(1, 70), kernel_h = r.integer(1, 5), kernel_w = r.integer(1, 5),
+                  in_w = r.integer(5, 30), pad = r.integer(0, 2);
+    const int32_t stride = r.integer(1, 2), out_w = (in_w + 2 * pad - kernel_w) / stride + 1,
+                  stride_c = channels + r.integer(0, 3);
+    Buffer<float> x(int64_t{in_w} * stride_c * kernel_h), w(int64_t{kernel_h} * kernel_w * channels), bias(channels),
+        y(int64_t{out_w} * stride_c), z(int64_t{out_w} * stride_c);
     fill(x, r, -1, 1);
     fill(w, r, -1, 1);
     fill(bias, r, -1, 1);
     const float* rows[8];
-    for (int32_t ky = 0; ky < kernel_h; ++ky) rows[ky] = r.chance(20) ? nullptr : x.data() + int64_t{ky} * in_w * stride_c;
-    DepthwiseF32 row{rows, kernel_h, kernel_w, stride, 1, pad, in_w, channels, stride_c, 0, out_w, w.data(), bias.data(), -0.7f, 3.0f, y.data()};
+    for (int32_t ky = 0; ky < kernel_h; ++ky)
+      rows[ky] = r.chance(20) ? nullptr : x.data() + int64_t{ky} * in_w * stride_c;
+    DepthwiseF32 row{rows,     kernel_h, kernel_w, stride,   1,           pad,   in_w, channels,
+                     stride_c, 0,        out_w,    w.data(), bias.data(), -0.7f, 3.0f, y.data()};
     k.depthwise_f32(row);
     row.y = z.data();
     depthwise_f32_ref(row);
@@ -359,9 +425,9 @@ void check_depthwise_f32(const Kernels& k, Isa isa) {
   }
 }
 
-#define PITH_KERNEL_TYPE(name, ...)                                                     \
-  TEST(Kernels, name) {                                                                 \
-    for (Isa isa : testing::available_isas()) check_##name(kernels_of(isa), isa);       \
+#define PITH_KERNEL_TYPE(name, ...)                                               \
+  TEST(Kernels, name) {                                                           \
+    for (Isa isa : testing::available_isas()) check_##name(kernels_of(isa), isa); \
   }
 #include "runtime/kernels/kernels.inc"
 #undef PITH_KERNEL_TYPE

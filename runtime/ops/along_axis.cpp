@@ -120,7 +120,8 @@ const char* prepare_ArgReduce(Builder& builder, Op& op) {
   if (const char* reason = decode_constants(builder, op)) return reason;
   const Tensor &x = *op.inputs[0], &y = *op.outputs[0];
   if (const char* reason = check_axis(x, op.ints[1])) return reason;
-  if (y.dtype != PITH_I32 || y.count() * x.dims[op.ints[1]] != x.count()) return "its output isn't one integer per line";
+  if (y.dtype != PITH_I32 || y.count() * x.dims[op.ints[1]] != x.count())
+    return "its output isn't one integer per line";
   return nullptr;
 }
 
@@ -139,7 +140,8 @@ const char* prepare_Softmax(Builder& builder, Op& op) {
   const Tensor &x = *op.inputs[0], &y = *op.outputs[0];
   if (const char* reason = check_axis(x, op.ints[1])) return reason;
   if (op.ints[0] < 0 || op.ints[0] > 2) return "its kind is unknown";
-  if (x.dtype != PITH_F32 || y.dtype != PITH_F32) return "its input and output aren't float; the compiler should convert them";
+  if (x.dtype != PITH_F32 || y.dtype != PITH_F32)
+    return "its input and output aren't float; the compiler should convert them";
   return x.count() != y.count() ? "its dimensions don't fit" : nullptr;
 }
 
@@ -148,12 +150,13 @@ void run_Softmax(const Op& op, const Run& run) {
   const Axis a(x, op.ints[1]);
   const float* from = run.read<float>(&x);
   float* to = run.write<float>(op.outputs[0]);
-  parallel(run.threads, a.outer * a.inner, a.size >= 1024 ? 1 : 1024 / a.size, [&](int64_t begin, int64_t end, int32_t) {
-    for (int64_t line = begin; line < end; ++line) {
-      const int64_t at = line / a.inner * a.size * a.inner + line % a.inner;
-      softmax_line(op.ints[0], run, from + at, to + at, a.size, a.inner);
-    }
-  });
+  parallel(run.threads, a.outer * a.inner, a.size >= 1024 ? 1 : 1024 / a.size,
+           [&](int64_t begin, int64_t end, int32_t) {
+             for (int64_t line = begin; line < end; ++line) {
+               const int64_t at = line / a.inner * a.size * a.inner + line % a.inner;
+               softmax_line(op.ints[0], run, from + at, to + at, a.size, a.inner);
+             }
+           });
   activate_f32(op, run, to, x.count());
 }
 
@@ -161,7 +164,8 @@ const char* prepare_CumSum(Builder& builder, Op& op) {
   if (const char* reason = decode_constants(builder, op)) return reason;
   const Tensor &x = *op.inputs[0], &y = *op.outputs[0];
   if (const char* reason = check_axis(x, op.ints[0])) return reason;
-  if (x.dtype != y.dtype || x.dtype == PITH_U8 || x.count() != y.count()) return "its input and output aren't both float or both integers";
+  if (x.dtype != y.dtype || x.dtype == PITH_U8 || x.count() != y.count())
+    return "its input and output aren't both float or both integers";
   return y.dtype == PITH_I32 && op.activation != numerics::Unary::kIdentity ? "an activation on integers" : nullptr;
 }
 

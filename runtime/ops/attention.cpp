@@ -1,7 +1,7 @@
 // Attention and Rotary, float. q: N,Hq,S,D; k, v: N,Hk,T,D; query heads share key heads in equal groups.
 //
-// One query at a time: scores against all keys (scaled, soft-capped, masked), softmax, weighted sum of values. Past keys
-// and values come first; present_k and present_v receive past and new ones together.
+// One query at a time: scores against all keys (scaled, soft-capped, masked), softmax, weighted sum of values. Past
+// keys and values come first; present_k and present_v receive past and new ones together.
 #include <string.h>
 
 #include "runtime/ops/ops.h"
@@ -14,9 +14,15 @@ enum Inputs { kQ, kK, kV, kMask, kPastK, kPastV };
 struct Size {
   int64_t batch, heads, queries, depth, key_heads, keys, value_depth, past, total;
   explicit Size(const Op& op)
-      : batch(op.inputs[kQ]->dims[0]), heads(op.inputs[kQ]->dims[1]), queries(op.inputs[kQ]->dims[2]), depth(op.inputs[kQ]->dims[3]),
-        key_heads(op.inputs[kK]->dims[1]), keys(op.inputs[kK]->dims[2]), value_depth(op.inputs[kV]->dims[3]),
-        past(op.inputs[kPastK] != nullptr ? op.inputs[kPastK]->dims[2] : 0), total(past + keys) {}
+      : batch(op.inputs[kQ]->dims[0]),
+        heads(op.inputs[kQ]->dims[1]),
+        queries(op.inputs[kQ]->dims[2]),
+        depth(op.inputs[kQ]->dims[3]),
+        key_heads(op.inputs[kK]->dims[1]),
+        keys(op.inputs[kK]->dims[2]),
+        value_depth(op.inputs[kV]->dims[3]),
+        past(op.inputs[kPastK] != nullptr ? op.inputs[kPastK]->dims[2] : 0),
+        total(past + keys) {}
 };
 
 // Element (n, h, s, t) of a mask whose dimensions may be 1 and whose leading ones may be missing.
@@ -28,7 +34,8 @@ int64_t mask_index(const Tensor& m, const int64_t (&at)[4]) {
   return index;
 }
 
-const float* key_row(const Op& op, const Run& run, const Size& s, int which, int64_t n, int64_t head, int64_t t, int64_t depth) {
+const float* key_row(const Op& op, const Run& run, const Size& s, int which, int64_t n, int64_t head, int64_t t,
+                     int64_t depth) {
   const int past = which == kK ? kPastK : kPastV;
   if (t < s.past) return run.read<float>(op.inputs[past]) + ((n * s.key_heads + head) * s.past + t) * depth;
   return run.read<float>(op.inputs[which]) + ((n * s.key_heads + head) * s.keys + t - s.past) * depth;
@@ -81,7 +88,8 @@ void join_past(const Op& op, const Run& run, const Size& s, int which, const Ten
   float* to = run.write<float>(present);
   for (int64_t i = 0; i < s.batch * s.key_heads; ++i) {
     for (int64_t t = 0; t < s.total; ++t, to += depth) {
-      memcpy(to, key_row(op, run, s, which, i / s.key_heads, i % s.key_heads, t, depth), static_cast<size_t>(depth) * sizeof(float));
+      memcpy(to, key_row(op, run, s, which, i / s.key_heads, i % s.key_heads, t, depth),
+             static_cast<size_t>(depth) * sizeof(float));
     }
   }
 }
@@ -95,7 +103,9 @@ const char* prepare_Attention(Builder& builder, Op& op) {
   const Tensor &q = *op.inputs[kQ], &k = *op.inputs[kK], &v = *op.inputs[kV], *mask = op.inputs[kMask];
   if (!is_f32(&q, 4) || !is_f32(&k, 4) || !is_f32(&v, 4)) return "its queries, keys and values aren't float of rank 4";
   const Size s(op);
-  if (k.dims[0] != s.batch || v.dims[0] != s.batch || k.dims[3] != s.depth || v.dims[1] != s.key_heads || v.dims[2] != s.keys) return "its dimensions don't fit";
+  if (k.dims[0] != s.batch || v.dims[0] != s.batch || k.dims[3] != s.depth || v.dims[1] != s.key_heads ||
+      v.dims[2] != s.keys)
+    return "its dimensions don't fit";
   if (s.key_heads < 1 || s.heads % s.key_heads != 0 || s.total < 1) return "its heads don't fit";
   if ((op.inputs[kPastK] == nullptr) != (op.inputs[kPastV] == nullptr)) return "it has past keys or past values only";
   if (s.past > 0 && (!is_f32(op.inputs[kPastK], 4) || !is_f32(op.inputs[kPastV], 4) ||
@@ -111,9 +121,12 @@ const char* prepare_Attention(Builder& builder, Op& op) {
     }
   }
   const Tensor &y = *op.outputs[0], *pk = op.outputs[1], *pv = op.outputs[2];
-  if (y.dtype != PITH_F32 || y.count() != s.batch * s.heads * s.queries * s.value_depth) return "its output doesn't fit";
-  if (pk != nullptr && (pk->dtype != PITH_F32 || pk->count() != s.batch * s.key_heads * s.total * s.depth)) return "its present keys don't fit";
-  if (pv != nullptr && (pv->dtype != PITH_F32 || pv->count() != s.batch * s.key_heads * s.total * s.value_depth)) return "its present values don't fit";
+  if (y.dtype != PITH_F32 || y.count() != s.batch * s.heads * s.queries * s.value_depth)
+    return "its output doesn't fit";
+  if (pk != nullptr && (pk->dtype != PITH_F32 || pk->count() != s.batch * s.key_heads * s.total * s.depth))
+    return "its present keys don't fit";
+  if (pv != nullptr && (pv->dtype != PITH_F32 || pv->count() != s.batch * s.key_heads * s.total * s.value_depth))
+    return "its present values don't fit";
   return nullptr;
 }
 
@@ -143,19 +156,23 @@ void run_Attention(const Op& op, const Run& run) {
 const char* prepare_Rotary(Builder& builder, Op& op) {
   if (const char* reason = decode_constants(builder, op)) return reason;
   const Tensor &x = *op.inputs[0], &c = *op.inputs[1], &s = *op.inputs[2], &y = *op.outputs[0];
-  if (!is_f32(&x, 4) || y.dtype != PITH_F32 || y.count() != x.count() || c.dtype != PITH_F32 || s.dtype != PITH_F32) return "its operands aren't float of rank 4";
+  if (!is_f32(&x, 4) || y.dtype != PITH_F32 || y.count() != x.count() || c.dtype != PITH_F32 || s.dtype != PITH_F32)
+    return "its operands aren't float of rank 4";
   const int64_t rotated = op.ints[1] > 0 ? op.ints[1] : x.dims[3];
   if (rotated > x.dims[3] || rotated % 2 != 0) return "its rotated part doesn't fit";
   const int64_t table = x.dims[2] * rotated / 2;
-  if (c.count() != s.count() || (c.count() != table && c.count() != x.dims[0] * table)) return "its cosines and sines don't fit";
+  if (c.count() != s.count() || (c.count() != table && c.count() != x.dims[0] * table))
+    return "its cosines and sines don't fit";
   return nullptr;
 }
 
 void run_Rotary(const Op& op, const Run& run) {
   const Tensor& x = *op.inputs[0];
-  const int64_t positions = x.dims[2], depth = x.dims[3], rotated = op.ints[1] > 0 ? op.ints[1] : depth, half = rotated / 2;
+  const int64_t positions = x.dims[2], depth = x.dims[3], rotated = op.ints[1] > 0 ? op.ints[1] : depth,
+                half = rotated / 2;
   const bool per_batch = op.inputs[1]->count() != positions * half;
-  const float *cosines = run.read<float>(op.inputs[1]), *sines = run.read<float>(op.inputs[2]), *from = run.read<float>(&x);
+  const float *cosines = run.read<float>(op.inputs[1]), *sines = run.read<float>(op.inputs[2]),
+              *from = run.read<float>(&x);
   float* to = run.write<float>(op.outputs[0]);
   const int64_t rows = x.count_of(0, 3);
   for (int64_t r = 0; r < rows; ++r, from += depth, to += depth) {

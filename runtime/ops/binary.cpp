@@ -1,4 +1,5 @@
-// Binary: two operands with broadcast; 8-bit sums, differences, products and PRelu in integers, the rest in float or i32.
+// Binary: two operands with broadcast; 8-bit sums, differences, products and PRelu in integers, the rest in float or
+// i32.
 #include "runtime/ops/broadcast.h"
 
 namespace pith::runtime {
@@ -13,21 +14,27 @@ struct Plan {
   uint8_t zero_a;
 };
 
-bool is_comparison(int32_t kind) {
-  return kind >= PITH_BINARY_EQUAL && kind <= PITH_BINARY_XOR;
-}
+bool is_comparison(int32_t kind) { return kind >= PITH_BINARY_EQUAL && kind <= PITH_BINARY_XOR; }
 
 template <typename T>
 int32_t compare(int32_t kind, T a, T b) {
   switch (kind) {
-    case PITH_BINARY_EQUAL: return a == b;
-    case PITH_BINARY_LESS: return a < b;
-    case PITH_BINARY_LESS_EQUAL: return a <= b;
-    case PITH_BINARY_GREATER: return a > b;
-    case PITH_BINARY_GREATER_EQUAL: return a >= b;
-    case PITH_BINARY_AND: return a != 0 && b != 0;
-    case PITH_BINARY_OR: return a != 0 || b != 0;
-    default: return (a != 0) != (b != 0);
+    case PITH_BINARY_EQUAL:
+      return a == b;
+    case PITH_BINARY_LESS:
+      return a < b;
+    case PITH_BINARY_LESS_EQUAL:
+      return a <= b;
+    case PITH_BINARY_GREATER:
+      return a > b;
+    case PITH_BINARY_GREATER_EQUAL:
+      return a >= b;
+    case PITH_BINARY_AND:
+      return a != 0 && b != 0;
+    case PITH_BINARY_OR:
+      return a != 0 || b != 0;
+    default:
+      return (a != 0) != (b != 0);
   }
 }
 
@@ -45,20 +52,30 @@ int32_t integer_power(int32_t base, int32_t exponent) {
 int32_t integer_binary(int32_t kind, int32_t a, int32_t b) {
   const uint32_t ua = static_cast<uint32_t>(a), ub = static_cast<uint32_t>(b);
   switch (kind) {
-    case PITH_BINARY_ADD: return static_cast<int32_t>(ua + ub);
-    case PITH_BINARY_SUB: return static_cast<int32_t>(ua - ub);
-    case PITH_BINARY_MUL: return static_cast<int32_t>(ua * ub);
-    case PITH_BINARY_DIV: return b == 0 ? 0 : b == -1 ? static_cast<int32_t>(0 - ua) : a / b;
-    case PITH_BINARY_POW: return integer_power(a, b);
-    case PITH_BINARY_MIN: return a < b ? a : b;
-    case PITH_BINARY_MAX: return a > b ? a : b;
-    case PITH_BINARY_FMOD: return b == 0 || b == -1 ? 0 : a % b;
+    case PITH_BINARY_ADD:
+      return static_cast<int32_t>(ua + ub);
+    case PITH_BINARY_SUB:
+      return static_cast<int32_t>(ua - ub);
+    case PITH_BINARY_MUL:
+      return static_cast<int32_t>(ua * ub);
+    case PITH_BINARY_DIV:
+      return b == 0 ? 0 : b == -1 ? static_cast<int32_t>(0 - ua) : a / b;
+    case PITH_BINARY_POW:
+      return integer_power(a, b);
+    case PITH_BINARY_MIN:
+      return a < b ? a : b;
+    case PITH_BINARY_MAX:
+      return a > b ? a : b;
+    case PITH_BINARY_FMOD:
+      return b == 0 || b == -1 ? 0 : a % b;
     case PITH_BINARY_MOD: {
       const int32_t r = b == 0 || b == -1 ? 0 : a % b;
       return r != 0 && (r < 0) != (b < 0) ? r + b : r;
     }
-    case PITH_BINARY_PRELU: return a < 0 ? static_cast<int32_t>(ua * ub) : a;
-    default: return compare(kind, a, b);
+    case PITH_BINARY_PRELU:
+      return a < 0 ? static_cast<int32_t>(ua * ub) : a;
+    default:
+      return compare(kind, a, b);
   }
 }
 
@@ -71,7 +88,8 @@ const char* prepare_u8(Builder& builder, Op& op, Plan& plan) {
   switch (kind) {
     case PITH_BINARY_ADD:
     case PITH_BINARY_SUB:
-      plan.add = numerics::add_params(a.affine, b.affine, f.raw, kind == PITH_BINARY_SUB, f.epilogue.low, f.epilogue.high);
+      plan.add =
+          numerics::add_params(a.affine, b.affine, f.raw, kind == PITH_BINARY_SUB, f.epilogue.low, f.epilogue.high);
       return nullptr;
     case PITH_BINARY_MUL:
     case PITH_BINARY_PRELU:
@@ -81,7 +99,8 @@ const char* prepare_u8(Builder& builder, Op& op, Plan& plan) {
         if (positive == nullptr) return nullptr;
         const numerics::Multiplier m = numerics::multiplier(a.affine.scale_code - f.raw.scale_code);
         for (int q = 0; q < 256; ++q) {
-          positive[q] = numerics::requantize_u8(q - a.affine.zero_point, m, f.raw.zero_point, f.epilogue.low, f.epilogue.high);
+          positive[q] =
+              numerics::requantize_u8(q - a.affine.zero_point, m, f.raw.zero_point, f.epilogue.low, f.epilogue.high);
         }
         plan.positive = positive;
       }
@@ -95,7 +114,7 @@ void run_u8(const Plan& plan, const Op& op, const Run& run) {
   const uint8_t *a = run.read<uint8_t>(op.inputs[0]), *b = run.read<uint8_t>(op.inputs[1]);
   uint8_t* y = run.write<uint8_t>(op.outputs[0]);
   const bool ra = plan.loops.repeats[0], rb = plan.loops.repeats[1];
-  plan.loops.each(run.threads, [&](const int64_t (&at)[2], int64_t to, int64_t count) {
+  plan.loops.each(run.threads, [&](const int64_t(&at)[2], int64_t to, int64_t count) {
     switch (op.ints[0]) {
       case PITH_BINARY_MUL:
         return run.kernels.mul_u8({a + at[0], b + at[1], y + to, count, ra, rb, plan.mul, plan.table});
@@ -118,13 +137,13 @@ void run_f32(const Plan& plan, const Op& op, const Run& run) {
   const bool ra = plan.loops.repeats[0], rb = plan.loops.repeats[1];
   if (is_comparison(kind)) {
     int32_t* y = run.write<int32_t>(op.outputs[0]);
-    plan.loops.each(run.threads, [&](const int64_t (&at)[2], int64_t to, int64_t count) {
+    plan.loops.each(run.threads, [&](const int64_t(&at)[2], int64_t to, int64_t count) {
       for (int64_t i = 0; i < count; ++i) y[to + i] = compare(kind, a[at[0] + (ra ? 0 : i)], b[at[1] + (rb ? 0 : i)]);
     });
     return;
   }
   float* y = run.write<float>(op.outputs[0]);
-  plan.loops.each(run.threads, [&](const int64_t (&at)[2], int64_t to, int64_t count) {
+  plan.loops.each(run.threads, [&](const int64_t(&at)[2], int64_t to, int64_t count) {
     run.kernels.binary_f32({a + at[0], b + at[1], y + to, count, ra, rb, kind});
     activate_f32(op, run, y + to, count);
   });
@@ -159,8 +178,9 @@ void run_Binary(const Op& op, const Run& run) {
   const int32_t *a = run.read<int32_t>(op.inputs[0]), *b = run.read<int32_t>(op.inputs[1]);
   int32_t* y = run.write<int32_t>(op.outputs[0]);
   const bool ra = plan.loops.repeats[0], rb = plan.loops.repeats[1];
-  plan.loops.each(run.threads, [&](const int64_t (&at)[2], int64_t to, int64_t count) {
-    for (int64_t i = 0; i < count; ++i) y[to + i] = integer_binary(op.ints[0], a[at[0] + (ra ? 0 : i)], b[at[1] + (rb ? 0 : i)]);
+  plan.loops.each(run.threads, [&](const int64_t(&at)[2], int64_t to, int64_t count) {
+    for (int64_t i = 0; i < count; ++i)
+      y[to + i] = integer_binary(op.ints[0], a[at[0] + (ra ? 0 : i)], b[at[1] + (rb ? 0 : i)]);
   });
 }
 

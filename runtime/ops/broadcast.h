@@ -8,10 +8,10 @@ namespace pith::runtime {
 
 template <int kOperands>
 struct Broadcast {
-  int32_t rank = 0;                // of the outer loops
+  int32_t rank = 0;  // of the outer loops
   int64_t sizes[PITH_MAX_RANK] = {};
   int64_t strides[kOperands][PITH_MAX_RANK] = {};
-  int64_t run = 1;             // elements of a run
+  int64_t run = 1;               // elements of a run
   bool repeats[kOperands] = {};  // the operand's element stays the same within a run
   int64_t runs = 1;
 

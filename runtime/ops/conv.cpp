@@ -35,7 +35,8 @@ const T* copy_row(const ConvPlan& plan, const T* row, int32_t x, BorderCopies& c
   int32_t last = plan.in_w - x;
   if (last > taps) last = taps;
   memcpy(to, plan.pad, sizeof(T) * static_cast<size_t>(plan.run));
-  if (last > first) memcpy(to + first * c, row + int64_t{x + first} * c, sizeof(T) * static_cast<size_t>((last - first) * c));
+  if (last > first)
+    memcpy(to + first * c, row + int64_t{x + first} * c, sizeof(T) * static_cast<size_t>((last - first) * c));
   return to;
 }
 
@@ -75,7 +76,8 @@ void point_strip(const ConvPlan& plan, const ConvPhase& phase, const T* x, int64
     const int32_t n = phase.columns - column < count - done ? phase.columns - column : count - done;
     for (int32_t t = 0; t < phase.taps; ++t) {
       const int32_t iy = i * plan.in_step_h + phase.dy[t];
-      const T* row = iy < 0 || iy >= plan.in_h ? nullptr : x + (int64_t{image} * plan.in_h + iy) * plan.in_w * plan.in_c;
+      const T* row =
+          iy < 0 || iy >= plan.in_h ? nullptr : x + (int64_t{image} * plan.in_h + iy) * plan.in_w * plan.in_c;
       point_tap(plan, row, column * plan.in_step_w + phase.dx[t], n, pointers + int64_t{t} * count + done, copies);
     }
     done += n;
@@ -86,7 +88,8 @@ void point_strip(const ConvPlan& plan, const ConvPhase& phase, const T* x, int64
 int64_t output_offset(const ConvPlan& plan, const ConvPhase& phase, int64_t p) {
   const int64_t line = p / phase.columns, column = p % phase.columns;
   const int64_t image = line / phase.rows, i = line % phase.rows;
-  return ((image * plan.out_h + phase.first_y + i * plan.step_h) * plan.out_w + phase.first_x + column * plan.step_w) * plan.out_c;
+  return ((image * plan.out_h + phase.first_y + i * plan.step_h) * plan.out_w + phase.first_x + column * plan.step_w) *
+         plan.out_c;
 }
 
 void strip_kernel(const ConvPlan& plan, const Op&, const Run& run, const Share& s, const uint8_t* const* inputs,
@@ -152,10 +155,11 @@ void run_tile(const ConvPlan& plan, const Op& op, const Run& run, const ConvTile
         const int64_t block = int64_t{copy} * blocks;
         const int32_t g = plan.transposed ? copy : group;
         const int32_t first = plan.transposed ? g * plan.group_out + tile.first_row : tile.first_row;
-        compute_share(plan, op, run,
-                      {&phase, static_cast<const uint8_t*>(tile.weights) + block * plan.block_values() * value_bytes,
-                       static_cast<const uint8_t*>(tile.channels) + (int64_t{copy} * plan.phase_count + p) * blocks * set_bytes,
-                       tile.narrow, first, tile.row_count, g, begin, end});
+        compute_share(
+            plan, op, run,
+            {&phase, static_cast<const uint8_t*>(tile.weights) + block * plan.block_values() * value_bytes,
+             static_cast<const uint8_t*>(tile.channels) + (int64_t{copy} * plan.phase_count + p) * blocks * set_bytes,
+             tile.narrow, first, tile.row_count, g, begin, end});
       }
     });
   }
@@ -199,9 +203,11 @@ void run_packed(const ConvPlan& plan, const Op& op, const Run& run) {
       const int64_t last = end_block * kLanes < plan.group_out ? end_block * kLanes : plan.group_out;
       compute_share(plan, op, run,
                     {&phase,
-                     static_cast<const uint8_t*>(plan.weights) + (g * group_blocks + first_block) * plan.block_values() * value_bytes,
+                     static_cast<const uint8_t*>(plan.weights) +
+                         (g * group_blocks + first_block) * plan.block_values() * value_bytes,
                      static_cast<const uint8_t*>(plan.channels) + set * set_bytes, plan.narrow,
-                     static_cast<int32_t>(g * int64_t{plan.group_out} + first), static_cast<int32_t>(last - first), g, begin, end});
+                     static_cast<int32_t>(g * int64_t{plan.group_out} + first), static_cast<int32_t>(last - first), g,
+                     begin, end});
     };
     if (positions >= int64_t{16} * run.threads.count || group_blocks < run.threads.count) {
       parallel(run.threads, positions, 8, [&](int64_t begin, int64_t end, int32_t) {

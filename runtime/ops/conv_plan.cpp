@@ -57,8 +57,14 @@ void plan_phases(Builder& builder, ConvPlan& plan, const Window& s) {
     int32_t* arrays = builder.memory.take<int32_t>(int64_t{3} * taps);
     if (arrays == nullptr || phases == nullptr) continue;
     collect_taps(plan, s, py, px, arrays, arrays + taps, arrays + 2 * taps);
-    phases[i] = {py, px, (plan.out_h - py + phases_h - 1) / phases_h, (plan.out_w - px + phases_w - 1) / phases_w,
-                 taps, arrays, arrays + taps, arrays + 2 * taps};
+    phases[i] = {py,
+                 px,
+                 (plan.out_h - py + phases_h - 1) / phases_h,
+                 (plan.out_w - px + phases_w - 1) / phases_w,
+                 taps,
+                 arrays,
+                 arrays + taps,
+                 arrays + 2 * taps};
     if (phases[i].rows < 0) phases[i].rows = 0;
     if (phases[i].columns < 0) phases[i].columns = 0;
   }
@@ -66,7 +72,8 @@ void plan_phases(Builder& builder, ConvPlan& plan, const Window& s) {
 }
 
 const char* check_types(const Op& op, const Tensor& x, const Tensor& w, const Tensor* b, const Tensor& y) {
-  if (x.dtype != y.dtype || (x.dtype != PITH_U8 && x.dtype != PITH_F32)) return "its input and output aren't both 8-bit or both float";
+  if (x.dtype != y.dtype || (x.dtype != PITH_U8 && x.dtype != PITH_F32))
+    return "its input and output aren't both 8-bit or both float";
   if (!w.is_constant()) return "its weights aren't constant";
   if (x.dtype == PITH_U8 && w.dtype != PITH_I8) return "its input is 8-bit and its weights aren't integers";
   if (w.dtype != PITH_I8 && w.dtype != PITH_F32) return "its weights are neither integers nor floats";
@@ -74,7 +81,8 @@ const char* check_types(const Op& op, const Tensor& x, const Tensor& w, const Te
     return "its bias isn't a constant of the right type";
   }
   const int rank = op.opcode == PITH_OPCODE_Dense ? 2 : 4;
-  if (w.rank != rank || x.rank < 1 || y.rank != x.rank || (rank == 4 && x.rank != 4)) return "its operands' ranks don't fit";
+  if (w.rank != rank || x.rank < 1 || y.rank != x.rank || (rank == 4 && x.rank != 4))
+    return "its operands' ranks don't fit";
   return nullptr;
 }
 
@@ -104,21 +112,25 @@ const char* plan_geometry(ConvPlan& plan, const Op& op, const Window& s) {
     plan.in_c = x.dims[x.rank - 1];
     plan.out_c = y.dims[y.rank - 1];
     plan.groups = 1;
-    if (w.dims[0] != plan.out_c || w.dims[1] != plan.in_c || y.count_of(0, y.rank - 1) != rows) return "its dimensions don't fit each other";
+    if (w.dims[0] != plan.out_c || w.dims[1] != plan.in_c || y.count_of(0, y.rank - 1) != rows)
+      return "its dimensions don't fit each other";
   } else {
     plan.batch = x.dims[0], plan.in_h = x.dims[1], plan.in_w = x.dims[2], plan.in_c = x.dims[3];
     plan.out_h = y.dims[1], plan.out_w = y.dims[2], plan.out_c = y.dims[3];
     plan.groups = op.ints[8];
     for (int i = 0; i < 8; ++i) {
-      if (op.ints[i] < (i < 4 ? 1 : 0) || op.ints[i] > (1 << 20)) return "a stride, dilation or padding is out of range";
+      if (op.ints[i] < (i < 4 ? 1 : 0) || op.ints[i] > (1 << 20))
+        return "a stride, dilation or padding is out of range";
     }
     if (!sizes_fit(op, s, x, y)) return "its window doesn't fit its input and output";
-    if (plan.groups < 1 || plan.in_c % plan.groups != 0 || plan.out_c % plan.groups != 0 || y.dims[0] != plan.batch) return "its groups or batches don't fit";
+    if (plan.groups < 1 || plan.in_c % plan.groups != 0 || plan.out_c % plan.groups != 0 || y.dims[0] != plan.batch)
+      return "its groups or batches don't fit";
     const bool fits = plan.transposed ? w.dims[0] == plan.out_c / plan.groups && w.dims[3] == plan.in_c
                                       : w.dims[0] == plan.out_c && w.dims[3] == plan.in_c / plan.groups;
     if (!fits) return "its weights don't fit its channels";
-    const bool point = !plan.transposed && s.kernel[0] == 1 && s.kernel[1] == 1 && s.stride[0] == 1 && s.stride[1] == 1 &&
-                       plan.in_h == plan.out_h && plan.in_w == plan.out_w && s.pad[0] == 0 && s.pad[1] == 0;
+    const bool point = !plan.transposed && s.kernel[0] == 1 && s.kernel[1] == 1 && s.stride[0] == 1 &&
+                       s.stride[1] == 1 && plan.in_h == plan.out_h && plan.in_w == plan.out_w && s.pad[0] == 0 &&
+                       s.pad[1] == 0;
     if (point) {  // positions are independent: one long row
       plan.in_w = plan.out_w = plan.batch * plan.in_h * plan.in_w;
       plan.batch = plan.in_h = plan.out_h = 1;
@@ -178,8 +190,12 @@ void pack_all(Builder& builder, ConvPlan& plan) {
   const int64_t set_bytes = static_cast<int64_t>(plan.is_float ? sizeof(ChannelsF32) : sizeof(Channels));
   for (int32_t g = 0; g < (plan.transposed ? 1 : plan.groups); ++g) {
     const int64_t block = int64_t{g} * plan.group_blocks();
-    ConvTile tile{g * plan.group_out, plan.group_out, weights + block * plan.block_values() * value_bytes,
-                  channels + block * plan.phase_count * set_bytes, row, true};
+    ConvTile tile{g * plan.group_out,
+                  plan.group_out,
+                  weights + block * plan.block_values() * value_bytes,
+                  channels + block * plan.phase_count * set_bytes,
+                  row,
+                  true};
     pack_tile(plan, rows, tile);
     plan.narrow = plan.narrow && tile.narrow;
   }
@@ -200,7 +216,8 @@ void pack_channel_u8(const ConvPlan& plan, const int8_t* row, int code, int32_t 
   }
   const numerics::Multiplier m = numerics::multiplier(plan.in.scale_code + code - plan.raw.scale_code);
   if (m.shift < 17) tile.narrow = false;
-  Channels* sets = static_cast<Channels*>(tile.channels) + int64_t{plan.transposed ? g : 0} * plan.phase_count * tile_blocks;
+  Channels* sets =
+      static_cast<Channels*>(tile.channels) + int64_t{plan.transposed ? g : 0} * plan.phase_count * tile_blocks;
   for (int32_t p = 0; p < plan.phase_count; ++p) {
     const ConvPhase& phase = plan.phases[p];
     uint32_t sum = 0;  // wraps where a malformed file overflows
@@ -242,8 +259,9 @@ void pack_tile(const ConvPlan& plan, WeightRows& rows, ConvTile& tile) {
   const int32_t blocks = (tile.row_count + kLanes - 1) / kLanes, copies = plan.transposed ? plan.groups : 1;
   const size_t value_bytes = plan.is_float ? 4 : 1;
   memset(tile.weights, 0, static_cast<size_t>(blocks * copies * plan.block_values()) * value_bytes);
-  memset(tile.channels, 0, static_cast<size_t>(blocks) * static_cast<size_t>(copies * plan.phase_count) *
-                               (plan.is_float ? sizeof(ChannelsF32) : sizeof(Channels)));
+  memset(tile.channels, 0,
+         static_cast<size_t>(blocks) * static_cast<size_t>(copies * plan.phase_count) *
+             (plan.is_float ? sizeof(ChannelsF32) : sizeof(Channels)));
   if (!plan.is_float) {  // lanes without a channel: any valid shift
     Channels* sets = static_cast<Channels*>(tile.channels);
     for (int32_t i = 0; i < blocks * copies * plan.phase_count; ++i) {
@@ -266,7 +284,8 @@ void pack_tile(const ConvPlan& plan, WeightRows& rows, ConvTile& tile) {
         pack_channel_f32(plan, value, channel, g, r, blocks, tile);
       } else {
         const int64_t first = (int64_t{tile.first_row} + r) * length;
-        pack_channel_f32(plan, [&](int64_t i) { return float_at(w, first + i); }, channel, g, r, blocks, tile);
+        pack_channel_f32(
+            plan, [&](int64_t i) { return float_at(w, first + i); }, channel, g, r, blocks, tile);
       }
     }
   }

@@ -45,9 +45,9 @@ struct ConvPlan {
   int32_t strip;       // output positions that are computed together
   int32_t phase_count;
   const ConvPhase* phases;
-  const void* pad;  // `run` values that stand for zero
-  const Tensor* source;   // the weights
-  const int32_t* bias;    // as stored, or null
+  const void* pad;       // `run` values that stand for zero
+  const Tensor* source;  // the weights
+  const int32_t* bias;   // as stored, or null
   const float* bias_f32;
   numerics::Affine in, raw;  // u8
   Epilogue epilogue;

@@ -14,7 +14,8 @@ using testing::Seeded;
 struct Conv {
   int opcode = PITH_OPCODE_Conv2d;
   int32_t batch = 1, in_h = 1, in_w = 1, in_c = 1, out_h = 1, out_w = 1, out_c = 1, groups = 1;
-  int32_t kernel_h = 1, kernel_w = 1, stride_h = 1, stride_w = 1, dilation_h = 1, dilation_w = 1, pad_top = 0, pad_left = 0, pad_bottom = 0, pad_right = 0;
+  int32_t kernel_h = 1, kernel_w = 1, stride_h = 1, stride_w = 1, dilation_h = 1, dilation_w = 1, pad_top = 0,
+          pad_left = 0, pad_bottom = 0, pad_right = 0;
   bool has_bias = true, row_scales = true;
   Affine in, out, pre;
   Unary activation = Unary::kIdentity;
@@ -30,15 +31,18 @@ struct Conv {
   int32_t group_out() const { return out_c / groups; }
   std::vector<int32_t> w_dims() const {
     if (opcode == PITH_OPCODE_Dense) return {out_c, in_c};
-    return transposed() ? std::vector<int32_t>{group_out(), kernel_h, kernel_w, in_c} : std::vector<int32_t>{out_c, kernel_h, kernel_w, depth()};
+    return transposed() ? std::vector<int32_t>{group_out(), kernel_h, kernel_w, in_c}
+                        : std::vector<int32_t>{out_c, kernel_h, kernel_w, depth()};
   }
   std::string text() const {
-    return "opcode " + std::to_string(opcode) + " in " + std::to_string(batch) + "x" + std::to_string(in_h) + "x" + std::to_string(in_w) + "x" +
-           std::to_string(in_c) + " out " + std::to_string(out_h) + "x" + std::to_string(out_w) + "x" + std::to_string(out_c) + " kernel " +
-           std::to_string(kernel_h) + "x" + std::to_string(kernel_w) + " stride " + std::to_string(stride_h) + "x" + std::to_string(stride_w) +
-           " dilation " + std::to_string(dilation_h) + "x" + std::to_string(dilation_w) + " pads " + std::to_string(pad_top) + "," +
-           std::to_string(pad_left) + "," + std::to_string(pad_bottom) + "," + std::to_string(pad_right) + " groups " + std::to_string(groups) +
-           " activation " + numerics::unary_name(activation) + " seed " + std::to_string(Seeded::first_seed());
+    return "opcode " + std::to_string(opcode) + " in " + std::to_string(batch) + "x" + std::to_string(in_h) + "x" +
+           std::to_string(in_w) + "x" + std::to_string(in_c) + " out " + std::to_string(out_h) + "x" +
+           std::to_string(out_w) + "x" + std::to_string(out_c) + " kernel " + std::to_string(kernel_h) + "x" +
+           std::to_string(kernel_w) + " stride " + std::to_string(stride_h) + "x" + std::to_string(stride_w) +
+           " dilation " + std::to_string(dilation_h) + "x" + std::to_string(dilation_w) + " pads " +
+           std::to_string(pad_top) + "," + std::to_string(pad_left) + "," + std::to_string(pad_bottom) + "," +
+           std::to_string(pad_right) + " groups " + std::to_string(groups) + " activation " +
+           numerics::unary_name(activation) + " seed " + std::to_string(Seeded::first_seed());
   }
 
   // body(index of x, index of w, row of w) for every product of an output.
@@ -58,14 +62,17 @@ struct Conv {
         for (int32_t i = 0; i < depth(); ++i) {
           const size_t at_x = static_cast<size_t>(((n * in_h + iy) * in_w + ix) * in_c + g * depth() + i);
           const int32_t row = transposed() ? oc % group_out() : oc;
-          const size_t at_w = transposed() ? static_cast<size_t>(((row * kernel_h + ky) * kernel_w + kx) * in_c + g * depth() + i)
-                                           : static_cast<size_t>(((row * kernel_h + ky) * kernel_w + kx) * depth() + i);
+          const size_t at_w =
+              transposed() ? static_cast<size_t>(((row * kernel_h + ky) * kernel_w + kx) * in_c + g * depth() + i)
+                           : static_cast<size_t>(((row * kernel_h + ky) * kernel_w + kx) * depth() + i);
           body(at_x, at_w);
         }
       }
     }
   }
-  int16_t code(int32_t oc) const { return codes[row_scales ? static_cast<size_t>(transposed() ? oc % group_out() : oc) : 0]; }
+  int16_t code(int32_t oc) const {
+    return codes[row_scales ? static_cast<size_t>(transposed() ? oc % group_out() : oc) : 0];
+  }
 
   template <typename Body>
   void outputs(const Body& body) const {
@@ -90,7 +97,8 @@ struct Conv {
     outputs([&](size_t at, int32_t n, int32_t oy, int32_t ox, int32_t oc) {
       int32_t acc = has_bias ? bias[static_cast<size_t>(oc)] : 0;
       products(n, oy, ox, oc, [&](size_t i, size_t k) { acc += (x[i] - in.zero_point) * w[k]; });
-      const uint8_t q = numerics::requantize_u8(acc, numerics::multiplier(in.scale_code + code(oc) - raw.scale_code), raw.zero_point, low, high);
+      const uint8_t q = numerics::requantize_u8(acc, numerics::multiplier(in.scale_code + code(oc) - raw.scale_code),
+                                                raw.zero_point, low, high);
       y[at] = clamp ? q : table[q];
     });
     return y;
@@ -112,11 +120,15 @@ struct Conv {
 
   OneOp op(bool is_float, bool integer_weights) const {
     std::vector<int32_t> ints;
-    if (opcode != PITH_OPCODE_Dense) ints = {stride_h, stride_w, dilation_h, dilation_w, pad_top, pad_left, pad_bottom, pad_right, groups};
+    if (opcode != PITH_OPCODE_Dense)
+      ints = {stride_h, stride_w, dilation_h, dilation_w, pad_top, pad_left, pad_bottom, pad_right, groups};
     OneOp o(opcode, ints, {});
     const int dtype = is_float ? PITH_F32 : PITH_U8;
-    const std::vector<int32_t> in_dims = opcode == PITH_OPCODE_Dense ? std::vector<int32_t>{batch * in_w, in_c} : std::vector<int32_t>{batch, in_h, in_w, in_c};
-    const std::vector<int32_t> out_dims = opcode == PITH_OPCODE_Dense ? std::vector<int32_t>{batch * out_w, out_c} : std::vector<int32_t>{batch, out_h, out_w, out_c};
+    const std::vector<int32_t> in_dims = opcode == PITH_OPCODE_Dense ? std::vector<int32_t>{batch * in_w, in_c}
+                                                                     : std::vector<int32_t>{batch, in_h, in_w, in_c};
+    const std::vector<int32_t> out_dims = opcode == PITH_OPCODE_Dense
+                                              ? std::vector<int32_t>{batch * out_w, out_c}
+                                              : std::vector<int32_t>{batch, out_h, out_w, out_c};
     o.input(dtype, in_dims, in, is_float ? static_cast<const void*>(x_f32.data()) : x.data());
     if (integer_weights) {
       o.constant(PITH_I8, w_dims(), w.data(), codes);
@@ -137,7 +149,9 @@ struct Conv {
 };
 
 Affine random_affine(Seeded& r, int low, int high) {
-  return {static_cast<int16_t>(r.integer(low, high)), static_cast<uint8_t>(r.chance(20) ? 0 : r.chance(20) ? 255 : r.integer(0, 255))};
+  return {static_cast<int16_t>(r.integer(low, high)), static_cast<uint8_t>(r.chance(20)   ? 0
+                                                                           : r.chance(20) ? 255
+                                                                                          : r.integer(0, 255))};
 }
 
 void fill(Conv& c, Seeded& r) {
@@ -182,7 +196,8 @@ Conv random_conv(Seeded& r) {
   c.kernel_h = r.integer(1, 5), c.kernel_w = r.integer(1, 6);
   c.stride_h = r.integer(1, 3), c.stride_w = r.integer(1, 3);
   if (r.chance(25)) c.dilation_h = r.integer(1, 3), c.dilation_w = r.integer(1, 3);
-  c.pad_top = r.integer(0, 3), c.pad_left = r.integer(0, 3), c.pad_bottom = r.integer(0, 3), c.pad_right = r.integer(0, 3);
+  c.pad_top = r.integer(0, 3), c.pad_left = r.integer(0, 3), c.pad_bottom = r.integer(0, 3),
+  c.pad_right = r.integer(0, 3);
   c.in_c = r.integer(1, 40), c.out_c = r.integer(1, 100);
   if (kind == 0) {  // a matrix product
     c.opcode = PITH_OPCODE_Dense;
@@ -191,18 +206,24 @@ Conv random_conv(Seeded& r) {
     c.in_c = r.integer(1, 300), c.out_w = c.in_w;
     return c;
   }
-  if (kind == 1) c.kernel_h = c.kernel_w = c.stride_h = c.stride_w = 1, c.pad_top = c.pad_left = c.pad_bottom = c.pad_right = 0;  // pointwise
-  if (kind == 2 || kind == 3) c.in_c = c.out_c = c.groups = r.integer(2, 150);                // depthwise
+  if (kind == 1)
+    c.kernel_h = c.kernel_w = c.stride_h = c.stride_w = 1,
+    c.pad_top = c.pad_left = c.pad_bottom = c.pad_right = 0;                    // pointwise
+  if (kind == 2 || kind == 3) c.in_c = c.out_c = c.groups = r.integer(2, 150);  // depthwise
   if (kind == 4) c.groups = r.integer(2, 4), c.in_c = c.groups * r.integer(1, 9), c.out_c = c.groups * r.integer(1, 20);
-  if (kind == 5) c.in_c = r.integer(1, 4);                                                    // merged taps
-  if (kind == 6) c.in_c = 1, c.in_h = c.kernel_h = 1, c.pad_top = c.pad_bottom = 0, c.in_w = r.integer(100, 300), c.kernel_w = r.integer(30, 100);
+  if (kind == 5) c.in_c = r.integer(1, 4);  // merged taps
+  if (kind == 6)
+    c.in_c = 1, c.in_h = c.kernel_h = 1, c.pad_top = c.pad_bottom = 0, c.in_w = r.integer(100, 300),
+    c.kernel_w = r.integer(30, 100);
   if (kind >= 8) {
     c.opcode = PITH_OPCODE_ConvTranspose2d;
     c.groups = r.chance(70) ? 1 : r.integer(2, 3);
     c.in_c = c.groups * r.integer(1, 12), c.out_c = c.groups * r.integer(1, 40);
     c.in_h = r.integer(1, 6), c.in_w = r.integer(1, 9);
-    c.out_h = (c.in_h - 1) * c.stride_h + c.dilation_h * (c.kernel_h - 1) + 1 - c.pad_top - c.pad_bottom + r.integer(0, c.stride_h - 1);
-    c.out_w = (c.in_w - 1) * c.stride_w + c.dilation_w * (c.kernel_w - 1) + 1 - c.pad_left - c.pad_right + r.integer(0, c.stride_w - 1);
+    c.out_h = (c.in_h - 1) * c.stride_h + c.dilation_h * (c.kernel_h - 1) + 1 - c.pad_top - c.pad_bottom +
+              r.integer(0, c.stride_h - 1);
+    c.out_w = (c.in_w - 1) * c.stride_w + c.dilation_w * (c.kernel_w - 1) + 1 - c.pad_left - c.pad_right +
+              r.integer(0, c.stride_w - 1);
   } else {
     c.out_h = outputs_of(c.in_h, c.kernel_h, c.stride_h, c.dilation_h, c.pad_top + c.pad_bottom);
     c.out_w = outputs_of(c.in_w, c.kernel_w, c.stride_w, c.dilation_w, c.pad_left + c.pad_right);
@@ -224,7 +245,8 @@ TEST(Conv, IntegersAreThoseOfThePlainSumsEverywhere) {
       for (pith_mode mode : {PITH_MODE_FASTEST, PITH_MODE_SMALLEST}) {
         const int threads = mode == PITH_MODE_FASTEST ? r.integer(1, 3) : 2;
         ASSERT_EQ(op.run(isa, mode, threads), "") << c.text();
-        ASSERT_EQ(op.result<uint8_t>(0), expected) << isa_name(isa) << " mode " << mode << " case " << i << ": " << c.text();
+        ASSERT_EQ(op.result<uint8_t>(0), expected)
+            << isa_name(isa) << " mode " << mode << " case " << i << ": " << c.text();
       }
     }
   }
@@ -245,7 +267,8 @@ TEST(Conv, FloatsAreCloseToThePlainSumsEverywhere) {
         ASSERT_EQ(op.run(isa, mode, r.integer(1, 3)), "") << c.text();
         const std::vector<float> y = op.result<float>(0);
         for (size_t k = 0; k < y.size(); ++k) {
-          ASSERT_NEAR(y[k], expected[k], 1e-6 + 4e-6 * magnitude[k]) << isa_name(isa) << " mode " << mode << " case " << i << ": " << c.text();
+          ASSERT_NEAR(y[k], expected[k], 1e-6 + 4e-6 * magnitude[k])
+              << isa_name(isa) << " mode " << mode << " case " << i << ": " << c.text();
         }
       }
     }
@@ -261,7 +284,8 @@ TEST(Conv, RefusesWhatDoesNotFit) {
   EXPECT_NE(c.op(false, true).run(Isa::kReference, PITH_MODE_FASTEST, 1), "");
   c.groups = 1;
   EXPECT_EQ(c.op(false, true).run(Isa::kReference, PITH_MODE_FASTEST, 1), "");
-  EXPECT_NE(c.op(false, false).run(Isa::kReference, PITH_MODE_FASTEST, 1), "") << "float weights under 8-bit activations";
+  EXPECT_NE(c.op(false, false).run(Isa::kReference, PITH_MODE_FASTEST, 1), "")
+      << "float weights under 8-bit activations";
   c.stride_h = 0;
   EXPECT_NE(c.op(false, true).run(Isa::kReference, PITH_MODE_FASTEST, 1), "");
 }

@@ -1,5 +1,5 @@
-// Copy: affine loops over elements. Joined dimensions become runs; runs of whole elements are memcpy, 8-bit codes with a
-// change of meaning go through a table, and everything else is a strided loop.
+// Copy: affine loops over elements. Joined dimensions become runs; runs of whole elements are memcpy, 8-bit codes with
+// a change of meaning go through a table, and everything else is a strided loop.
 #include <string.h>
 
 #include "program/schema.h"
@@ -57,15 +57,17 @@ void copy_run(const T* x, T* y, int64_t n, int64_t from, int64_t to) {
   }
 }
 
-void table_run(const Run& run, const uint8_t* table, const uint8_t* x, uint8_t* y, int64_t n, int64_t from, int64_t to) {
+void table_run(const Run& run, const uint8_t* table, const uint8_t* x, uint8_t* y, int64_t n, int64_t from,
+               int64_t to) {
   if (from == 1 && to == 1) return run.kernels.table_u8(x, y, n, table);
   for (int64_t i = 0; i < n; ++i) y[i * to] = table[x[i * from]];
 }
 
-// A plane of two dimensions where neither run is contiguous on both sides: square tiles, so that the lines of cache that
-// the strided side touches are used whole.
+// A plane of two dimensions where neither run is contiguous on both sides: square tiles, so that the lines of cache
+// that the strided side touches are used whole.
 template <typename T>
-void transpose(const T* x, T* y, int64_t rows, int64_t columns, int64_t from_row, int64_t to_row, int64_t from, int64_t to) {
+void transpose(const T* x, T* y, int64_t rows, int64_t columns, int64_t from_row, int64_t to_row, int64_t from,
+               int64_t to) {
   constexpr int64_t kTile = 32;
   for (int64_t r0 = 0; r0 < rows; r0 += kTile) {
     const int64_t r1 = r0 + kTile < rows ? r0 + kTile : rows;
@@ -83,7 +85,8 @@ void run_typed(const Plan& p, const Op& op, const Run& run) {
   const T* x = run.read<T>(op.inputs[0]) + p.source_offset;
   T* y = run.write<T>(op.outputs[0]) + p.target_offset;
   const int32_t last = p.rank - 1;
-  const bool plane = p.rank >= 2 && p.table == nullptr && (p.from[last] != 1 || p.to[last] != 1) && p.sizes[last - 1] > 1;
+  const bool plane =
+      p.rank >= 2 && p.table == nullptr && (p.from[last] != 1 || p.to[last] != 1) && p.sizes[last - 1] > 1;
   const int32_t outer = plane ? last - 1 : last;
   int64_t loops = 1;
   for (int32_t i = 0; i < outer; ++i) loops *= p.sizes[i];
@@ -99,7 +102,8 @@ void run_typed(const Plan& p, const Op& op, const Run& run) {
         rest /= p.sizes[k];
       }
       if (plane) {
-        transpose(source, target, p.sizes[last - 1], p.sizes[last], p.from[last - 1], p.to[last - 1], p.from[last], p.to[last]);
+        transpose(source, target, p.sizes[last - 1], p.sizes[last], p.from[last - 1], p.to[last - 1], p.from[last],
+                  p.to[last]);
       } else if constexpr (sizeof(T) == 1) {
         if (p.table != nullptr) {
           table_run(run, p.table, source, target, p.sizes[last], p.from[last], p.to[last]);

@@ -65,7 +65,8 @@ void pack_f32(const DepthwisePlan& p, WeightRows& rows, int8_t* row, Tile& tile)
       const double scale = numerics::scale_value(rows.next(row, taps));
       for (int32_t t = 0; t < taps; ++t) w[t * tile.count + c] = static_cast<float>(row[t] * scale);
     } else {
-      for (int32_t t = 0; t < taps; ++t) w[t * tile.count + c] = float_at(*p.source, int64_t{tile.first + c} * taps + t);
+      for (int32_t t = 0; t < taps; ++t)
+        w[t * tile.count + c] = float_at(*p.source, int64_t{tile.first + c} * taps + t);
     }
   }
 }
@@ -98,9 +99,9 @@ void run_row(const DepthwisePlan& p, const Op& op, const Run& run, const Tile& t
                                      run.write<uint8_t>(y) + first_out, p.epilogue});
   }
   float* out = run.write<float>(y) + first_out;
-  run.kernels.depthwise_f32({rows_f32, p.kernel_h, p.kernel_w, p.stride_w, p.dilation_w, p.pad_left, p.in_w,
-                             tile.count, p.channels, 0, p.out_w, static_cast<const float*>(tile.weights),
-                             tile.bias_f32, p.low, p.high, out});
+  run.kernels.depthwise_f32({rows_f32, p.kernel_h, p.kernel_w, p.stride_w, p.dilation_w, p.pad_left, p.in_w, tile.count,
+                             p.channels, 0, p.out_w, static_cast<const float*>(tile.weights), tile.bias_f32, p.low,
+                             p.high, out});
   if (p.clamps) return;
   if (tile.count == p.channels) return activate_f32(op, run, out, int64_t{p.out_w} * p.channels);
   for (int32_t ox = 0; ox < p.out_w; ++ox) activate_f32(op, run, out + int64_t{ox} * p.channels, tile.count);
@@ -135,16 +136,20 @@ bool is_depthwise(const Op& op) {
 const char* plan_depthwise(Builder& builder, Op& op, DepthwisePlan& p) {
   const Tensor &x = *op.inputs[0], &w = *op.inputs[1], &y = *op.outputs[0];
   Tensor* b = op.inputs[2];
-  if (x.dtype != y.dtype || (x.dtype != PITH_U8 && x.dtype != PITH_F32)) return "its input and output aren't both 8-bit or both float";
-  if (!w.is_constant() || (w.dtype != PITH_I8 && (x.dtype == PITH_U8 || w.dtype != PITH_F32))) return "its weights have the wrong type";
+  if (x.dtype != y.dtype || (x.dtype != PITH_U8 && x.dtype != PITH_F32))
+    return "its input and output aren't both 8-bit or both float";
+  if (!w.is_constant() || (w.dtype != PITH_I8 && (x.dtype == PITH_U8 || w.dtype != PITH_F32)))
+    return "its weights have the wrong type";
   const int32_t* v = op.ints;
   for (int i = 0; i < 8; ++i) {
     if (v[i] < (i < 4 ? 1 : 0) || v[i] > (1 << 20)) return "a stride, dilation or padding is out of range";
   }
   if (x.dims[0] != y.dims[0]) return "its batches don't fit";
   for (int i = 0; i < 2; ++i) {
-    const int64_t padded = int64_t{x.dims[1 + i]} + v[4 + i] + v[6 + i], extent = int64_t{w.dims[1 + i] - 1} * v[2 + i] + 1;
-    if (extent > INT32_MAX / 4 || padded > INT32_MAX / 4 || padded < extent || y.dims[1 + i] != (padded - extent) / v[i] + 1) {
+    const int64_t padded = int64_t{x.dims[1 + i]} + v[4 + i] + v[6 + i],
+                  extent = int64_t{w.dims[1 + i] - 1} * v[2 + i] + 1;
+    if (extent > INT32_MAX / 4 || padded > INT32_MAX / 4 || padded < extent ||
+        y.dims[1 + i] != (padded - extent) / v[i] + 1) {
       return "its window doesn't fit its input and output";
     }
   }
@@ -156,7 +161,8 @@ const char* plan_depthwise(Builder& builder, Op& op, DepthwisePlan& p) {
   p.source = &w;
   p.lanes = builder.model.kernels->depthwise_lanes;
   if (b != nullptr) {
-    if (!b->is_constant() || b->dtype != (p.is_float ? PITH_F32 : PITH_I32) || b->count() != p.channels) return "its bias isn't one constant per channel";
+    if (!b->is_constant() || b->dtype != (p.is_float ? PITH_F32 : PITH_I32) || b->count() != p.channels)
+      return "its bias isn't one constant per channel";
     if (const char* reason = decode_constant(builder, *b, b->dtype)) return reason;
     p.bias = static_cast<const int32_t*>(b->values);
     p.bias_f32 = static_cast<const float*>(b->values);
@@ -171,7 +177,8 @@ const char* plan_depthwise(Builder& builder, Op& op, DepthwisePlan& p) {
   }
   if (builder.model.mode != PITH_MODE_FASTEST) return nullptr;
   Tile tile{0, p.channels, nullptr, nullptr, nullptr, nullptr, nullptr, true};
-  lay_out(p, p.channels, tile, [&](int64_t bytes) -> void* { return builder.memory.take<uint8_t>(bytes + PITH_OVERREAD, 64); });
+  lay_out(p, p.channels, tile,
+          [&](int64_t bytes) -> void* { return builder.memory.take<uint8_t>(bytes + PITH_OVERREAD, 64); });
   const size_t mark = builder.memory.mark();
   const int64_t taps = int64_t{p.kernel_h} * p.kernel_w;
   int8_t* row = builder.memory.take<int8_t>(taps);
@@ -190,9 +197,10 @@ const char* plan_depthwise(Builder& builder, Op& op, DepthwisePlan& p) {
 
 void run_depthwise(const DepthwisePlan& p, const Op& op, const Run& run) {
   if (p.weights != nullptr) {
-    return run_tile(p, op, run,
-                    {0, p.channels, const_cast<void*>(p.weights), const_cast<int32_t*>(p.packed_bias),
-                     const_cast<int32_t*>(p.mantissa), const_cast<int32_t*>(p.shift), const_cast<float*>(p.zero_bias), p.narrow});
+    return run_tile(
+        p, op, run,
+        {0, p.channels, const_cast<void*>(p.weights), const_cast<int32_t*>(p.packed_bias),
+         const_cast<int32_t*>(p.mantissa), const_cast<int32_t*>(p.shift), const_cast<float*>(p.zero_bias), p.narrow});
   }
   Tile tile{};
   uint8_t* scratch = run.scratch(op, 0);

@@ -34,7 +34,7 @@ void select(const WherePlan& plan, const Op& op, const Run& run, const Condition
   const T *a = run.read<T>(op.inputs[1]), *b = run.read<T>(op.inputs[2]);
   T* y = run.write<T>(op.outputs[0]);
   const bool rc = plan.loops.repeats[0], ra = plan.loops.repeats[1], rb = plan.loops.repeats[2];
-  plan.loops.each(run.threads, [&](const int64_t (&at)[3], int64_t to, int64_t count) {
+  plan.loops.each(run.threads, [&](const int64_t(&at)[3], int64_t to, int64_t count) {
     for (int64_t i = 0; i < count; ++i) {
       const bool first = condition[at[0] + (rc ? 0 : i)] != 0;
       const T value = first ? a[at[1] + (ra ? 0 : i)] : b[at[2] + (rb ? 0 : i)];
@@ -96,7 +96,8 @@ void run_Unary(const Op& op, const Run& run) {
     }
     const int32_t* from = run.read<int32_t>(&x) + begin;
     int32_t* to = run.write<int32_t>(&y) + begin;
-    for (int64_t i = 0; i < n; ++i) to[i] = to_integer(numerics::apply_unary(function, from[i], op.reals[0], op.reals[1]));
+    for (int64_t i = 0; i < n; ++i)
+      to[i] = to_integer(numerics::apply_unary(function, from[i], op.reals[0], op.reals[1]));
   });
 }
 
@@ -120,9 +121,12 @@ const char* prepare_Where(Builder& builder, Op& op) {
 void run_Where(const Op& op, const Run& run) {
   const WherePlan& plan = *static_cast<const WherePlan*>(op.plan);
   switch (op.inputs[0]->dtype) {
-    case PITH_U8: return select_any(plan, op, run, run.read<uint8_t>(op.inputs[0]));
-    case PITH_F32: return select_any(plan, op, run, run.read<float>(op.inputs[0]));
-    default: return select_any(plan, op, run, run.read<int32_t>(op.inputs[0]));
+    case PITH_U8:
+      return select_any(plan, op, run, run.read<uint8_t>(op.inputs[0]));
+    case PITH_F32:
+      return select_any(plan, op, run, run.read<float>(op.inputs[0]));
+    default:
+      return select_any(plan, op, run, run.read<int32_t>(op.inputs[0]));
   }
 }
 
@@ -147,7 +151,8 @@ const char* prepare_Convert(Builder& builder, Op& op) {
   if (const char* reason = decode_constants(builder, op)) return reason;
   const Tensor &x = *op.inputs[0], &y = *op.outputs[0];
   if (x.count() != y.count()) return "its input and output differ in size";
-  if (y.dtype != PITH_F32 && x.dtype != PITH_U8 && op.activation != Unary::kIdentity) return "an activation on integers";
+  if (y.dtype != PITH_F32 && x.dtype != PITH_U8 && op.activation != Unary::kIdentity)
+    return "an activation on integers";
   if (x.dtype == PITH_U8 && y.dtype == PITH_U8) return table_plan(builder, op, moved_table(builder, op, x.affine, y));
   return nullptr;
 }
@@ -174,12 +179,15 @@ void run_Convert(const Op& op, const Run& run) {
     if (y.dtype == PITH_F32) {
       float* to = run.write<float>(&y) + begin;
       if (x.dtype == PITH_U8) run.kernels.dequantize_u8(codes, to, n, x.affine);
-      for (int64_t i = 0; i < n && x.dtype != PITH_U8; ++i) to[i] = x.dtype == PITH_F32 ? reals[i] : static_cast<float>(integers[i]);
+      for (int64_t i = 0; i < n && x.dtype != PITH_U8; ++i)
+        to[i] = x.dtype == PITH_F32 ? reals[i] : static_cast<float>(integers[i]);
       return activate_f32(op, run, to, n);
     }
     int32_t* to = run.write<int32_t>(&y) + begin;
     for (int64_t i = 0; i < n; ++i) {
-      to[i] = x.dtype == PITH_U8 ? to_integer(numerics::dequantize(codes[i], x.affine)) : x.dtype == PITH_F32 ? to_integer(reals[i]) : integers[i];
+      to[i] = x.dtype == PITH_U8    ? to_integer(numerics::dequantize(codes[i], x.affine))
+              : x.dtype == PITH_F32 ? to_integer(reals[i])
+                                    : integers[i];
     }
   });
 }

@@ -30,7 +30,8 @@ const char* store(Builder& builder, Op& op, const Plan& plan) {
   return nullptr;
 }
 
-// Strides of an element-wise walk over `indices` (GatherElements, ScatterElements): where index i's neighbours lie in t.
+// Strides of an element-wise walk over `indices` (GatherElements, ScatterElements): where index i's neighbours lie in
+// t.
 int64_t element_offset(const Tensor& indices, const Tensor& t, int64_t i, int32_t axis, int64_t index) {
   int64_t offset = 0, stride = 1;
   for (int k = indices.rank - 1; k >= 0; --k) {
@@ -58,9 +59,11 @@ const char* check_gather(const Op& op) {
   if (x.dtype != y.dtype) return "its input and output have different data types";
   if (kind == 0) {
     if (axis < 0 || axis >= x.rank) return "its axis is out of range";
-    if (y.count() != x.count_of(0, axis) * indices.count() * x.count_of(axis + 1, x.rank)) return "its dimensions don't fit";
+    if (y.count() != x.count_of(0, axis) * indices.count() * x.count_of(axis + 1, x.rank))
+      return "its dimensions don't fit";
   } else if (kind == 1) {
-    if (axis < 0 || axis >= x.rank || indices.rank != x.rank || y.count() != indices.count()) return "its dimensions don't fit";
+    if (axis < 0 || axis >= x.rank || indices.rank != x.rank || y.count() != indices.count())
+      return "its dimensions don't fit";
     for (int k = 0; k < x.rank; ++k) {
       if (k != axis && indices.dims[k] > x.dims[k]) return "its indices reach outside its input";
     }
@@ -71,7 +74,8 @@ const char* check_gather(const Op& op) {
     for (int k = 0; k < batch; ++k) {
       if (indices.dims[k] != x.dims[k]) return "its batch dimensions don't fit";
     }
-    if (y.count() != indices.count_of(0, indices.rank - 1) * x.count_of(batch + depth, x.rank)) return "its dimensions don't fit";
+    if (y.count() != indices.count_of(0, indices.rank - 1) * x.count_of(batch + depth, x.rank))
+      return "its dimensions don't fit";
   } else {
     return "its kind is unknown";
   }
@@ -86,14 +90,16 @@ const char* check_scatter(const Op& op) {
   if (y.dtype == PITH_U8 && op.ints[2] != 0) return "its 8-bit form can't reduce; the compiler should convert to float";
   if (x.count() != y.count() || op.ints[2] < 0 || op.ints[2] > 4) return "its parameters don't fit";
   if (kind == 1) {
-    if (axis < 0 || axis >= x.rank || indices.rank != x.rank || updates.count() != indices.count()) return "its dimensions don't fit";
+    if (axis < 0 || axis >= x.rank || indices.rank != x.rank || updates.count() != indices.count())
+      return "its dimensions don't fit";
     for (int k = 0; k < x.rank; ++k) {
       if (k != axis && indices.dims[k] > x.dims[k]) return "its indices reach outside its output";
     }
   } else if (kind == 2) {
     const int32_t depth = indices.rank > 0 ? indices.dims[indices.rank - 1] : 0;
     if (depth < 1 || depth > x.rank) return "its index tuples are longer than its output's rank";
-    if (updates.count() != indices.count_of(0, indices.rank - 1) * x.count_of(depth, x.rank)) return "its dimensions don't fit";
+    if (updates.count() != indices.count_of(0, indices.rank - 1) * x.count_of(depth, x.rank))
+      return "its dimensions don't fit";
   } else {
     return "its kind is unknown";
   }
@@ -103,11 +109,16 @@ const char* check_scatter(const Op& op) {
 template <typename T>
 T reduce(int32_t reduction, T old, T update) {
   switch (reduction) {
-    case 1: return old + update;
-    case 2: return old * update;
-    case 3: return old > update ? old : update;
-    case 4: return old < update ? old : update;
-    default: return update;
+    case 1:
+      return old + update;
+    case 2:
+      return old * update;
+    case 3:
+      return old > update ? old : update;
+    case 4:
+      return old < update ? old : update;
+    default:
+      return update;
   }
 }
 
@@ -233,7 +244,8 @@ void run_OneHot(const Op& op, const Run& run) {
   const int64_t depth = op.ints[1], inner = x.count_of(op.ints[0], x.rank), outer = x.count_of(0, op.ints[0]);
   for (int64_t o = 0; o < outer; ++o) {
     for (int64_t i = 0; i < inner; ++i) {
-      double index = x.dtype == PITH_I32 ? run.read<int32_t>(&x)[o * inner + i] : numerics::floor(run.read<float>(&x)[o * inner + i]);
+      double index = x.dtype == PITH_I32 ? run.read<int32_t>(&x)[o * inner + i]
+                                         : numerics::floor(run.read<float>(&x)[o * inner + i]);
       if (index < 0) index += static_cast<double>(depth);
       for (int64_t d = 0; d < depth; ++d) {
         const float value = static_cast<double>(d) == index ? op.reals[0] : op.reals[1];
@@ -254,7 +266,8 @@ const char* prepare_ReverseSequence(Builder& builder, Op& op) {
   if (const char* reason = decode_constants(builder, op)) return reason;
   const Tensor &x = *op.inputs[0], &lengths = *op.inputs[1], &y = *op.outputs[0];
   const int32_t batch = op.ints[0], time = op.ints[1];
-  if (x.dtype != y.dtype || x.count() != y.count() || lengths.dtype != PITH_I32) return "its operands' data types or sizes don't fit";
+  if (x.dtype != y.dtype || x.count() != y.count() || lengths.dtype != PITH_I32)
+    return "its operands' data types or sizes don't fit";
   if (batch < 0 || time < 0 || batch > 1 || time > 1 || batch == time || x.rank < 2) return "its axes must be 0 and 1";
   if (lengths.count() != x.dims[batch]) return "it needs one length for each sequence";
   Plan plan{};

@@ -92,8 +92,10 @@ void sample(const Sampler& s, int32_t mode, double x, double y, float* to) {
 const char* prepare_GridSample2d(Builder& builder, Op& op) {
   if (const char* reason = decode_constants(builder, op)) return reason;
   const Tensor &x = *op.inputs[0], &grid = *op.inputs[1], &y = *op.outputs[0];
-  if (x.dtype != PITH_F32 || grid.dtype != PITH_F32 || y.dtype != PITH_F32) return "its operands aren't float; the compiler should convert them";
-  if (x.rank != 4 || grid.rank != 4 || y.rank != 4 || grid.dims[3] != 2 || x.count() == 0) return "its dimensions don't fit";
+  if (x.dtype != PITH_F32 || grid.dtype != PITH_F32 || y.dtype != PITH_F32)
+    return "its operands aren't float; the compiler should convert them";
+  if (x.rank != 4 || grid.rank != 4 || y.rank != 4 || grid.dims[3] != 2 || x.count() == 0)
+    return "its dimensions don't fit";
   for (int i = 0; i < 3; ++i) {
     if (grid.dims[i] != y.dims[i]) return "its dimensions don't fit";
   }
@@ -111,7 +113,12 @@ void run_GridSample2d(const Op& op, const Run& run) {
   const bool align = op.ints[2] != 0;
   parallel(run.threads, y.dims[0] * per_image, 64, [&](int64_t begin, int64_t end, int32_t) {
     for (int64_t i = begin; i < end; ++i) {
-      const Sampler s{run.read<float>(&x) + i / per_image * x.dims[1] * x.dims[2] * x.dims[3], x.dims[1], x.dims[2], x.dims[3], op.ints[1], align};
+      const Sampler s{run.read<float>(&x) + i / per_image * x.dims[1] * x.dims[2] * x.dims[3],
+                      x.dims[1],
+                      x.dims[2],
+                      x.dims[3],
+                      op.ints[1],
+                      align};
       sample(s, op.ints[0], unnormalized(grid[2 * i], s.width, align), unnormalized(grid[2 * i + 1], s.height, align),
              run.write<float>(&y) + i * s.channels);
     }

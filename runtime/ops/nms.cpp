@@ -30,10 +30,14 @@ bool overlaps(const Box& a, const Box& b, float threshold) {
 const char* prepare_Nms(Builder& builder, Op& op) {
   if (const char* reason = decode_constants(builder, op)) return reason;
   const Tensor &boxes = *op.inputs[0], &scores = *op.inputs[1], &y = *op.outputs[0];
-  if (boxes.dtype != PITH_F32 || scores.dtype != PITH_F32 || y.dtype != PITH_I32) return "its boxes and scores aren't float";
-  if (boxes.rank != 3 || scores.rank != 3 || boxes.dims[2] != 4 || boxes.dims[0] != scores.dims[0] || boxes.dims[1] != scores.dims[2]) return "its dimensions don't fit";
+  if (boxes.dtype != PITH_F32 || scores.dtype != PITH_F32 || y.dtype != PITH_I32)
+    return "its boxes and scores aren't float";
+  if (boxes.rank != 3 || scores.rank != 3 || boxes.dims[2] != 4 || boxes.dims[0] != scores.dims[0] ||
+      boxes.dims[1] != scores.dims[2])
+    return "its dimensions don't fit";
   const int64_t most = op.ints[1] < boxes.dims[1] ? op.ints[1] : boxes.dims[1];
-  if (op.ints[1] < 0 || y.count() != scores.count_of(0, 2) * most * 3) return "its output doesn't have room for all boxes";
+  if (op.ints[1] < 0 || y.count() != scores.count_of(0, 2) * most * 3)
+    return "its output doesn't have room for all boxes";
   return op.activation != numerics::Unary::kIdentity ? "an activation on integers" : nullptr;
 }
 
@@ -58,7 +62,8 @@ void run_Nms(const Op& op, const Run& run) {
       for (int64_t i = 0; i < candidates && kept < most; ++i) {
         const Box box = box_at(b + order[i] * 4, center);
         bool keep = true;
-        for (int64_t k = 0; k < kept && keep; ++k) keep = !overlaps(box, box_at(b + to[3 * (k - kept) + 2] * 4, center), op.reals[0]);
+        for (int64_t k = 0; k < kept && keep; ++k)
+          keep = !overlaps(box, box_at(b + to[3 * (k - kept) + 2] * 4, center), op.reals[0]);
         if (!keep) continue;
         to[0] = static_cast<int32_t>(n), to[1] = static_cast<int32_t>(c), to[2] = order[i];
         to += 3;

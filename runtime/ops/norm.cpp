@@ -6,10 +6,13 @@ namespace {
 
 enum Kind { kLayer, kRms, kInstance, kGroup, kL1, kL2 };
 
-float parameter(const float* values, int64_t count, int64_t i) { return values == nullptr ? 0 : values[count == 1 ? 0 : i]; }
+float parameter(const float* values, int64_t count, int64_t i) {
+  return values == nullptr ? 0 : values[count == 1 ? 0 : i];
+}
 
 // y = (x - mean) * inverse * scale + bias for `n` elements; parameters count from `first`.
-void apply(const Op& op, const Run& run, const float* x, float* y, int64_t n, double mean, double inverse, int64_t first) {
+void apply(const Op& op, const Run& run, const float* x, float* y, int64_t n, double mean, double inverse,
+           int64_t first) {
   const Tensor *scale = op.inputs[1], *bias = op.inputs[2];
   const float* s = scale != nullptr ? run.read<float>(scale) : nullptr;
   const float* b = bias != nullptr ? run.read<float>(bias) : nullptr;
@@ -98,7 +101,8 @@ const char* prepare_Norm(Builder& builder, Op& op) {
   if (const char* reason = decode_constants(builder, op)) return reason;
   const Tensor &x = *op.inputs[0], &y = *op.outputs[0];
   const int32_t kind = op.ints[0], axis = op.ints[1], groups = op.ints[2];
-  if (x.dtype != PITH_F32 || y.dtype != PITH_F32 || x.count() != y.count()) return "its input and output aren't float; the compiler should convert them";
+  if (x.dtype != PITH_F32 || y.dtype != PITH_F32 || x.count() != y.count())
+    return "its input and output aren't float; the compiler should convert them";
   if (kind < kLayer || kind > kL2) return "its kind is unknown";
   if (axis < 0 || axis >= x.rank || x.count() == 0) return "its axis is out of range";
   int64_t parameters = 0;
@@ -110,19 +114,31 @@ const char* prepare_Norm(Builder& builder, Op& op) {
   }
   for (int i = 1; i < 3; ++i) {
     const Tensor* t = op.inputs[i];
-    if (t != nullptr && (t->dtype != PITH_F32 || (t->count() != parameters && t->count() != 1))) return "its scale or bias doesn't fit";
+    if (t != nullptr && (t->dtype != PITH_F32 || (t->count() != parameters && t->count() != 1)))
+      return "its scale or bias doesn't fit";
   }
   return nullptr;
 }
 
 void run_Norm(const Op& op, const Run& run) {
   switch (op.ints[0]) {
-    case kLayer: layer(op, run, false); break;
-    case kRms: layer(op, run, true); break;
-    case kInstance: instance(op, run, op.inputs[0]->dims[op.inputs[0]->rank - 1]); break;
-    case kGroup: instance(op, run, op.ints[2]); break;
-    case kL1: length(op, run, false); break;
-    default: length(op, run, true);
+    case kLayer:
+      layer(op, run, false);
+      break;
+    case kRms:
+      layer(op, run, true);
+      break;
+    case kInstance:
+      instance(op, run, op.inputs[0]->dims[op.inputs[0]->rank - 1]);
+      break;
+    case kGroup:
+      instance(op, run, op.ints[2]);
+      break;
+    case kL1:
+      length(op, run, false);
+      break;
+    default:
+      length(op, run, true);
   }
   activate_f32(op, run, run.write<float>(op.outputs[0]), op.outputs[0]->count());
 }
@@ -130,7 +146,8 @@ void run_Norm(const Op& op, const Run& run) {
 const char* prepare_LocalNorm(Builder& builder, Op& op) {
   if (const char* reason = decode_constants(builder, op)) return reason;
   const Tensor &x = *op.inputs[0], &y = *op.outputs[0];
-  if (x.dtype != PITH_F32 || y.dtype != PITH_F32 || x.count() != y.count()) return "its input and output aren't float; the compiler should convert them";
+  if (x.dtype != PITH_F32 || y.dtype != PITH_F32 || x.count() != y.count())
+    return "its input and output aren't float; the compiler should convert them";
   return x.rank < 1 || op.ints[0] < 1 ? "its size is out of range" : nullptr;
 }
 
@@ -148,7 +165,8 @@ void run_LocalNorm(const Op& op, const Run& run) {
         const int64_t last = c + size / 2 < channels - 1 ? c + size / 2 : channels - 1;
         double sum = 0;
         for (int64_t k = first; k <= last; ++k) sum += static_cast<double>(row[k]) * row[k];
-        to[p * channels + c] = static_cast<float>(row[c] / numerics::pow(bias + alpha / static_cast<double>(size) * sum, beta));
+        to[p * channels + c] =
+            static_cast<float>(row[c] / numerics::pow(bias + alpha / static_cast<double>(size) * sum, beta));
       }
     }
   });

@@ -55,7 +55,7 @@ struct Operator {
 };
 extern const Operator kOperators[PITH_OPCODE_COUNT];
 
-#define PITH_OPCODE(name, ...)                           \
+#define PITH_OPCODE(name, ...)                          \
   const char* prepare_##name(Builder& builder, Op& op); \
   void run_##name(const Op& op, const Run& run);
 #include "program/opcodes.inc"

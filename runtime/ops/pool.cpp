@@ -37,7 +37,8 @@ void pool_u8(const Plan& p, const Run& run, const uint8_t* const* inputs, int32_
     for (int32_t c = 0; c < p.channels; ++c) y[c] = static_cast<uint8_t>(p.finish.epilogue.zero_point);
     return;
   }
-  if (!p.count_pad && taps != p.kernel_h * p.kernel_w) w.multiplier = numerics::average_multiplier(p.code, taps > 0 ? taps : 1);
+  if (!p.count_pad && taps != p.kernel_h * p.kernel_w)
+    w.multiplier = numerics::average_multiplier(p.code, taps > 0 ? taps : 1);
   run.kernels.average_pool_u8(w);
 }
 
@@ -54,11 +55,14 @@ void pool_f32(const Plan& p, const float* const* inputs, int32_t taps, float* y)
         sum += v;
       } else {
         const double magnitude = v < 0 ? -v : v;
-        sum += p.count_pad == 1 ? magnitude : p.count_pad == 2 ? magnitude * magnitude : numerics::pow(magnitude, p.count_pad);
+        sum += p.count_pad == 1   ? magnitude
+               : p.count_pad == 2 ? magnitude * magnitude
+                                  : numerics::pow(magnitude, p.count_pad);
       }
     }
     if (p.kind == 1) sum /= divisor;
-    if (p.kind == 2 && p.count_pad != 1) sum = p.count_pad == 2 ? numerics::sqrt(sum) : numerics::pow(sum, 1.0 / p.count_pad);
+    if (p.kind == 2 && p.count_pad != 1)
+      sum = p.count_pad == 2 ? numerics::sqrt(sum) : numerics::pow(sum, 1.0 / p.count_pad);
     y[c] = p.kind == 0 ? most : static_cast<float>(sum);
   }
 }
@@ -68,7 +72,8 @@ void pool_f32(const Plan& p, const float* const* inputs, int32_t taps, float* y)
 const char* prepare_Pool2d(Builder& builder, Op& op) {
   const Tensor &x = *op.inputs[0], &y = *op.outputs[0];
   if (const char* reason = decode_constants(builder, op)) return reason;
-  if (x.dtype != y.dtype || (x.dtype != PITH_U8 && x.dtype != PITH_F32)) return "its input and output aren't both 8-bit or both float";
+  if (x.dtype != y.dtype || (x.dtype != PITH_U8 && x.dtype != PITH_F32))
+    return "its input and output aren't both 8-bit or both float";
   if (x.rank != 4 || y.rank != 4 || x.dims[0] != y.dims[0] || x.dims[3] != y.dims[3]) return "its dimensions don't fit";
   const int32_t* v = op.ints;
   Plan plan{};
@@ -78,8 +83,10 @@ const char* prepare_Pool2d(Builder& builder, Op& op) {
   for (int i = 1; i < 11; ++i) {
     if (v[i] < (i < 7 ? 1 : 0) || v[i] > (1 << 20)) return "a kernel, stride, dilation or padding is out of range";
   }
-  if (int64_t{plan.kernel_h} * plan.kernel_w > kMostTaps) return "its window has more than 1024 positions; the compiler should write a Reduce";
-  if (plan.kind == 2 && (x.dtype == PITH_U8 || plan.count_pad < 1)) return "Lp pooling needs float input and p of at least 1";
+  if (int64_t{plan.kernel_h} * plan.kernel_w > kMostTaps)
+    return "its window has more than 1024 positions; the compiler should write a Reduce";
+  if (plan.kind == 2 && (x.dtype == PITH_U8 || plan.count_pad < 1))
+    return "Lp pooling needs float input and p of at least 1";
   plan.batch = x.dims[0], plan.in_h = x.dims[1], plan.in_w = x.dims[2], plan.channels = x.dims[3];
   plan.out_h = y.dims[1], plan.out_w = y.dims[2];
   if (x.dtype == PITH_U8 && plan.kind == 0) {

@@ -1,7 +1,8 @@
-// Recurrent: LSTM, GRU and RNN as ONNX defines them, one time step after the other, float with integer or float weights.
+// Recurrent: LSTM, GRU and RNN as ONNX defines them, one time step after the other, float with integer or float
+// weights.
 //
-// Gates of one step: W x_t + R h + b. Weights stay as the file has them (bytes and a scale per row, or floats); rows are
-// dotted with x and h. The output order is T, directions, N, hidden.
+// Gates of one step: W x_t + R h + b. Weights stay as the file has them (bytes and a scale per row, or floats); rows
+// are dotted with x and h. The output order is T, directions, N, hidden.
 #include <string.h>
 
 #include "program/schema.h"
@@ -18,8 +19,14 @@ enum Ints { kKind, kHidden, kDirections, kResetMode, kActivationF, kActivationG,
 struct Size {
   int64_t steps, batch, inputs, hidden, gates, directions;
   explicit Size(const Op& op)
-      : steps(op.inputs[0]->dims[0]), batch(op.inputs[0]->dims[1]), inputs(op.inputs[0]->dims[2]), hidden(op.ints[kHidden]),
-        gates(op.ints[kKind] == kLstm ? 4 : op.ints[kKind] == kGru ? 3 : 1), directions(op.ints[kDirections] == 2 ? 2 : 1) {}
+      : steps(op.inputs[0]->dims[0]),
+        batch(op.inputs[0]->dims[1]),
+        inputs(op.inputs[0]->dims[2]),
+        hidden(op.ints[kHidden]),
+        gates(op.ints[kKind] == kLstm  ? 4
+              : op.ints[kKind] == kGru ? 3
+                                       : 1),
+        directions(op.ints[kDirections] == 2 ? 2 : 1) {}
 };
 
 float apply(int32_t function, float x) {
@@ -52,8 +59,8 @@ struct Step {
   const Run& run;
   Size size;
   int64_t direction;
-  float* gates;   // [gates * hidden] W x + b
-  float* reset;   // [hidden] GRU: r * h
+  float* gates;  // [gates * hidden] W x + b
+  float* reset;  // [hidden] GRU: r * h
   const float* x;
   float *h, *c;  // [hidden]
 
@@ -66,7 +73,8 @@ struct Step {
     return limit > 0 ? (v < -limit ? -limit : v > limit ? limit : v) : v;
   }
   float input_part(int64_t gate, int64_t i) const {
-    return dot_row(run, *op.inputs[1], (direction * size.gates + gate) * size.hidden + i, size.inputs, x) + bias(gate, i);
+    return dot_row(run, *op.inputs[1], (direction * size.gates + gate) * size.hidden + i, size.inputs, x) +
+           bias(gate, i);
   }
   float hidden_part(int64_t gate, int64_t i, const float* state) const {
     return dot_row(run, *op.inputs[2], (direction * size.gates + gate) * size.hidden + i, size.hidden, state) +
@@ -84,7 +92,8 @@ struct Step {
     }
     for (int64_t i = 0; i < n; ++i) {
       const float in = apply(op.ints[kActivationF], clip(gates[i] + peephole(0, i) * c[i]));
-      const float forget = op.ints[kInputForget] ? 1 - in : apply(op.ints[kActivationF], clip(gates[2 * n + i] + peephole(2, i) * c[i]));
+      const float forget =
+          op.ints[kInputForget] ? 1 - in : apply(op.ints[kActivationF], clip(gates[2 * n + i] + peephole(2, i) * c[i]));
       const float cell = apply(op.ints[kActivationG], clip(gates[3 * n + i]));
       c[i] = forget * c[i] + in * cell;
       const float out = apply(op.ints[kActivationF], clip(gates[n + i] + peephole(1, i) * c[i]));
@@ -105,7 +114,8 @@ struct Step {
     for (int64_t i = 0; i < n; ++i) h[i] = (1 - gates[i]) * gates[2 * n + i] + gates[i] * h[i];
   }
   void rnn() const {
-    for (int64_t i = 0; i < size.hidden; ++i) gates[i] = apply(op.ints[kActivationF], clip(input_part(0, i) + hidden_part(0, i, h)));
+    for (int64_t i = 0; i < size.hidden; ++i)
+      gates[i] = apply(op.ints[kActivationF], clip(input_part(0, i) + hidden_part(0, i, h)));
     memcpy(h, gates, static_cast<size_t>(size.hidden) * sizeof(float));
   }
 };
@@ -129,16 +139,23 @@ void run_sequence(const Op& op, const Run& run, const Size& s, int64_t direction
     const int64_t t = backward ? s.steps - 1 - k : k;
     step.x = run.read<float>(op.inputs[0]) + (t * s.batch + batch) * s.inputs;
     switch (op.ints[kKind]) {
-      case kLstm: step.lstm(); break;
-      case kGru: step.gru(); break;
-      default: step.rnn();
+      case kLstm:
+        step.lstm();
+        break;
+      case kGru:
+        step.gru();
+        break;
+      default:
+        step.rnn();
     }
     if (op.outputs[0] != nullptr) {
-      memcpy(run.write<float>(op.outputs[0]) + ((t * s.directions + direction) * s.batch + batch) * n, h, static_cast<size_t>(n) * sizeof(float));
+      memcpy(run.write<float>(op.outputs[0]) + ((t * s.directions + direction) * s.batch + batch) * n, h,
+             static_cast<size_t>(n) * sizeof(float));
     }
   }
   for (int i = 1; i < 3; ++i) {
-    if (op.outputs[i] != nullptr) memcpy(run.write<float>(op.outputs[i]) + state * n, i == 1 ? h : c, static_cast<size_t>(n) * sizeof(float));
+    if (op.outputs[i] != nullptr)
+      memcpy(run.write<float>(op.outputs[i]) + state * n, i == 1 ? h : c, static_cast<size_t>(n) * sizeof(float));
   }
 }
 
@@ -156,7 +173,8 @@ const char* prepare_Recurrent(Builder& builder, Op& op) {
   }
   const Tensor &x = *op.inputs[0], &w = *op.inputs[1], &r = *op.inputs[2];
   const int32_t kind = op.ints[kKind];
-  if (kind < kLstm || kind > kRnn || op.ints[kDirections] < 0 || op.ints[kDirections] > 2 || op.ints[kHidden] < 1) return "its kind or direction is unknown";
+  if (kind < kLstm || kind > kRnn || op.ints[kDirections] < 0 || op.ints[kDirections] > 2 || op.ints[kHidden] < 1)
+    return "its kind or direction is unknown";
   for (int i = kActivationF; i <= kActivationH; ++i) {
     if (op.ints[i] < 0 || op.ints[i] >= numerics::kUnaryCount) return "an activation function is unknown";
   }
@@ -173,7 +191,8 @@ const char* prepare_Recurrent(Builder& builder, Op& op) {
       !fits(op.inputs[6], 3 * s.directions * s.hidden)) {
     return "its bias, initial state or peephole doesn't fit";
   }
-  if (!fits(op.outputs[0], s.steps * states) || !fits(op.outputs[1], states) || !fits(op.outputs[2], states)) return "its outputs don't fit";
+  if (!fits(op.outputs[0], s.steps * states) || !fits(op.outputs[1], states) || !fits(op.outputs[2], states))
+    return "its outputs don't fit";
   return op.activation != Unary::kIdentity ? "an activation on a recurrent layer" : nullptr;
 }
 

@@ -12,7 +12,8 @@ constexpr int kChunk = 64;  // kept elements that are reduced side by side when 
 struct Plan {
   // Kept and reduced loops, outermost first; strides in elements of x.
   int32_t kept_rank, reduced_rank;
-  int64_t kept_size[PITH_MAX_RANK], kept_stride[PITH_MAX_RANK], reduced_size[PITH_MAX_RANK], reduced_stride[PITH_MAX_RANK];
+  int64_t kept_size[PITH_MAX_RANK], kept_stride[PITH_MAX_RANK], reduced_size[PITH_MAX_RANK],
+      reduced_stride[PITH_MAX_RANK];
   int64_t kept, reduced;
   bool inner_kept;  // the last kept loop has stride 1
   U8Finish finish;
@@ -110,10 +111,15 @@ void reduce_u8(const Plan& p, const Op& op, const Run& run) {
 
 double first_value(int32_t kind) {
   switch (kind) {
-    case PITH_REDUCE_MAX: case PITH_REDUCE_LOG_SUM_EXP: return -__builtin_huge_val();
-    case PITH_REDUCE_MIN: return __builtin_huge_val();
-    case PITH_REDUCE_PROD: return 1;
-    default: return 0;
+    case PITH_REDUCE_MAX:
+    case PITH_REDUCE_LOG_SUM_EXP:
+      return -__builtin_huge_val();
+    case PITH_REDUCE_MIN:
+      return __builtin_huge_val();
+    case PITH_REDUCE_PROD:
+      return 1;
+    default:
+      return 0;
   }
 }
 
@@ -122,18 +128,24 @@ void reduce_real(const Plan& p, int32_t kind, const T* x, int32_t n, double* acc
   for (int32_t i = 0; i < n; ++i) acc[i] = first_value(kind);
   const double count = static_cast<double>(p.reduced);
   switch (kind) {
-    case PITH_REDUCE_MAX: return accumulate(p, x, n, acc, [](double a, T v) { return v > a ? v : a; });
-    case PITH_REDUCE_MIN: return accumulate(p, x, n, acc, [](double a, T v) { return v < a ? v : a; });
-    case PITH_REDUCE_PROD: return accumulate(p, x, n, acc, [](double a, T v) { return a * v; });
-    case PITH_REDUCE_L1: return accumulate(p, x, n, acc, [](double a, T v) { return a + (v < 0 ? -static_cast<double>(v) : v); });
-    case PITH_REDUCE_L2: case PITH_REDUCE_SUM_SQUARE:
+    case PITH_REDUCE_MAX:
+      return accumulate(p, x, n, acc, [](double a, T v) { return v > a ? v : a; });
+    case PITH_REDUCE_MIN:
+      return accumulate(p, x, n, acc, [](double a, T v) { return v < a ? v : a; });
+    case PITH_REDUCE_PROD:
+      return accumulate(p, x, n, acc, [](double a, T v) { return a * v; });
+    case PITH_REDUCE_L1:
+      return accumulate(p, x, n, acc, [](double a, T v) { return a + (v < 0 ? -static_cast<double>(v) : v); });
+    case PITH_REDUCE_L2:
+    case PITH_REDUCE_SUM_SQUARE:
       accumulate(p, x, n, acc, [](double a, T v) { return a + static_cast<double>(v) * v; });
       for (int32_t i = 0; i < n && kind == PITH_REDUCE_L2; ++i) acc[i] = numerics::sqrt(acc[i]);
       return;
     case PITH_REDUCE_LOG_SUM_EXP: {
       double most[kChunk], sum[kChunk] = {};
       accumulate(p, x, n, acc, [](double a, T v) { return v > a ? v : a; });
-      for (int32_t i = 0; i < n; ++i) most[i] = acc[i] > -__builtin_huge_val() && acc[i] < __builtin_huge_val() ? acc[i] : 0;
+      for (int32_t i = 0; i < n; ++i)
+        most[i] = acc[i] > -__builtin_huge_val() && acc[i] < __builtin_huge_val() ? acc[i] : 0;
       for (int64_t r = 0; r < p.reduced; ++r) {
         const T* from = x + locate(r, p.reduced_rank, p.reduced_size, p.reduced_stride);
         for (int32_t i = 0; i < n; ++i) sum[i] += numerics::exp(from[i] - most[i]);
@@ -143,7 +155,10 @@ void reduce_real(const Plan& p, int32_t kind, const T* x, int32_t n, double* acc
     }
     default:
       accumulate(p, x, n, acc, [](double a, T v) { return a + v; });
-      for (int32_t i = 0; i < n; ++i) acc[i] = kind == PITH_REDUCE_MEAN ? acc[i] / count : kind == PITH_REDUCE_LOG_SUM ? numerics::log(acc[i]) : acc[i];
+      for (int32_t i = 0; i < n; ++i)
+        acc[i] = kind == PITH_REDUCE_MEAN      ? acc[i] / count
+                 : kind == PITH_REDUCE_LOG_SUM ? numerics::log(acc[i])
+                                               : acc[i];
   }
 }
 

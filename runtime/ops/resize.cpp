@@ -20,7 +20,8 @@ struct Axis {
 
 Axis axis_of(const Op& op, int which) {
   const int dim = 1 + which;
-  Axis a{op.inputs[0]->dims[dim], op.outputs[0]->dims[dim], op.reals[which], op.reals[kRoi + which], op.reals[kRoi + 2 + which], op.ints[kCoordinates]};
+  Axis a{op.inputs[0]->dims[dim], op.outputs[0]->dims[dim],   op.reals[which],
+         op.reals[kRoi + which],  op.reals[kRoi + 2 + which], op.ints[kCoordinates]};
   const double quotient = static_cast<double>(a.out) / static_cast<double>(a.in);
   if (op.ints[kKeepSize] || static_cast<float>(quotient) == op.reals[which]) a.scale = quotient;
   return a;
@@ -32,15 +33,20 @@ double coordinate(const Axis& a, int64_t o) {
   const auto unscaled = [&](double y) { return a.scale == out / in ? y * in / out : y / a.scale; };
   const double width = a.scale * in;
   switch (a.coordinates) {
-    case PITH_COORDINATES_ALIGN_CORNERS: return width == 1 ? 0 : x * (in - 1) / (width - 1);
-    case PITH_COORDINATES_ASYMMETRIC: return unscaled(x);
-    case PITH_COORDINATES_PYTORCH_HALF_PIXEL: return out > 1 ? unscaled(x + 0.5) - 0.5 : 0;
-    case PITH_COORDINATES_HALF_PIXEL_SYMMETRIC: return in / 2 * (1 - out / width) + unscaled(x + 0.5) - 0.5;
+    case PITH_COORDINATES_ALIGN_CORNERS:
+      return width == 1 ? 0 : x * (in - 1) / (width - 1);
+    case PITH_COORDINATES_ASYMMETRIC:
+      return unscaled(x);
+    case PITH_COORDINATES_PYTORCH_HALF_PIXEL:
+      return out > 1 ? unscaled(x + 0.5) - 0.5 : 0;
+    case PITH_COORDINATES_HALF_PIXEL_SYMMETRIC:
+      return in / 2 * (1 - out / width) + unscaled(x + 0.5) - 0.5;
     case PITH_COORDINATES_TF_CROP_AND_RESIZE: {
       const double span = (a.roi_end - a.roi_begin) * (in - 1);
       return a.roi_begin * (in - 1) + (width == 1 ? span / 2 : x * span / (width - 1));
     }
-    default: return unscaled(x + 0.5) - 0.5;
+    default:
+      return unscaled(x + 0.5) - 0.5;
   }
 }
 
@@ -51,10 +57,14 @@ int64_t clamp_index(double x, int64_t size) {
 int64_t nearest(const Axis& a, int32_t rounding, int64_t o) {
   const double x = coordinate(a, o);
   switch (rounding) {
-    case PITH_ROUND_FLOOR: return clamp_index(numerics::floor(x), a.in);
-    case PITH_ROUND_CEIL: return clamp_index(numerics::ceil(x), a.in);
-    case PITH_ROUND_PREFER_CEIL: return clamp_index(numerics::floor(x + 0.5), a.in);
-    default: return clamp_index(numerics::ceil(x - 0.5), a.in);
+    case PITH_ROUND_FLOOR:
+      return clamp_index(numerics::floor(x), a.in);
+    case PITH_ROUND_CEIL:
+      return clamp_index(numerics::ceil(x), a.in);
+    case PITH_ROUND_PREFER_CEIL:
+      return clamp_index(numerics::floor(x + 0.5), a.in);
+    default:
+      return clamp_index(numerics::ceil(x - 0.5), a.in);
   }
 }
 
@@ -108,7 +118,8 @@ Filter filter_at(const Op& op, const Axis& a, int64_t o) {
   return f;
 }
 
-void linear_row_u8(const uint8_t* image, uint8_t* y, const Axis& w, const Pair& row, int64_t in_w, int64_t channels, const uint8_t* table, const Run& run) {
+void linear_row_u8(const uint8_t* image, uint8_t* y, const Axis& w, const Pair& row, int64_t in_w, int64_t channels,
+                   const uint8_t* table, const Run& run) {
   const int32_t weight_y = numerics::interpolation_weight(row.fraction);
   const uint8_t *top = image + row.first * in_w * channels, *bottom = image + row.second * in_w * channels;
   for (int64_t ox = 0; ox < w.out; ++ox, y += channels) {
@@ -122,7 +133,8 @@ void linear_row_u8(const uint8_t* image, uint8_t* y, const Axis& w, const Pair& 
   }
 }
 
-void filter_row(const Op& op, const float* image, float* y, const Axis& h, const Axis& w, int64_t oy, int64_t channels) {
+void filter_row(const Op& op, const float* image, float* y, const Axis& h, const Axis& w, int64_t oy,
+                int64_t channels) {
   const Filter rows = filter_at(op, h, oy);
   const double row_sum = rows.sum();
   const bool crop = op.ints[kCoordinates] == PITH_COORDINATES_TF_CROP_AND_RESIZE;
@@ -147,8 +159,8 @@ void filter_row(const Op& op, const float* image, float* y, const Axis& h, const
   }
 }
 
-void nearest_row(const Op& op, const uint8_t* image, uint8_t* y, const Axis& h, const Axis& w, int64_t oy, int64_t channels,
-                 int64_t element, const uint8_t* table, const Run& run) {
+void nearest_row(const Op& op, const uint8_t* image, uint8_t* y, const Axis& h, const Axis& w, int64_t oy,
+                 int64_t channels, int64_t element, const uint8_t* table, const Run& run) {
   const int32_t rounding = op.ints[kRounding];
   const bool crop = op.ints[kCoordinates] == PITH_COORDINATES_TF_CROP_AND_RESIZE;
   const uint8_t* row = image + nearest(h, rounding, oy) * w.in * channels * element;
@@ -173,19 +185,25 @@ void nearest_row(const Op& op, const uint8_t* image, uint8_t* y, const Axis& h, 
 const char* prepare_Resize2d(Builder& builder, Op& op) {
   if (const char* reason = decode_constants(builder, op)) return reason;
   const Tensor &x = *op.inputs[0], &y = *op.outputs[0];
-  if (x.dtype != y.dtype || (x.dtype != PITH_U8 && x.dtype != PITH_F32)) return "its input and output aren't both 8-bit or both float";
-  if (x.rank != 4 || y.rank != 4 || x.dims[0] != y.dims[0] || x.dims[3] != y.dims[3] || x.count() == 0) return "its dimensions don't fit";
+  if (x.dtype != y.dtype || (x.dtype != PITH_U8 && x.dtype != PITH_F32))
+    return "its input and output aren't both 8-bit or both float";
+  if (x.rank != 4 || y.rank != 4 || x.dims[0] != y.dims[0] || x.dims[3] != y.dims[3] || x.count() == 0)
+    return "its dimensions don't fit";
   if (op.ints[kMode] < 0 || op.ints[kMode] > PITH_RESIZE_CUBIC || op.ints[kCoordinates] < 0 ||
-      op.ints[kCoordinates] > PITH_COORDINATES_TF_CROP_AND_RESIZE || op.ints[kRounding] < 0 || op.ints[kRounding] > PITH_ROUND_CEIL) {
+      op.ints[kCoordinates] > PITH_COORDINATES_TF_CROP_AND_RESIZE || op.ints[kRounding] < 0 ||
+      op.ints[kRounding] > PITH_ROUND_CEIL) {
     return "its mode is unknown";
   }
   for (int i = 0; i < 2; ++i) {
     const double scale = op.reals[kScaleH + i], size = scale * x.dims[1 + i], out = y.dims[1 + i];
-    if (!(scale > 0) || (!op.ints[kKeepSize] && !(size > out - 1.01 && size < out + 1.01))) return "its scales don't fit its sizes";
-    if (!(numerics::abs(op.reals[kRoi + i]) < 1e6) || !(numerics::abs(op.reals[kRoi + 2 + i]) < 1e6)) return "its region is out of range";
+    if (!(scale > 0) || (!op.ints[kKeepSize] && !(size > out - 1.01 && size < out + 1.01)))
+      return "its scales don't fit its sizes";
+    if (!(numerics::abs(op.reals[kRoi + i]) < 1e6) || !(numerics::abs(op.reals[kRoi + 2 + i]) < 1e6))
+      return "its region is out of range";
   }
   if (x.dtype == PITH_F32) return nullptr;
-  const bool exact = op.ints[kMode] != PITH_RESIZE_CUBIC && !op.ints[kAntialias] && op.ints[kCoordinates] != PITH_COORDINATES_TF_CROP_AND_RESIZE;
+  const bool exact = op.ints[kMode] != PITH_RESIZE_CUBIC && !op.ints[kAntialias] &&
+                     op.ints[kCoordinates] != PITH_COORDINATES_TF_CROP_AND_RESIZE;
   if (!exact) return "this mode has no 8-bit form; the compiler should convert its input to float";
   op.plan = moved_table(builder, op, x.affine, y);
   return nullptr;
@@ -200,9 +218,11 @@ void run_Resize2d(const Op& op, const Run& run) {
     for (int64_t line = begin; line < end; ++line) {
       const int64_t oy = line % h.out, image = line / h.out * h.in * w.in * channels, to = line * w.out * channels;
       if (op.ints[kMode] == PITH_RESIZE_NEAREST) {
-        nearest_row(op, run.read<uint8_t>(&x) + image * element, run.write<uint8_t>(&y) + to * element, h, w, oy, channels, element, table, run);
+        nearest_row(op, run.read<uint8_t>(&x) + image * element, run.write<uint8_t>(&y) + to * element, h, w, oy,
+                    channels, element, table, run);
       } else if (x.dtype == PITH_U8) {
-        linear_row_u8(run.read<uint8_t>(&x) + image, run.write<uint8_t>(&y) + to, w, neighbours(h, oy), w.in, channels, table, run);
+        linear_row_u8(run.read<uint8_t>(&x) + image, run.write<uint8_t>(&y) + to, w, neighbours(h, oy), w.in, channels,
+                      table, run);
       } else {
         filter_row(op, run.read<float>(&x) + image, run.write<float>(&y) + to, h, w, oy, channels);
       }

@@ -1,5 +1,5 @@
-// A one-operator model in memory for tests: operands at painted places in an arena, run on any instruction set, mode and
-// number of threads, with proof that nothing else was written.
+// A one-operator model in memory for tests: operands at painted places in an arena, run on any instruction set, mode
+// and number of threads, with proof that nothing else was written.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -52,7 +52,8 @@ struct Bytes {  // of one operand
 
 class OneOp {
  public:
-  OneOp(int opcode, std::vector<int32_t> ints, std::vector<float> reals) : ints_(std::move(ints)), reals_(std::move(reals)) {
+  OneOp(int opcode, std::vector<int32_t> ints, std::vector<float> reals)
+      : ints_(std::move(ints)), reals_(std::move(reals)) {
     op_.opcode = static_cast<uint8_t>(opcode);
   }
 
@@ -60,13 +61,15 @@ class OneOp {
   Tensor* input(int dtype, const std::vector<int32_t>& dims, numerics::Affine affine, const void* values) {
     Tensor* t = place(dtype, dims, affine);
     inputs_.push_back(t);
-    inits_.push_back({t, std::vector<uint8_t>(static_cast<const uint8_t*>(values), static_cast<const uint8_t*>(values) + t->bytes())});
+    inits_.push_back({t, std::vector<uint8_t>(static_cast<const uint8_t*>(values),
+                                              static_cast<const uint8_t*>(values) + t->bytes())});
     return t;
   }
-  Tensor* constant(int dtype, const std::vector<int32_t>& dims, const void* values, const std::vector<int16_t>& scales = {},
-                   numerics::Affine affine = {}) {
+  Tensor* constant(int dtype, const std::vector<int32_t>& dims, const void* values,
+                   const std::vector<int16_t>& scales = {}, numerics::Affine affine = {}) {
     Tensor* t = make(dtype, dims, affine);
-    auto copy = std::make_unique<std::vector<uint8_t>>(static_cast<const uint8_t*>(values), static_cast<const uint8_t*>(values) + t->bytes());
+    auto copy = std::make_unique<std::vector<uint8_t>>(static_cast<const uint8_t*>(values),
+                                                       static_cast<const uint8_t*>(values) + t->bytes());
     copy->resize(copy->size() + PITH_OVERREAD);
     scales_.push_back(std::make_unique<std::vector<int16_t>>(scales));
     t->values = copy->data();
@@ -174,7 +177,8 @@ class OneOp {
     }
     exempt(op_.scratch_offset, op_.scratch_bytes);
     for (size_t i = 0; i < expected.size(); ++i) {
-      ASSERT_EQ(int{instance_->arena[i]}, int{expected[i]}) << "byte " << i << " of the arena was written, scratch at " << op_.scratch_offset << "+" << op_.scratch_bytes;
+      ASSERT_EQ(int{instance_->arena[i]}, int{expected[i]})
+          << "byte " << i << " of the arena was written, scratch at " << op_.scratch_offset << "+" << op_.scratch_bytes;
     }
   }
 

@@ -47,7 +47,8 @@ class Maker {
     k.integers = std::move(values);
     return add(std::move(k));
   }
-  ProgramOp& op(int opcode, std::vector<int32_t> inputs, std::vector<int32_t> outputs, std::vector<int32_t> ints = {}, std::vector<float> reals = {}) {
+  ProgramOp& op(int opcode, std::vector<int32_t> inputs, std::vector<int32_t> outputs, std::vector<int32_t> ints = {},
+                std::vector<float> reals = {}) {
     ProgramOp o;
     o.opcode = opcode;
     o.inputs = std::move(inputs), o.outputs = std::move(outputs), o.ints = std::move(ints), o.reals = std::move(reals);
@@ -77,9 +78,11 @@ inline Program network() {
   const int32_t x = m.tensor(PITH_U8, {1, 20, 18, 3}, {-96, 7});
   const int32_t a = m.tensor(PITH_U8, {1, 10, 9, 40}, {-70, 0}), b = m.tensor(PITH_U8, {1, 10, 9, 40}, {-64, 120});
   const int32_t c = m.tensor(PITH_U8, {1, 1, 1, 40}, {-70, 120}), y = m.tensor(PITH_U8, {1, 1, 1, 11}, {-50, 100});
-  m.op(PITH_OPCODE_Conv2d, {x, m.weights({40, 3, 3, 3}), m.integers({40}, biases(m.random, 40))}, {a}, {2, 2, 1, 1, 1, 1, 1, 1, 1}).activation =
-      numerics::Unary::kRelu;
-  ProgramOp& depthwise = m.op(PITH_OPCODE_Conv2d, {a, m.weights({40, 3, 3, 1}), kNone}, {b}, {1, 1, 1, 1, 1, 1, 1, 1, 40});
+  m.op(PITH_OPCODE_Conv2d, {x, m.weights({40, 3, 3, 3}), m.integers({40}, biases(m.random, 40))}, {a},
+       {2, 2, 1, 1, 1, 1, 1, 1, 1})
+      .activation = numerics::Unary::kRelu;
+  ProgramOp& depthwise =
+      m.op(PITH_OPCODE_Conv2d, {a, m.weights({40, 3, 3, 1}), kNone}, {b}, {1, 1, 1, 1, 1, 1, 1, 1, 40});
   depthwise.activation = numerics::Unary::kSilu;
   depthwise.a = 1;
   depthwise.pre = {-66, 110};

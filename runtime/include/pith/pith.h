@@ -9,10 +9,9 @@
  *     pith_instance* instance;
  *     pith_load(file, bytes, PITH_MODE_FASTEST, 1, m, sizes.model_bytes, &model);
  *     pith_instance_create(model, i, sizes.instance_bytes, &instance);
- *     pith_set_input_f32(instance, 0, pixels, 3 * 224 * 224);                      // logical order, for instance N,C,H,W
- *     pith_run(instance);
- *     pith_get_output_f32(instance, 0, scores, 1000);
- *     free(i), free(m);                                                            // there is nothing else to release
+ *     pith_set_input_f32(instance, 0, pixels, 3 * 224 * 224);                      // logical order, for instance
+ * N,C,H,W pith_run(instance); pith_get_output_f32(instance, 0, scores, 1000); free(i), free(m); // there is nothing
+ * else to release
  *
  * Promises. The library allocates nothing, opens no file, starts no thread, throws nothing and keeps no global state
  * but the choice of pith_set_isa. It is safe on any bytes: a damaged file gives a status, never a crash. A model is
@@ -162,7 +161,8 @@ int32_t pith_op_count(const pith_model* model);
 /* ---- metadata ------------------------------------------------------------------------------------------------- */
 
 /* The text under `key` ("preprocess", "labels", "head" ...), zero-terminated. *length receives its length without the
- * zero; with text null, or too small (PITH_ERROR_MEMORY), that is all. Reads the file, not a model; needs 48 KB of stack. */
+ * zero; with text null, or too small (PITH_ERROR_MEMORY), that is all. Reads the file, not a model; needs 48 KB of
+ * stack. */
 pith_status pith_metadata(const void* file, size_t bytes, const char* key, char* text, size_t text_bytes,
                           size_t* length);
 
@@ -186,8 +186,8 @@ const char* pith_isa_name(pith_isa isa); /* "avx512" ... */
 
 /* ---- version -------------------------------------------------------------------------------------------------- */
 
-const char* pith_version(void);       /* of the library: "0.1.0" */
-int32_t pith_format_version(void);    /* of the files that it reads */
+const char* pith_version(void);    /* of the library: "0.1.0" */
+int32_t pith_format_version(void); /* of the files that it reads */
 
 #ifdef __cplusplus
 }

@@ -17,8 +17,8 @@ void store_tile(const ConvU8& s, int32_t pixel, int32_t block, const int32x4_t (
   const int32_t first = block * kLanes;
   uint8_t* y = s.y + pixel * s.y_stride + first;
   for (int p = 0; p < kPixels; ++p, y += s.y_stride) {
-    const uint8x16_t bytes = to_bytes(requantize(acc[p][0], r[0]), requantize(acc[p][1], r[1]), requantize(acc[p][2], r[2]),
-                                      requantize(acc[p][3], r[3]), s.epilogue);
+    const uint8x16_t bytes = to_bytes(requantize(acc[p][0], r[0]), requantize(acc[p][1], r[1]),
+                                      requantize(acc[p][2], r[2]), requantize(acc[p][3], r[3]), s.epilogue);
     store_first(y, bytes, s.out_channels - first);
   }
 }
@@ -40,9 +40,9 @@ PITH_DOT void dot_tile(const ConvU8& s, int32_t pixel, int32_t block) {
     for (; quad + 4 <= s.quads; quad += 4, w += 256) {  // sixteen inputs of each pixel in one register
       int8x16_t x[kPixels];
       for (int p = 0; p < kPixels; ++p) x[p] = veorq_s8(vreinterpretq_s8_u8(vld1q_u8(inputs[p] + 4 * quad)), flip);
-#define PITH_DOT_LANE(lane)                                                              \
-  for (int v = 0; v < 4; ++v) {                                                          \
-    const int8x16_t wv = vld1q_s8(w + 64 * lane + 16 * v);                               \
+#define PITH_DOT_LANE(lane)                                                                   \
+  for (int v = 0; v < 4; ++v) {                                                               \
+    const int8x16_t wv = vld1q_s8(w + 64 * lane + 16 * v);                                    \
     for (int p = 0; p < kPixels; ++p) acc[p][v] = vdotq_laneq_s32(acc[p][v], wv, x[p], lane); \
   }
       PITH_DOT_LANE(0)
@@ -95,16 +95,16 @@ void mul_tile(const ConvU8& s, int32_t pixel, int32_t block) {
 }  // namespace
 
 // Blocks of four pixels; the last one steps back over pixels already done.
-#define PITH_STRIPS(tile)                                                        \
-  const int32_t blocks = (s.out_channels + kLanes - 1) / kLanes;                 \
-  for (int32_t block = 0; block < blocks; ++block) {                             \
-    int32_t pixel = 0;                                                           \
-    for (; pixel + 4 <= s.pixels; pixel += 4) tile<4>(s, pixel, block);          \
-    if (pixel < s.pixels && s.pixels >= 4) {                                     \
-      tile<4>(s, s.pixels - 4, block);                                           \
-    } else {                                                                     \
-      for (; pixel < s.pixels; ++pixel) tile<1>(s, pixel, block);                \
-    }                                                                            \
+#define PITH_STRIPS(tile)                                               \
+  const int32_t blocks = (s.out_channels + kLanes - 1) / kLanes;        \
+  for (int32_t block = 0; block < blocks; ++block) {                    \
+    int32_t pixel = 0;                                                  \
+    for (; pixel + 4 <= s.pixels; pixel += 4) tile<4>(s, pixel, block); \
+    if (pixel < s.pixels && s.pixels >= 4) {                            \
+      tile<4>(s, s.pixels - 4, block);                                  \
+    } else {                                                            \
+      for (; pixel < s.pixels; ++pixel) tile<1>(s, pixel, block);       \
+    }                                                                   \
   }
 
 PITH_DOT void conv_u8_neondot(const ConvU8& s) { PITH_STRIPS(dot_tile) }

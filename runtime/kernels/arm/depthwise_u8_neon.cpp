@@ -22,7 +22,8 @@ void outputs(const DepthwiseU8& r, int32_t channel) {
         for (int k = 0; k < 4 && 4 * quad + k < r.kernel_h; ++k) {
           const uint8_t* row = r.rows[4 * quad + k];
           const uint8x16_t x = inside && row != nullptr ? vld1q_u8(row + int64_t{ix} * r.stride_c + channel) : pad;
-          const int16x8_t x0 = vreinterpretq_s16_u16(vmovl_u8(vget_low_u8(x))), x1 = vreinterpretq_s16_u16(vmovl_high_u8(x));
+          const int16x8_t x0 = vreinterpretq_s16_u16(vmovl_u8(vget_low_u8(x))),
+                          x1 = vreinterpretq_s16_u16(vmovl_high_u8(x));
           const int16x8_t w0 = vmovl_s8(vget_low_s8(rows.val[k])), w1 = vmovl_high_s8(rows.val[k]);
           acc[0] = vmlal_s16(acc[0], vget_low_s16(x0), vget_low_s16(w0));
           acc[1] = vmlal_high_s16(acc[1], x0, w0);

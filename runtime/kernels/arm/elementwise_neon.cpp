@@ -28,7 +28,8 @@ void add_u8_neon(const AddU8& r) {
   const uint8x16_t a_all = vdupq_n_u8(r.a[0]), b_all = vdupq_n_u8(r.b[0]);
   for (int64_t i = 0; i < r.count; i += 16) {
     const int64_t left = r.count - i;
-    const Four a = centred(r.a_repeats ? a_all : load_first(r.a + i, left), p.zero_a), b = centred(r.b_repeats ? b_all : load_first(r.b + i, left), p.zero_b);
+    const Four a = centred(r.a_repeats ? a_all : load_first(r.a + i, left), p.zero_a),
+               b = centred(r.b_repeats ? b_all : load_first(r.b + i, left), p.zero_b);
     int32x4_t y[4];
     for (int k = 0; k < 4; ++k) {
       y[k] = vrshlq_s32(vmlaq_n_s32(vmulq_n_s32(a.v[k], p.mantissa_a), b.v[k], p.mantissa_b), shift);
@@ -44,7 +45,8 @@ void mul_u8_neon(const MulU8& r) {
   const uint8x16_t a_all = vdupq_n_u8(r.a[0]), b_all = vdupq_n_u8(r.b[0]);
   for (int64_t i = 0; i < r.count; i += 16) {
     const int64_t left = r.count - i;
-    const Four a = centred(r.a_repeats ? a_all : load_first(r.a + i, left), p.zero_a), b = centred(r.b_repeats ? b_all : load_first(r.b + i, left), p.zero_b);
+    const Four a = centred(r.a_repeats ? a_all : load_first(r.a + i, left), p.zero_a),
+               b = centred(r.b_repeats ? b_all : load_first(r.b + i, left), p.zero_b);
     int32x4_t y[4];
     for (int k = 0; k < 4; ++k) y[k] = requantize(vmulq_s32(a.v[k], b.v[k]), m);
     store_first(r.y + i, to_bytes(y[0], y[1], y[2], y[3], e), left);

@@ -40,9 +40,11 @@ static inline uint8x16_t look_up(uint8x16_t x, const uint8_t* table) {
 }
 static inline uint8x16_t to_bytes(int32x4_t a, int32x4_t b, int32x4_t c, int32x4_t d, const Epilogue& e) {
   const int16x8_t zero = vdupq_n_s16(static_cast<int16_t>(e.zero_point));
-  const int16x8_t ab = vqaddq_s16(vqmovn_high_s32(vqmovn_s32(a), b), zero), cd = vqaddq_s16(vqmovn_high_s32(vqmovn_s32(c), d), zero);
+  const int16x8_t ab = vqaddq_s16(vqmovn_high_s32(vqmovn_s32(a), b), zero),
+                  cd = vqaddq_s16(vqmovn_high_s32(vqmovn_s32(c), d), zero);
   const uint8x16_t bytes = vqmovun_high_s16(vqmovun_s16(ab), cd);
-  const uint8x16_t y = vminq_u8(vmaxq_u8(bytes, vdupq_n_u8(static_cast<uint8_t>(e.low))), vdupq_n_u8(static_cast<uint8_t>(e.high)));
+  const uint8x16_t y =
+      vminq_u8(vmaxq_u8(bytes, vdupq_n_u8(static_cast<uint8_t>(e.low))), vdupq_n_u8(static_cast<uint8_t>(e.high)));
   return e.table != nullptr ? look_up(y, e.table) : y;
 }
 

@@ -63,16 +63,26 @@ float remainder(float a, float b, bool like_divisor) {
 
 float binary(int32_t kind, float a, float b) {
   switch (kind) {
-    case PITH_BINARY_ADD: return a + b;
-    case PITH_BINARY_SUB: return a - b;
-    case PITH_BINARY_MUL: return a * b;
-    case PITH_BINARY_DIV: return a / b;
-    case PITH_BINARY_POW: return b == 2 ? a * a : static_cast<float>(numerics::pow(static_cast<double>(a), static_cast<double>(b)));
-    case PITH_BINARY_MIN: return a != a || b != b ? a + b : a < b ? a : b;
-    case PITH_BINARY_MAX: return a != a || b != b ? a + b : a > b ? a : b;
-    case PITH_BINARY_MOD: return remainder(a, b, true);
-    case PITH_BINARY_FMOD: return remainder(a, b, false);
-    default: return a < 0 ? a * b : a;  // PRelu
+    case PITH_BINARY_ADD:
+      return a + b;
+    case PITH_BINARY_SUB:
+      return a - b;
+    case PITH_BINARY_MUL:
+      return a * b;
+    case PITH_BINARY_DIV:
+      return a / b;
+    case PITH_BINARY_POW:
+      return b == 2 ? a * a : static_cast<float>(numerics::pow(static_cast<double>(a), static_cast<double>(b)));
+    case PITH_BINARY_MIN:
+      return a != a || b != b ? a + b : a < b ? a : b;
+    case PITH_BINARY_MAX:
+      return a != a || b != b ? a + b : a > b ? a : b;
+    case PITH_BINARY_MOD:
+      return remainder(a, b, true);
+    case PITH_BINARY_FMOD:
+      return remainder(a, b, false);
+    default:
+      return a < 0 ? a * b : a;  // PRelu
   }
 }
 

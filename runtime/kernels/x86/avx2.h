@@ -1,5 +1,5 @@
-// Shared pieces of the AVX2 kernels: requantisation of eight accumulators in 32 bits (the method is avx512.h's), packing
-// to bytes, stores of odd ends.
+// Shared pieces of the AVX2 kernels: requantisation of eight accumulators in 32 bits (the method is avx512.h's),
+// packing to bytes, stores of odd ends.
 #pragma once
 
 #include <immintrin.h>

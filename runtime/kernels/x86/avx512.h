@@ -1,5 +1,5 @@
-// Shared pieces of the AVX-512 kernels (F, BW, DQ, VL, VNNI, VBMI): requantisation of sixteen accumulators, look-up in a
-// 256-entry table, and loads and stores of odd ends.
+// Shared pieces of the AVX-512 kernels (F, BW, DQ, VL, VNNI, VBMI): requantisation of sixteen accumulators, look-up in
+// a 256-entry table, and loads and stores of odd ends.
 //
 // Requantisation in 32 bits: for shift s >= 17,
 //     (acc * m + 2^(s-1)) >> s  ==  (t + 2^(s-17)) >> (s-16)   with  t = (acc * m) >> 16,

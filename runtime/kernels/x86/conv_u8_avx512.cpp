@@ -2,7 +2,8 @@
 //
 // Per group of four input channels, one load of weights for each 16 output channels and one broadcast of four inputs
 // for each pixel feed pixels x channels/16 multiply-adds of 64 products; shapes are chosen to keep both ports busy with
-// the 32 registers there are. The last block of a strip steps back over pixels already done rather than run a narrow one.
+// the 32 registers there are. The last block of a strip steps back over pixels already done rather than run a narrow
+// one.
 #include "runtime/kernels/x86/avx512.h"
 
 namespace pith::runtime {

@@ -8,7 +8,8 @@ namespace {
 
 constexpr int kChannels = 32;
 
-PITH_AVX2_INLINE void interleave(const DepthwiseU8& r, int32_t ix, int32_t quad, int32_t channel, __m256i pad, __m256i (&v)[4]) {
+PITH_AVX2_INLINE void interleave(const DepthwiseU8& r, int32_t ix, int32_t quad, int32_t channel, __m256i pad,
+                                 __m256i (&v)[4]) {
   __m256i row[4];
 #pragma GCC unroll 4
   for (int k = 0; k < 4; ++k) {
@@ -27,7 +28,8 @@ PITH_AVX2_INLINE void interleave(const DepthwiseU8& r, int32_t ix, int32_t quad,
 }
 
 PITH_AVX2_INLINE __m256i dot(__m256i acc, __m256i x, __m256i w) {
-  const __m256i even = _mm256_madd_epi16(_mm256_and_si256(x, _mm256_set1_epi16(0xff)), _mm256_srai_epi16(_mm256_slli_epi16(w, 8), 8));
+  const __m256i even =
+      _mm256_madd_epi16(_mm256_and_si256(x, _mm256_set1_epi16(0xff)), _mm256_srai_epi16(_mm256_slli_epi16(w, 8), 8));
   const __m256i odd = _mm256_madd_epi16(_mm256_srli_epi16(x, 8), _mm256_srai_epi16(w, 8));
   return _mm256_add_epi32(acc, _mm256_add_epi32(even, odd));
 }
@@ -44,8 +46,10 @@ PITH_AVX2_INLINE void store(const DepthwiseU8& r, const Block& b, const __m256i 
     __m256i v[4];
     for (int p = 0; p < 4; ++p) v[p] = requantize_narrow(acc[p], requantizer(b.mantissa + 8 * p, b.shift + 8 * p));
     const __m256i zero = _mm256_set1_epi16(static_cast<short>(r.epilogue.zero_point));
-    const __m256i low = _mm256_adds_epi16(_mm256_packs_epi32(v[0], v[1]), zero), high = _mm256_adds_epi16(_mm256_packs_epi32(v[2], v[3]), zero);
-    const __m256i all = _mm256_max_epu8(_mm256_packus_epi16(low, high), _mm256_set1_epi8(static_cast<char>(r.epilogue.low)));
+    const __m256i low = _mm256_adds_epi16(_mm256_packs_epi32(v[0], v[1]), zero),
+                  high = _mm256_adds_epi16(_mm256_packs_epi32(v[2], v[3]), zero);
+    const __m256i all =
+        _mm256_max_epu8(_mm256_packus_epi16(low, high), _mm256_set1_epi8(static_cast<char>(r.epilogue.low)));
     store256(bytes, _mm256_min_epu8(all, _mm256_set1_epi8(static_cast<char>(r.epilogue.high))));
     if (r.epilogue.table != nullptr) {
       for (int i = 0; i < b.count; ++i) bytes[i] = r.epilogue.table[bytes[i]];
@@ -85,8 +89,8 @@ PITH_AVX2 void depthwise_u8_avx2(const DepthwiseU8& r) {
   const int32_t quads = (r.kernel_h + 3) / 4;
   for (int32_t channel = 0; channel < r.channels; channel += kChannels) {
     const int32_t left = r.channels - channel;
-    run_block(r, {r.weights + int64_t{channel} * r.kernel_w * quads * 4, r.bias + channel, r.mantissa + channel, r.shift + channel, channel,
-                  left < kChannels ? left : kChannels});
+    run_block(r, {r.weights + int64_t{channel} * r.kernel_w * quads * 4, r.bias + channel, r.mantissa + channel,
+                  r.shift + channel, channel, left < kChannels ? left : kChannels});
   }
 }
 

@@ -28,8 +28,10 @@ PITH_AVX512_INLINE Rows rows_of(const DepthwiseU8& r, int32_t quad, int32_t chan
   }
   return rows;
 }
-PITH_AVX512_INLINE void interleave(const uint8_t* r0, const uint8_t* r1, const uint8_t* r2, const uint8_t* r3, __m512i* v) {
-  const __m512i x0 = _mm512_loadu_si512(r0), x1 = _mm512_loadu_si512(r1), x2 = _mm512_loadu_si512(r2), x3 = _mm512_loadu_si512(r3);
+PITH_AVX512_INLINE void interleave(const uint8_t* r0, const uint8_t* r1, const uint8_t* r2, const uint8_t* r3,
+                                   __m512i* v) {
+  const __m512i x0 = _mm512_loadu_si512(r0), x1 = _mm512_loadu_si512(r1), x2 = _mm512_loadu_si512(r2),
+                x3 = _mm512_loadu_si512(r3);
   const __m512i a = _mm512_unpacklo_epi8(x0, x1), b = _mm512_unpackhi_epi8(x0, x1);
   const __m512i c = _mm512_unpacklo_epi8(x2, x3), d = _mm512_unpackhi_epi8(x2, x3);
   v[0] = _mm512_unpacklo_epi16(a, c);
@@ -39,8 +41,8 @@ PITH_AVX512_INLINE void interleave(const uint8_t* r0, const uint8_t* r1, const u
 }
 
 // Columns [first, first + count) of one quad, to every `step` vectors of `slots`.
-__attribute__((noinline)) PITH_AVX512 void fill(const Rows& rows, int32_t first, int32_t count, int32_t in_w, const uint8_t* pad,
-                                                __m512i* slots, int32_t step) {
+__attribute__((noinline)) PITH_AVX512 void fill(const Rows& rows, int32_t first, int32_t count, int32_t in_w,
+                                                const uint8_t* pad, __m512i* slots, int32_t step) {
   int32_t i = 0;
   for (; i < count && first + i < 0; ++i, slots += step) interleave(pad, pad, pad, pad, slots);
   const uint8_t *r0 = rows.at[0] + (first + i) * rows.stride[0], *r1 = rows.at[1] + (first + i) * rows.stride[1];
@@ -90,7 +92,8 @@ __attribute__((noinline)) PITH_AVX512 void store_wide(const Block& b, const __m5
 
 // Outputs [begin, end) from buffered columns. kWidth: columns of one quad without dilation, or 0 for any kernel.
 template <int kWidth, bool kNarrow>
-__attribute__((noinline)) PITH_AVX512 void outputs(const Block& b, const __m512i* slots, int32_t begin, int32_t end, uint8_t* y) {
+__attribute__((noinline)) PITH_AVX512 void outputs(const Block& b, const __m512i* slots, int32_t begin, int32_t end,
+                                                   uint8_t* y) {
   const DepthwiseU8& r = *b.row;
   const int32_t quads = kWidth != 0 ? 1 : (r.kernel_h + 3) / 4, width = kWidth != 0 ? kWidth : r.kernel_w;
   const int64_t column = kWidth != 0 ? 4 : int64_t{r.dilation_w} * quads * 4, step = int64_t{r.stride_w} * quads * 4;
@@ -173,7 +176,11 @@ PITH_AVX512 void depthwise_u8_avx512(const DepthwiseU8& r) {
   alignas(64) uint8_t pad[kChannels];
   memset(pad, r.pad_value, sizeof pad);
   for (int32_t channel = 0; channel < r.channels; channel += kChannels) {
-    const Block b = {r.weights + int64_t{channel} * r.kernel_w * quads * 4, r.bias + channel, r.mantissa + channel, r.shift + channel, &r,
+    const Block b = {r.weights + int64_t{channel} * r.kernel_w * quads * 4,
+                     r.bias + channel,
+                     r.mantissa + channel,
+                     r.shift + channel,
+                     &r,
                      first_bytes(r.channels - channel)};
     if (reach * quads <= kSlots) {
       outputs_buffered(b, channel, pad);

@@ -9,7 +9,8 @@ struct Ends {
   __m256i zero_point, low, high;
 };
 PITH_AVX2_INLINE Ends ends(int32_t zero_point, int32_t low, int32_t high) {
-  return {_mm256_set1_epi16(static_cast<short>(zero_point)), _mm256_set1_epi8(static_cast<char>(low)), _mm256_set1_epi8(static_cast<char>(high))};
+  return {_mm256_set1_epi16(static_cast<short>(zero_point)), _mm256_set1_epi8(static_cast<char>(low)),
+          _mm256_set1_epi8(static_cast<char>(high))};
 }
 // Four vectors of 32-bit results, in the order that unpacking made, to 32 bytes.
 PITH_AVX2_INLINE __m256i pack_bytes(const __m256i (&v)[4], const Ends& e) {
@@ -31,7 +32,8 @@ PITH_AVX2_INLINE void store_some(uint8_t* p, __m256i v, int64_t n, const uint8_t
   for (int64_t i = 0; i < m; ++i) p[i] = table != nullptr ? table[bytes[i]] : bytes[i];
 }
 PITH_AVX2_INLINE __m256i pair_words(int32_t a, int32_t b) {
-  return _mm256_set1_epi32(static_cast<int32_t>((static_cast<uint32_t>(b) << 16) | (static_cast<uint32_t>(a) & 0xffff)));
+  return _mm256_set1_epi32(
+      static_cast<int32_t>((static_cast<uint32_t>(b) << 16) | (static_cast<uint32_t>(a) & 0xffff)));
 }
 
 }  // namespace
@@ -40,18 +42,23 @@ PITH_AVX2 void add_u8_avx2(const AddU8& r) {
   const numerics::AddParams& p = r.params;
   const uint32_t bias = (1u << (p.shift - 1)) - static_cast<uint32_t>(p.zero_a) * static_cast<uint32_t>(p.mantissa_a) -
                         static_cast<uint32_t>(p.zero_b) * static_cast<uint32_t>(p.mantissa_b);
-  const __m256i high_part = pair_words(p.mantissa_a >> 8, p.mantissa_b >> 8), low_part = pair_words(p.mantissa_a & 255, p.mantissa_b & 255);
+  const __m256i high_part = pair_words(p.mantissa_a >> 8, p.mantissa_b >> 8),
+                low_part = pair_words(p.mantissa_a & 255, p.mantissa_b & 255);
   const __m256i biases = _mm256_set1_epi32(static_cast<int32_t>(bias)), zero = _mm256_setzero_si256();
   const __m128i shift = _mm_cvtsi32_si128(p.shift);
   const Ends e = ends(p.zero_out, p.low, p.high);
-  const __m256i a_all = _mm256_set1_epi8(static_cast<char>(r.a[0])), b_all = _mm256_set1_epi8(static_cast<char>(r.b[0]));
+  const __m256i a_all = _mm256_set1_epi8(static_cast<char>(r.a[0])),
+                b_all = _mm256_set1_epi8(static_cast<char>(r.b[0]));
   for (int64_t i = 0; i < r.count; i += 32) {
     const int64_t left = r.count - i;
-    const __m256i a = r.a_repeats ? a_all : load_some(r.a + i, left), b = r.b_repeats ? b_all : load_some(r.b + i, left);
+    const __m256i a = r.a_repeats ? a_all : load_some(r.a + i, left),
+                  b = r.b_repeats ? b_all : load_some(r.b + i, left);
     const __m256i low = _mm256_unpacklo_epi8(a, b), high = _mm256_unpackhi_epi8(a, b);
-    __m256i v[4] = {_mm256_unpacklo_epi8(low, zero), _mm256_unpackhi_epi8(low, zero), _mm256_unpacklo_epi8(high, zero), _mm256_unpackhi_epi8(high, zero)};
+    __m256i v[4] = {_mm256_unpacklo_epi8(low, zero), _mm256_unpackhi_epi8(low, zero), _mm256_unpacklo_epi8(high, zero),
+                    _mm256_unpackhi_epi8(high, zero)};
     for (__m256i& pairs : v) {
-      const __m256i sum = _mm256_add_epi32(_mm256_slli_epi32(_mm256_madd_epi16(pairs, high_part), 8), _mm256_madd_epi16(pairs, low_part));
+      const __m256i sum = _mm256_add_epi32(_mm256_slli_epi32(_mm256_madd_epi16(pairs, high_part), 8),
+                                           _mm256_madd_epi16(pairs, low_part));
       pairs = _mm256_sra_epi32(_mm256_add_epi32(sum, biases), shift);
     }
     store_some(r.y + i, pack_bytes(v, e), left, r.table);
@@ -65,11 +72,14 @@ PITH_AVX2 void mul_u8_avx2(const MulU8& r) {
   for (int i = 0; i < 8; ++i) mantissa[i] = p.multiplier.mantissa, shift[i] = p.multiplier.shift;
   const Requantizer256 m = requantizer(mantissa, shift);
   const Ends e = ends(p.zero_out, p.low, p.high);
-  const __m256i a_all = _mm256_set1_epi8(static_cast<char>(r.a[0])), b_all = _mm256_set1_epi8(static_cast<char>(r.b[0])), zero = _mm256_setzero_si256();
-  const __m256i zero_a = _mm256_set1_epi16(static_cast<short>(p.zero_a)), zero_b = _mm256_set1_epi16(static_cast<short>(p.zero_b));
+  const __m256i a_all = _mm256_set1_epi8(static_cast<char>(r.a[0])),
+                b_all = _mm256_set1_epi8(static_cast<char>(r.b[0])), zero = _mm256_setzero_si256();
+  const __m256i zero_a = _mm256_set1_epi16(static_cast<short>(p.zero_a)),
+                zero_b = _mm256_set1_epi16(static_cast<short>(p.zero_b));
   for (int64_t i = 0; i < r.count; i += 32) {
     const int64_t left = r.count - i;
-    const __m256i a = r.a_repeats ? a_all : load_some(r.a + i, left), b = r.b_repeats ? b_all : load_some(r.b + i, left);
+    const __m256i a = r.a_repeats ? a_all : load_some(r.a + i, left),
+                  b = r.b_repeats ? b_all : load_some(r.b + i, left);
     __m256i v[4];
     for (int half = 0; half < 2; ++half) {
       const __m256i aw = _mm256_sub_epi16(half ? _mm256_unpackhi_epi8(a, zero) : _mm256_unpacklo_epi8(a, zero), zero_a);

@@ -13,7 +13,8 @@ PITH_AVX512_INLINE __m512i splat_byte(uint8_t x) { return _mm512_set1_epi8(stati
 PITH_AVX512_INLINE Epilogue512 clamps(int32_t zero_point, int32_t low, int32_t high, const uint8_t* table) {
   return epilogue(Epilogue{zero_point, low, high, table});
 }
-PITH_AVX512_INLINE void finish_bytes(uint8_t* y, __mmask64 mask, __m512i bytes, const Epilogue512& e, const Table512& table) {
+PITH_AVX512_INLINE void finish_bytes(uint8_t* y, __mmask64 mask, __m512i bytes, const Epilogue512& e,
+                                     const Table512& table) {
   if (e.has_table) bytes = look_up(bytes, table);
   _mm512_mask_storeu_epi8(y, mask, bytes);
 }
@@ -23,11 +24,13 @@ struct Adder {
   __m128i shift;
 };
 PITH_AVX512_INLINE __m512i pair_words(int32_t a, int32_t b) {
-  return _mm512_set1_epi32(static_cast<int32_t>((static_cast<uint32_t>(b) << 16) | (static_cast<uint32_t>(a) & 0xffff)));
+  return _mm512_set1_epi32(
+      static_cast<int32_t>((static_cast<uint32_t>(b) << 16) | (static_cast<uint32_t>(a) & 0xffff)));
 }
 // (a * ma + b * mb + bias) >> shift of words a, b in each lane; |m| < 2^19, so its upper part fits a signed word.
 PITH_AVX512_INLINE __m512i add_pairs(__m512i pairs, const Adder& k) {
-  const __m512i sum = _mm512_add_epi32(_mm512_slli_epi32(_mm512_madd_epi16(pairs, k.high), 8), _mm512_madd_epi16(pairs, k.low));
+  const __m512i sum =
+      _mm512_add_epi32(_mm512_slli_epi32(_mm512_madd_epi16(pairs, k.high), 8), _mm512_madd_epi16(pairs, k.low));
   return _mm512_sra_epi32(_mm512_add_epi32(sum, k.bias), k.shift);
 }
 
@@ -62,10 +65,12 @@ PITH_AVX512 void add_u8_avx512(const AddU8& r) {
   const __m512i a_all = splat_byte(r.a[0]), b_all = splat_byte(r.b[0]), zero = _mm512_setzero_si512();
   for (int64_t i = 0; i < r.count; i += 64) {
     const __mmask64 mask = first_bytes(r.count - i);
-    const __m512i a = r.a_repeats ? a_all : load_some(r.a + i, mask), b = r.b_repeats ? b_all : load_some(r.b + i, mask);
+    const __m512i a = r.a_repeats ? a_all : load_some(r.a + i, mask),
+                  b = r.b_repeats ? b_all : load_some(r.b + i, mask);
     const __m512i low = _mm512_unpacklo_epi8(a, b), high = _mm512_unpackhi_epi8(a, b);
-    const __m512i bytes = to_bytes(add_pairs(_mm512_unpacklo_epi8(low, zero), k), add_pairs(_mm512_unpackhi_epi8(low, zero), k),
-                                   add_pairs(_mm512_unpacklo_epi8(high, zero), k), add_pairs(_mm512_unpackhi_epi8(high, zero), k), e);
+    const __m512i bytes =
+        to_bytes(add_pairs(_mm512_unpacklo_epi8(low, zero), k), add_pairs(_mm512_unpackhi_epi8(low, zero), k),
+                 add_pairs(_mm512_unpacklo_epi8(high, zero), k), add_pairs(_mm512_unpackhi_epi8(high, zero), k), e);
     finish_bytes(r.y + i, mask, bytes, e, table);
   }
 }
@@ -77,10 +82,12 @@ PITH_AVX512 void mul_u8_avx512(const MulU8& r) {
   const Epilogue512 e = clamps(p.zero_out, p.low, p.high, r.table);
   const Table512 table = r.table != nullptr ? load_table(r.table) : Table512{};
   const __m512i a_all = splat_byte(r.a[0]), b_all = splat_byte(r.b[0]), zero = _mm512_setzero_si512();
-  const __m512i zero_a = _mm512_set1_epi16(static_cast<short>(p.zero_a)), zero_b = _mm512_set1_epi16(static_cast<short>(p.zero_b));
+  const __m512i zero_a = _mm512_set1_epi16(static_cast<short>(p.zero_a)),
+                zero_b = _mm512_set1_epi16(static_cast<short>(p.zero_b));
   for (int64_t i = 0; i < r.count; i += 64) {
     const __mmask64 mask = first_bytes(r.count - i);
-    const __m512i a = r.a_repeats ? a_all : load_some(r.a + i, mask), b = r.b_repeats ? b_all : load_some(r.b + i, mask);
+    const __m512i a = r.a_repeats ? a_all : load_some(r.a + i, mask),
+                  b = r.b_repeats ? b_all : load_some(r.b + i, mask);
     __m512i v[4];
     for (int half = 0; half < 2; ++half) {
       const __m512i aw = _mm512_sub_epi16(half ? _mm512_unpackhi_epi8(a, zero) : _mm512_unpacklo_epi8(a, zero), zero_a);
@@ -143,7 +150,8 @@ PITH_AVX512 void quantize_u8_avx512(const float* x, uint8_t* y, int64_t count, n
     const __m512d v = _mm512_cvtps_pd(_mm256_maskz_loadu_ps(mask, x + i));
     __m512d t = _mm512_add_pd(_mm512_mul_pd(v, inverse), half);
     if (!exact) {
-      const __m512d distance = _mm512_abs_pd(_mm512_sub_pd(t, _mm512_roundscale_pd(t, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)));
+      const __m512d distance =
+          _mm512_abs_pd(_mm512_sub_pd(t, _mm512_roundscale_pd(t, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)));
       if (_mm512_cmp_pd_mask(distance, near, _CMP_LT_OQ) != 0) t = _mm512_add_pd(_mm512_div_pd(v, scales), half);
     }
     const __mmask8 number = _mm512_cmp_pd_mask(t, t, _CMP_ORD_Q);
