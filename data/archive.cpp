@@ -5,6 +5,7 @@
 #include <archive_entry.h>
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <locale.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -21,6 +22,23 @@ struct Closer {
   void operator()(archive* a) const { archive_read_free(a); }
 };
 using Reader = std::unique_ptr<archive, Closer>;
+
+// libarchive turns names into the thread's character set, and drops a zip's name that has no place in it; a program
+// that never called setlocale has only ASCII. So this thread speaks UTF-8 while libarchive works.
+class Utf8Names {
+ public:
+  Utf8Names() : utf8_(newlocale(LC_CTYPE_MASK, "C.UTF-8", nullptr)), before_(utf8_ ? uselocale(utf8_) : nullptr) {}
+  ~Utf8Names() {
+    if (!utf8_) return;
+    uselocale(before_);
+    freelocale(utf8_);
+  }
+  Utf8Names(const Utf8Names&) = delete;
+  Utf8Names& operator=(const Utf8Names&) = delete;
+
+ private:
+  locale_t utf8_, before_;
+};
 
 struct File {
   explicit File(const std::string& path) : handle(::open(path.c_str(), O_RDONLY | O_CLOEXEC)) {}
@@ -80,7 +98,7 @@ Result<std::vector<uint8_t>> read_data(archive* a, uint64_t stated, uint64_t& bu
 
 std::string member_name(archive_entry* entry) {
   const char* raw = archive_entry_pathname(entry);
-  if (raw == nullptr) raw = archive_entry_pathname_utf8(entry);  // names that the locale can't show
+  if (raw == nullptr) raw = archive_entry_pathname_utf8(entry);
   std::string_view name = raw ? raw : "";
   while (name.starts_with("./")) name.remove_prefix(2);
   return std::string(name);
@@ -124,6 +142,7 @@ bool is_archive_name(std::string_view path) {
 
 Result<std::vector<ArchiveMember>> list_archive(const std::string& path,
                                                 const std::function<bool(std::string_view)>& wanted) {
+  const Utf8Names names;
   const File file(path);
   if (file.handle < 0) return cannot_open(path);
   const Reader reader = make_reader();
@@ -132,6 +151,7 @@ Result<std::vector<ArchiveMember>> list_archive(const std::string& path,
 }
 
 Result<std::vector<uint8_t>> read_member(const std::string& path, const ArchiveMember& member) {
+  const Utf8Names names;
   if (member.offset < 0) return member.bytes;
   const File file(path);
   if (file.handle < 0 || ::lseek(file.handle, member.offset, SEEK_SET) < 0) return cannot_open(path);
@@ -149,6 +169,7 @@ Result<std::vector<uint8_t>> read_member(const std::string& path, const ArchiveM
 }
 
 Result<std::vector<ArchiveMember>> unpack_zip(std::span<const uint8_t> bytes, const std::string& name) {
+  const Utf8Names names;
   const Reader reader(archive_read_new());
   archive_read_support_format_zip_seekable(reader.get());
   if (archive_read_open_memory(reader.get(), bytes.data(), bytes.size()) != ARCHIVE_OK) {

@@ -12,6 +12,30 @@ namespace {
 
 Bytes picture(uint64_t seed) { return png_bytes(random_image(4, 3, 3, seed)); }
 
+Bytes idx(const std::vector<uint32_t>& shape, const Bytes& data) {
+  Bytes out = {0, 0, 8, static_cast<uint8_t>(shape.size())};
+  for (const uint32_t d : shape) put_be32(out, d);
+  out.insert(out.end(), data.begin(), data.end());
+  return out;
+}
+
+Bytes wav(const std::vector<int16_t>& samples, int channels = 1, int bits = 16, uint32_t stated = 0) {
+  Bytes b = {'R', 'I', 'F', 'F', 0, 0, 0, 0, 'W', 'A', 'V', 'E', 'L', 'I', 'S', 'T'};
+  put_le32(b, 3);  // an odd chunk, padded to even
+  b.insert(b.end(), {'x', 'y', 'z', 0, 'f', 'm', 't', ' '});
+  put_le32(b, 16);
+  b.insert(b.end(), {1, 0, static_cast<uint8_t>(channels), 0});
+  put_le32(b, 16000);
+  put_le32(b, 32000);
+  b.insert(b.end(), {2, 0, static_cast<uint8_t>(bits), 0, 'd', 'a', 't', 'a'});
+  put_le32(b, stated ? stated : static_cast<uint32_t>(samples.size() * 2));
+  for (const int16_t s : samples) {
+    b.push_back(static_cast<uint8_t>(s));
+    b.push_back(static_cast<uint8_t>(s >> 8));
+  }
+  return b;
+}
+
 std::vector<std::string> names(const SampleSet& set) {
   std::vector<std::string> out;
   for (size_t i = 0; i < set.size(); ++i) out.push_back(set.name(i));
@@ -169,6 +193,63 @@ TEST(Archive, DamagedOnesAreErrors) {
   expect_error(set.value().read(0), "m.tar:x.png");
 }
 
+TEST(Archive, NamesOutsideAsciiAreKept) {
+  const TestFolder f;
+  for (const auto& [packing, name] : {std::pair(Packing::kTar, "a.tar"), {Packing::kTarGz, "a.tgz"}}) {
+    const auto set = SampleSet::open(f.write(name, pack(packing, {{"b\xc3\xa4ume/1.png", picture(1)}})));
+    ASSERT_TRUE(set.ok()) << set.error().message;
+    EXPECT_EQ(set->name(0), "b\xc3\xa4ume/1.png");
+    EXPECT_TRUE(set->read(0).ok());
+  }
+}
+
+// A zip says by a flag that its names are UTF-8 (bit 11 of the general purpose flags), as Python's zipfile does.
+TEST(Archive, ZipNamesMarkedAsUtf8AreKept) {
+  const TestFolder f;
+  Bytes zip = pack(Packing::kZipStored, {{"b__ume.png", picture(1)}});
+  for (size_t i = 0; i + 10 < zip.size(); ++i) {
+    if (std::equal(zip.begin() + static_cast<ptrdiff_t>(i), zip.begin() + static_cast<ptrdiff_t>(i) + 2, "b_")) {
+      zip[i + 1] = 0xc3, zip[i + 2] = 0xa4;
+    }
+    if (zip[i] == 'P' && zip[i + 1] == 'K' && zip[i + 2] == 3 && zip[i + 3] == 4) zip[i + 7] |= 8;
+    if (zip[i] == 'P' && zip[i + 1] == 'K' && zip[i + 2] == 1 && zip[i + 3] == 2) zip[i + 9] |= 8;
+  }
+  const auto set = SampleSet::open(f.write("a.zip", zip));
+  ASSERT_TRUE(set.ok()) << set.error().message;
+  EXPECT_EQ(set->name(0), "b\xc3\xa4ume.png");
+  EXPECT_TRUE(set->read(0).ok());
+}
+
+// Whatever a byte becomes, opening and reading end in a sample or in an error.
+TEST(Open, DamagedFilesNeverCrash) {
+  const TestFolder f;
+  Random random(test_seed(9));
+  const Bytes npy = encode_npy(make_array(ArrayType::kF32, {3, 2}));
+  const std::vector<std::pair<std::string, Bytes>> files = {
+      {"a.tar", pack(Packing::kTar, {{"x/1.png", picture(1)}, {"y/2.png", picture(2)}})},
+      {"a.tar.gz", pack(Packing::kTarGz, {{"x/1.png", picture(1)}})},
+      {"a.zip", pack(Packing::kZip, {{"1.npy", npy}, {"2.npy", npy}})},
+      {"a.npz", pack(Packing::kZip, {{"1.npy", npy}, {"y.npy", npy}})},
+      {"a.npy", npy},
+      {"a-idx3-ubyte", idx({2, 2, 3}, Bytes(12))},
+      {"a.wav", wav({1, 2, 3})}};
+  for (const auto& [name, whole] : files) {
+    size_t bad = 0;
+    for (int i = 0; i < 60; ++i) {
+      Bytes bytes = whole;
+      for (int k = 0; k < 1 + i % 4; ++k) {
+        bytes[static_cast<size_t>(random.integer(0, static_cast<int64_t>(bytes.size()) - 1))] =
+            static_cast<uint8_t>(random.next());
+      }
+      if (i % 5 == 0) bytes.resize(static_cast<size_t>(random.integer(0, static_cast<int64_t>(bytes.size()))));
+      const auto set = SampleSet::open(f.write(name, bytes));
+      bad += !set.ok();
+      for (size_t s = 0; set.ok() && s < std::min<size_t>(set->size(), 4); ++s) bad += !set->read(s).ok();
+    }
+    EXPECT_GT(bad, 0u) << name;
+  }
+}
+
 TEST(Npy, FirstAxisIsSamples) {
   const TestFolder f;
   const auto set =
@@ -199,13 +280,6 @@ TEST(Npz, NamedInputsConstantsAndLabels) {
   const Bytes uneven =
       pack(Packing::kZip, {{"a.npy", encode_npy(ids)}, {"b.npy", encode_npy(make_array(ArrayType::kF32, {5}))}});
   expect_error(SampleSet::open(f.write("u.npz", uneven)), "same first axis");
-}
-
-Bytes idx(const std::vector<uint32_t>& shape, const Bytes& data) {
-  Bytes out = {0, 0, 8, static_cast<uint8_t>(shape.size())};
-  for (const uint32_t d : shape) put_be32(out, d);
-  out.insert(out.end(), data.begin(), data.end());
-  return out;
 }
 
 TEST(Idx, PicturesWithLabelsBesidePackedOrNot) {
@@ -250,23 +324,6 @@ TEST(Cifar, RecordsBecomePictures) {
   expect_error(SampleSet::open(f / "test.bin", raw), "test.bin");
   raw.raw_shape = {INT64_MAX, 4};
   expect_error(SampleSet::open(f / "test.bin", raw), "impossible");
-}
-
-Bytes wav(const std::vector<int16_t>& samples, int channels = 1, int bits = 16, uint32_t stated = 0) {
-  Bytes b = {'R', 'I', 'F', 'F', 0, 0, 0, 0, 'W', 'A', 'V', 'E', 'L', 'I', 'S', 'T'};
-  put_le32(b, 3);  // an odd chunk, padded to even
-  b.insert(b.end(), {'x', 'y', 'z', 0, 'f', 'm', 't', ' '});
-  put_le32(b, 16);
-  b.insert(b.end(), {1, 0, static_cast<uint8_t>(channels), 0});
-  put_le32(b, 16000);
-  put_le32(b, 32000);
-  b.insert(b.end(), {2, 0, static_cast<uint8_t>(bits), 0, 'd', 'a', 't', 'a'});
-  put_le32(b, stated ? stated : static_cast<uint32_t>(samples.size() * 2));
-  for (const int16_t s : samples) {
-    b.push_back(static_cast<uint8_t>(s));
-    b.push_back(static_cast<uint8_t>(s >> 8));
-  }
-  return b;
 }
 
 TEST(Wav, SixteenBitMono) {

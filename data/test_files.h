@@ -116,7 +116,7 @@ inline Bytes pack(Packing packing, const std::vector<std::pair<std::string, Byte
     archive_entry_set_size(entry, static_cast<int64_t>(content.size()));
     archive_entry_set_filetype(entry, AE_IFREG);
     archive_entry_set_perm(entry, 0644);
-    EXPECT_EQ(archive_write_header(a, entry), ARCHIVE_OK);
+    EXPECT_GE(archive_write_header(a, entry), ARCHIVE_WARN);  // warns of names outside the locale
     archive_write_data(a, content.data(), content.size());
     archive_entry_free(entry);
   }
