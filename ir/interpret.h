@@ -17,8 +17,9 @@ struct InterpretOptions {
   std::function<void(ValueId, const Tensor&)> observe;
 };
 
-// Runs the graph, which must be one that verify() accepts. `inputs` in the order of graph.inputs; a quantised input takes u8 codes or f32 (then quantised here).
-// Returns graph.outputs in order; quantised outputs as u8 codes. Values are freed after their last use.
+// Runs the graph, which must be one that verify() accepts. `inputs` in the order of graph.inputs; a quantised input
+// takes u8 codes or f32 (then quantised here). Returns graph.outputs in order; quantised outputs as u8 codes. Values
+// are freed after their last use.
 Result<std::vector<Tensor>> interpret(const Graph& graph, const std::vector<Tensor>& inputs,
                                       const InterpretOptions& options = {});
 
@@ -26,8 +27,8 @@ Result<std::vector<Tensor>> interpret(const Graph& graph, const std::vector<Tens
 Result<std::vector<Tensor>> interpret_node(const Graph& graph, const Node& node,
                                            const std::vector<const Tensor*>& inputs);
 
-// dequantized(v, t): t's integers as real values, f32; a tensor of an unquantised value is returned as it is, and a bias
-// (i32), whose scale only its node knows, as plain numbers. quantized(v, real): an activation's codes, u8.
+// dequantized(v, t): t's integers as real values, f32; a tensor of an unquantised value is returned as it is, and a
+// bias (i32), whose scale only its node knows, as plain numbers. quantized(v, real): an activation's codes, u8.
 Tensor dequantized(const Value& v, const Tensor& t);
 Tensor quantized(const Value& v, const Tensor& real);
 
