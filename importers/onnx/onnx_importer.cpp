@@ -25,11 +25,8 @@ constexpr int64_t kOldestOpset = 7, kNewestOpset = 23;
 
 void note_opset(const SourceModel& model) {
   const auto version = model.opsets.find("");
-  if (version == model.opsets.end()) return;
-  if (version->second > kNewestOpset)
-    log_verbose(fmt::format("the model uses opset {}; pith knows operators as of opset {}", version->second, kNewestOpset));
-  if (version->second < kOldestOpset)
-    log_warning(fmt::format("the model uses opset {}; pith is tested from opset {} on: compare its results", version->second, kOldestOpset));
+  if (version != model.opsets.end() && (version->second > kNewestOpset || version->second < kOldestOpset))
+    log_verbose(fmt::format("the model uses opset {}; pith is made for opsets {} to {}", version->second, kOldestOpset, kNewestOpset));
 }
 
 Scope open_scope(const SourceModel& model, const std::vector<ResolvedInput>& inputs, Translator& translator) {

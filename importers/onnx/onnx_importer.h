@@ -1,6 +1,6 @@
 // ONNX files -> ir::Graph.
 //
-// Reads models of opsets 7 to 23 (and newer ones where their operators mean the same), resolves symbolic dimensions,
+// Reads models of opsets 7 to 23 (older and newer ones where their operators mean the same), resolves symbolic dimensions,
 // folds constants, expands functions and control flow with constant conditions, and fuses decompositions back to whole
 // operators. Everything that pith can't execute is reported in one error that lists every offending node.
 #pragma once
