@@ -14,17 +14,6 @@
 namespace pith {
 namespace {
 
-// Bytes of a set of views of one root, counted in whole grains.
-int64_t union_bytes(std::vector<std::pair<int64_t, int64_t>> spans) {
-  std::sort(spans.begin(), spans.end());
-  int64_t total = 0, end = 0;
-  for (const auto& [from, to] : spans) {
-    total += std::max<int64_t>(0, to - std::max(from, end));
-    end = std::max(end, to);
-  }
-  return total;
-}
-
 // The most that a pair can share, given that `below` may come as near as `distance`.
 struct Sharing {
   size_t a, b;
@@ -34,10 +23,7 @@ struct Sharing {
 std::vector<Sharing> sharings(const PlanProblem& problem, int64_t grain) {
   std::vector<Sharing> list;
   for (const BufferOverlap& o : problem.overlaps) {
-    const int64_t below = round_up(problem.buffers[o.below].size, grain);
-    const int64_t above = round_up(problem.buffers[o.above].size, grain);
-    list.push_back({std::min(o.below, o.above), std::max(o.below, o.above),
-                    std::max<int64_t>(0, std::min(above, below - round_up(o.distance, grain)))});
+    list.push_back({std::min(o.below, o.above), std::max(o.below, o.above), shareable(problem, o, grain)});
   }
   std::sort(list.begin(), list.end(), [](const Sharing& x, const Sharing& y) {
     return std::tuple(x.a, x.b, -x.bytes) < std::tuple(y.a, y.b, -y.bytes);
@@ -47,51 +33,81 @@ std::vector<Sharing> sharings(const PlanProblem& problem, int64_t grain) {
   return list;
 }
 
+// The sum over the live buffers in whole grains, views of one root by their union; the topmost needs no padding.
+int64_t bytes_alive(const PlanProblem& problem, const std::vector<ViewRoot>& roots, const std::vector<size_t>& live,
+                    int64_t grain) {
+  std::vector<std::pair<size_t, std::pair<int64_t, int64_t>>> spans;  // (root, bytes of it)
+  int64_t padding = 0;
+  for (const size_t i : live) {
+    const int64_t end = roots[i].shift + problem.buffers[i].size;
+    if (problem.buffers[i].size == 0) continue;
+    spans.push_back({roots[i].root, {roots[i].shift / grain * grain, round_up(end, grain)}});
+    padding = std::max(padding, round_up(end, grain) - end);
+  }
+  std::sort(spans.begin(), spans.end());
+  int64_t sum = 0;
+  for (size_t from = 0, to = 0; from < spans.size(); from = to) {
+    std::vector<std::pair<int64_t, int64_t>> one_root;
+    for (; to < spans.size() && spans[to].first == spans[from].first; ++to) one_root.push_back(spans[to].second);
+    sum += union_length(std::move(one_root));
+  }
+  return sum - padding;
+}
+
 }  // namespace
 
-int64_t plan_lower_bound(const PlanProblem& problem) {
+int64_t union_length(std::vector<std::pair<int64_t, int64_t>> spans) {
+  std::sort(spans.begin(), spans.end());
+  int64_t total = 0, end = 0;
+  for (const auto& [from, to] : spans) {
+    total += std::max<int64_t>(0, to - std::max(from, end));
+    end = std::max(end, to);
+  }
+  return total;
+}
+
+int64_t shareable(const PlanProblem& problem, const BufferOverlap& overlap, int64_t grain) {
+  const int64_t below = round_up(problem.buffers[overlap.below].size, grain);
+  const int64_t above = round_up(problem.buffers[overlap.above].size, grain);
+  return std::max<int64_t>(0, std::min(above, below - round_up(overlap.distance, grain)));
+}
+
+FullestMoment fullest_moment(const PlanProblem& problem) {
   const std::vector<Buffer>& buffers = problem.buffers;
-  int64_t grain = 0, bound = 0;
+  FullestMoment fullest;
+  int64_t grain = 0;
   for (const Buffer& b : buffers) {
     grain = std::gcd(grain, b.alignment);
-    if (b.fixed_offset && b.size > 0) bound = std::max(bound, *b.fixed_offset + b.size);
+    if (b.fixed_offset && b.size > 0 && *b.fixed_offset + b.size > fullest.bytes)
+      fullest = {*b.fixed_offset + b.size, b.lower};
   }
   grain = std::max<int64_t>(grain, 1);
   const std::vector<ViewRoot> roots = view_roots(problem);
   const std::vector<Sharing> shared = sharings(problem, grain);
   std::vector<size_t> by_birth(buffers.size());
   std::iota(by_birth.begin(), by_birth.end(), size_t{0});
-  std::sort(by_birth.begin(), by_birth.end(), [&](size_t a, size_t b) { return buffers[a].lower < buffers[b].lower; });
+  std::stable_sort(by_birth.begin(), by_birth.end(),
+                   [&](size_t a, size_t b) { return buffers[a].lower < buffers[b].lower; });
 
   std::vector<size_t> live;
   std::vector<char> is_live(buffers.size(), 0);
-  std::vector<std::pair<size_t, std::pair<int64_t, int64_t>>> spans;
   for (size_t at = 0; at < by_birth.size();) {
     const int64_t now = buffers[by_birth[at]].lower;
-    std::erase_if(live, [&](size_t i) { return buffers[i].upper <= now && ((is_live[i] = 0), true); });
+    for (const size_t i : live) is_live[i] = buffers[i].upper > now;
+    std::erase_if(live, [&](size_t i) { return !is_live[i]; });
     for (; at < by_birth.size() && buffers[by_birth[at]].lower == now; ++at) {
       live.push_back(by_birth[at]);
       is_live[by_birth[at]] = 1;
     }
-    int64_t sum = 0, largest_padding = 0;
-    spans.clear();
-    for (const size_t i : live) {
-      const int64_t end = roots[i].shift + buffers[i].size;
-      if (buffers[i].size > 0) spans.push_back({roots[i].root, {roots[i].shift / grain * grain, round_up(end, grain)}});
-      largest_padding = std::max(largest_padding, round_up(end, grain) - end);
-    }
-    std::sort(spans.begin(), spans.end());
-    for (size_t from = 0, to = 0; from < spans.size(); from = to) {
-      std::vector<std::pair<int64_t, int64_t>> one_root;
-      for (; to < spans.size() && spans[to].first == spans[from].first; ++to) one_root.push_back(spans[to].second);
-      sum += union_bytes(std::move(one_root));
-    }
+    int64_t bytes = bytes_alive(problem, roots, live, grain);
     for (const Sharing& s : shared)
-      if (is_live[s.a] && is_live[s.b] && roots[s.a].root != roots[s.b].root) sum -= s.bytes;
-    bound = std::max(bound, sum - largest_padding);
-    for (const size_t i : live) bound = std::max(bound, roots[i].shift + buffers[i].size);
+      if (is_live[s.a] && is_live[s.b] && roots[s.a].root != roots[s.b].root) bytes -= s.bytes;
+    for (const size_t i : live) bytes = std::max(bytes, roots[i].shift + buffers[i].size);
+    if (bytes > fullest.bytes) fullest = {bytes, now};
   }
-  return bound;
+  return fullest;
 }
+
+int64_t plan_lower_bound(const PlanProblem& problem) { return fullest_moment(problem).bytes; }
 
 }  // namespace pith

@@ -74,8 +74,8 @@ struct HeuristicOptions {
 // Without `capacity`: the smallest arena. With it: any plan that fits.
 struct ExactOptions {
   std::optional<int64_t> capacity;
-  int64_t max_steps = 20'000'000;  // placements tried: the same limit gives the same plan on every machine
-  double max_seconds = 0;          // also stop by the clock (0: no); plans then depend on the machine's speed
+  int64_t max_steps = 2'000'000;  // placements tried: the same limit gives the same plan on every machine
+  double max_seconds = 0;         // also stop by the clock (0: no); plans then depend on the machine's speed
   uint64_t seed = 1;
 };
 

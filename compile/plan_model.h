@@ -10,6 +10,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <utility>
 #include <vector>
 
 #include "compile/plan_memory.h"
@@ -58,6 +59,19 @@ Plan make_plan(const PlanProblem& problem, const PlanModel& model, const std::ve
 
 // Offsets never exceed this in any plan of a problem that has passed check_problem: sums cannot overflow.
 inline constexpr int64_t kPlanLimit = INT64_MAX / 4;
+
+// plan_lower_bound with its reason: the moment at which so many bytes are alive (or the birth of a fixed buffer that
+// reaches so high).
+struct FullestMoment {
+  int64_t bytes = 0, time = 0;
+};
+FullestMoment fullest_moment(const PlanProblem& problem);
+
+// Bytes covered by the spans [from, to) with 0 <= from.
+int64_t union_length(std::vector<std::pair<int64_t, int64_t>> spans);
+
+// The most bytes that the pair can share, sizes and distance rounded up to the grain.
+int64_t shareable(const PlanProblem& problem, const BufferOverlap& overlap, int64_t grain);
 
 // Rounds x up to a multiple of `unit`; 0 <= x <= 2 * kPlanLimit, 1 <= unit <= kPlanLimit.
 inline int64_t round_up(int64_t x, int64_t unit) { return (x + unit - 1) / unit * unit; }
