@@ -1,6 +1,7 @@
 """Compares pith's float interpreter with ONNX Runtime on whole networks, imported with and without fusion.
 
     check_against_onnxruntime.py MODEL.onnx... [--runner build/default/tests/pith_node_runner] [--limit 1e-3] [--seed 1]
+    check_against_onnxruntime.py nets/*.onnx --dimension sequence=576 --value sr=16000 --csv tests/agreement.csv
 
 Each network runs on seeded random inputs in both; integers of few values (a sampling rate, a token) come from --value
 NAME=NUMBER or are drawn from 0 to 99. The error is the largest difference as a part of the largest expected value, over
@@ -8,6 +9,8 @@ all outputs. Exits 6 when any is beyond the limit. Needs PyPI's onnx, onnxruntim
 """
 
 import argparse
+import csv
+import re
 import subprocess
 import sys
 import tempfile
@@ -18,6 +21,7 @@ import onnx
 import onnxruntime
 from onnx import numpy_helper
 
+COLUMNS = ["network", "inputs", "import", "nodes", "verdict", "largest error as a part of the largest value"]
 BATCH_NAMES = ("batch", "n", "b", "bs")
 
 
@@ -44,7 +48,15 @@ def random_input(value, rng, options) -> np.ndarray:
     return rng.integers(0, 100, shape).astype(dtype)
 
 
-def compare(path: Path, options) -> bool:
+def row_of(path: Path, inputs: dict[str, np.ndarray], form: str, said: str) -> list[str]:
+    sizes = " ".join(f"{name}:{'x'.join(map(str, array.shape)) or 'scalar'}" for name, array in inputs.items())
+    found = re.search(r"error (\S+) of the largest value, (\d+) nodes", said)
+    error, nodes = found.groups() if found else (said, "")
+    return [path.name, sizes, form, nodes, said.split(":")[0], error]
+
+
+def compare(path: Path, options) -> list[list[str]]:
+    """A row of COLUMNS for each form of the import."""
     model = onnx.load(path)
     initialised = {t.name for t in model.graph.initializer}
     rng = np.random.default_rng(options.seed)
@@ -53,7 +65,7 @@ def compare(path: Path, options) -> bool:
     settings.log_severity_level = 3
     session = onnxruntime.InferenceSession(str(path), settings, providers=["CPUExecutionProvider"])
     outputs = session.run(None, inputs)
-    good = True
+    rows = []
     with tempfile.TemporaryDirectory() as folder:
         for kind, arrays in (("input", inputs.values()), ("output", outputs)):
             for i, array in enumerate(arrays):
@@ -61,9 +73,10 @@ def compare(path: Path, options) -> bool:
         for flags in ([], ["--no-fuse"]):
             command = [options.runner, str(path), folder, "--relative", str(options.limit), *flags]
             done = subprocess.run(command, capture_output=True, text=True)
-            good = good and done.returncode == 0
-            print(f"{path.name:32} {'fused' if not flags else 'plain':6} {done.stdout.strip()}{done.stderr.strip()}", flush=True)
-    return good
+            said = done.stdout.strip() or f"crash: {done.stderr.strip()[-200:]}"
+            rows.append(row_of(path, inputs, "plain" if flags else "fused", said))
+            print(f"{path.name:32} {rows[-1][2]:6} {said}", flush=True)
+    return rows
 
 
 def pairs(texts: list[str], kind) -> dict:
@@ -78,11 +91,15 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--dimension", action="append", default=[], metavar="NAME=SIZE")
     parser.add_argument("--value", action="append", default=[], metavar="NAME=NUMBER", help="fills an input")
+    parser.add_argument("--csv", type=Path, help="writes the table there")
     options = parser.parse_args()
     options.dimensions = pairs(options.dimension, int)
     options.values = pairs(options.value, float)
-    good = [compare(path, options) for path in options.models]
-    return 0 if all(good) else 6
+    rows = [row for path in options.models for row in compare(path, options)]
+    if options.csv:
+        with options.csv.open("w", newline="") as file:
+            csv.writer(file, lineterminator="\n").writerows([COLUMNS, *rows])
+    return 0 if all(row[4] == "pass" for row in rows) else 6
 
 
 if __name__ == "__main__":

@@ -144,7 +144,7 @@ def run_case(case: Case, runner: Path, seconds: float) -> Case:
         return case
     said = (done.stdout.strip() or done.stderr.strip()).splitlines()
     case.verdict = VERDICTS.get(done.returncode, "failed")
-    case.why = said[-1].split(": ", 1)[-1] if said else ""
+    case.why = said[-1].split(": ", 1)[-1].replace(f"{DATA}/", "") if said else ""
     if done.returncode not in VERDICTS:
         ended = f"signal {-done.returncode}" if done.returncode < 0 else f"status {done.returncode}"
         case.why = f"ended with {ended}: {case.why}"
