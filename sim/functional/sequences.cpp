@@ -1,0 +1,138 @@
+// Recurrent and Attention: floats over time.
+#include <algorithm>
+
+#include "sim/functional/operand.h"
+
+namespace pith::sim {
+namespace {
+
+using numerics::Unary;
+
+float squash(int64_t function, float x) {
+  const Unary f = static_cast<Unary>(function);
+  const double a = f == Unary::kLeakyRelu ? 0.01 : f == Unary::kThresholdedRelu || f == Unary::kElu ? 1 : f == Unary::kHardSigmoid ? 0.2 : 0;  // ONNX's defaults
+  return static_cast<float>(numerics::apply_unary(f, x, a, f == Unary::kHardSigmoid ? 0.5 : 0));
+}
+
+// One direction of one sequence: LSTM (gates i o f c), GRU (z r h) or RNN.
+struct Cell {
+  Call& c;
+  int64_t direction, inputs, hidden, gates;
+  std::vector<float> h, cell;
+
+  float parameter(size_t operand, int64_t at) const { return c.in[operand] ? c.in[operand].f32()[at] : 0; }
+  float dot(size_t operand, int64_t row, const float* x, int64_t n) const {
+    float sum = 0;
+    if (const ProgramConstant* w = c.in[operand].weights) {
+      for (int64_t i = 0; i < n; ++i) sum += static_cast<float>(w->integers[static_cast<size_t>(row * n + i)]) * x[i];
+      const int64_t per_scale = c.in[operand].count(1, c.in[operand].dims.size()) / n;
+      return sum * static_cast<float>(numerics::scale_value(w->scale_codes[w->scale_codes.size() > 1 ? static_cast<size_t>(row / per_scale) : 0]));
+    }
+    for (int64_t i = 0; i < n; ++i) sum += c.in[operand].f32()[row * n + i] * x[i];
+    return sum;
+  }
+  float input_part(int64_t gate, int64_t i, const float* x) const {
+    return dot(1, (direction * gates + gate) * hidden + i, x, inputs) + parameter(3, (direction * 2 * gates + gate) * hidden + i);
+  }
+  float state_part(int64_t gate, int64_t i, const float* state) const {
+    return dot(2, (direction * gates + gate) * hidden + i, state, hidden) + parameter(3, (direction * 2 * gates + gates + gate) * hidden + i);
+  }
+  float clip(float v) const { return c.op.reals[0] > 0 ? std::clamp(v, -c.op.reals[0], c.op.reals[0]) : v; }
+  float peephole(int64_t which, int64_t i) const { return parameter(6, (direction * 3 + which) * hidden + i); }
+
+  void step(const float* x) {
+    const std::vector<float> last = h;
+    std::vector<float> reset(h.size()), update(h.size());
+    for (int64_t i = 0; i < hidden && c.i(0) == 1; ++i) {
+      const size_t k = static_cast<size_t>(i);
+      update[k] = squash(c.i(4), clip(input_part(0, i, x) + state_part(0, i, last.data())));
+      reset[k] = squash(c.i(4), clip(input_part(1, i, x) + state_part(1, i, last.data())));
+    }
+    std::vector<float> damped(h.size());
+    for (size_t k = 0; k < h.size(); ++k) damped[k] = reset[k] * last[k];
+    for (int64_t i = 0; i < hidden; ++i) {
+      const size_t k = static_cast<size_t>(i);
+      const auto gate = [&](int64_t g) { return input_part(g, i, x) + state_part(g, i, last.data()); };
+      if (c.i(0) == 2) {
+        h[k] = squash(c.i(4), clip(gate(0)));
+      } else if (c.i(0) == 1) {
+        const float recurrent = c.i(3) ? reset[k] * state_part(2, i, last.data()) : state_part(2, i, damped.data());
+        h[k] = (1 - update[k]) * squash(c.i(5), clip(input_part(2, i, x) + recurrent)) + update[k] * last[k];
+      } else {
+        const float in = squash(c.i(4), clip(gate(0) + peephole(0, i) * cell[k]));
+        const float forget = c.i(7) ? 1 - in : squash(c.i(4), clip(gate(2) + peephole(2, i) * cell[k]));
+        cell[k] = forget * cell[k] + in * squash(c.i(5), clip(gate(3)));
+        h[k] = squash(c.i(4), clip(gate(1) + peephole(1, i) * cell[k])) * squash(c.i(6), cell[k]);
+      }
+    }
+  }
+};
+
+}  // namespace
+
+std::optional<std::string> execute_Recurrent(Call& c) {
+  const Operand& x = c.in[0];
+  if (x.dtype != PITH_F32) return "its input isn't float";
+  const int64_t steps = x.dims[0], batch = x.dims[1], inputs = x.dims[2], hidden = c.i(1), directions = c.i(2) == 2 ? 2 : 1;
+  const int64_t gates = c.i(0) == 0 ? 4 : c.i(0) == 1 ? 3 : 1;
+  for (int64_t s = 0; s < directions * batch; ++s) {
+    const int64_t direction = s / batch, n = s % batch;
+    Cell cell{c, direction, inputs, hidden, gates, std::vector<float>(static_cast<size_t>(hidden)), std::vector<float>(static_cast<size_t>(hidden))};
+    const auto start = [&](size_t operand, std::vector<float>& state) {
+      if (c.in[operand]) std::copy_n(c.in[operand].f32() + s * hidden, hidden, state.begin());
+    };
+    start(4, cell.h);
+    start(5, cell.cell);
+    for (int64_t k = 0; k < steps; ++k) {
+      const int64_t t = c.i(2) == 1 || direction == 1 ? steps - 1 - k : k;
+      cell.step(x.f32() + (t * batch + n) * inputs);
+      if (c.out[0]) std::copy(cell.h.begin(), cell.h.end(), c.out[0].f32() + ((t * directions + direction) * batch + n) * hidden);
+    }
+    if (c.out[1]) std::copy(cell.h.begin(), cell.h.end(), c.out[1].f32() + s * hidden);
+    if (c.out[2]) std::copy(cell.cell.begin(), cell.cell.end(), c.out[2].f32() + s * hidden);
+  }
+  return {};
+}
+
+std::optional<std::string> execute_Attention(Call& c) {
+  const Operand &q = c.in[0], &k = c.in[1], &v = c.in[2], &mask = c.in[3];
+  if (c.in[4] || c.in[5] || c.out[1] || c.out[2]) return "the virtual chip keeps no past keys inside the operator";
+  if (q.dtype != PITH_F32) return "its queries aren't float";
+  const int64_t heads = q.dims[1], queries = q.dims[2], depth = q.dims[3], key_heads = k.dims[1], keys = k.dims[2], width = v.dims[3];
+  std::vector<float> score(static_cast<size_t>(keys));
+  for (int64_t i = 0; i < q.count(0, 3); ++i) {
+    const int64_t query = i % queries, head = i / queries % heads, n = i / queries / heads, shared = n * key_heads + head / (heads / key_heads);
+    float most = -__builtin_huge_valf();
+    for (int64_t t = 0; t < keys; ++t) {
+      float dot = 0;
+      for (int64_t d = 0; d < depth; ++d) dot += q.f32()[i * depth + d] * k.f32()[(shared * keys + t) * depth + d];
+      dot *= c.op.reals[0];
+      if (c.op.reals[1] > 0) dot = c.op.reals[1] * static_cast<float>(numerics::tanh(static_cast<double>(dot) / c.op.reals[1]));
+      if (mask) {
+        const int64_t at[4] = {n, head, query, t};
+        int64_t place = 0;
+        for (size_t m = 0; m < mask.dims.size(); ++m) place = place * mask.dims[m] + (mask.dims[m] == 1 ? 0 : at[4 - mask.dims.size() + m]);
+        if (mask.dtype == PITH_F32) dot += mask.f32()[place];
+        if (mask.dtype == PITH_I32 && mask.i32()[place] == 0) dot = -__builtin_huge_valf();
+      }
+      if (c.i(0) && t > query) dot = -__builtin_huge_valf();
+      score[static_cast<size_t>(t)] = dot;
+      most = std::max(most, dot);
+    }
+    double sum = 0;
+    for (float& s : score) {
+      s = most > -__builtin_huge_valf() ? static_cast<float>(numerics::exp(static_cast<double>(s - most))) : 0;
+      sum += s;
+    }
+    for (float& s : score) s *= sum > 0 ? static_cast<float>(1 / sum) : 0;
+    for (int64_t d = 0; d < width; ++d) {
+      float y = 0;
+      for (int64_t t = 0; t < keys; ++t) y += score[static_cast<size_t>(t)] * v.f32()[(shared * keys + t) * width + d];
+      c.out[0].f32()[i * width + d] = y;
+    }
+  }
+  activate(c.op, c.out[0].f32(), c.out[0].count());
+  return {};
+}
+
+}  // namespace pith::sim
