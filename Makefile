@@ -2,7 +2,7 @@
 JOBS ?= $(shell nproc)
 export CCACHE_NOHASHDIR = 1
 
-.PHONY: all demo test sanitize aarch64 fuzz conformance peers install clean
+.PHONY: all demo test sanitize aarch64 fuzz conformance peers install package clean
 all:
 	@tools/packages.sh build
 	@cmake --preset default > /dev/null
@@ -36,6 +36,10 @@ peers: all
 
 install: all
 	@cmake --install build/default
+
+# A .deb of the program, the libraries and their headers
+package: all
+	@cd build/default && cpack
 
 clean:
 	@rm -rf build

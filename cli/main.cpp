@@ -5,6 +5,7 @@
 // 6 mismatch; 130 after Ctrl-C.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <csignal>
 #include <cstdio>
 #include <new>
@@ -57,6 +58,17 @@ int finish(const Result<void>& result) {
   return static_cast<int>(e.code);
 }
 
+bool has_verb(const CLI::App& app, const std::string& name) {
+  const auto verbs = app.get_subcommands(nullptr);
+  return std::any_of(verbs.begin(), verbs.end(), [&](const CLI::App* verb) { return verb->get_name() == name; });
+}
+
+std::string verbs_text(const CLI::App& app) {
+  std::string text;
+  for (const CLI::App* verb : app.get_subcommands(nullptr)) text += (text.empty() ? " " : ", ") + verb->get_name();
+  return text;
+}
+
 int run(int argc, char** argv) {
   Global global;
   Action action;
@@ -76,6 +88,10 @@ int run(int argc, char** argv) {
   add_plan(context);
   add_supported_ops(context);
   add_docs(context);
+  if (argc > 1 && argv[1][0] != '-' && !has_verb(app, argv[1])) {
+    fmt::print(stderr, "error: pith has no verb '{}'; it has{}\n", argv[1], verbs_text(app));
+    return static_cast<int>(ErrorCode::kUsage);
+  }
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {

@@ -138,7 +138,7 @@ class CommandLine(unittest.TestCase):
 
     def test_usage_errors(self):
         self.assertIn("--samples", pith("compress", ZOO / "line_reader.onnx", code=2).stderr)
-        pith("nonsense", code=2)
+        self.refused(2, "nonsense", names=["nonsense", "compress"])
         pith(code=2)
 
     def test_quality_gate(self):
