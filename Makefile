@@ -8,7 +8,11 @@ all:
 	@cmake --preset default > /dev/null
 	@cmake --build --preset default -j $(JOBS)
 
-demo: all
+# Builds the program alone, not its tests
+demo:
+	@tools/packages.sh build
+	@cmake --preset default > /dev/null
+	@cmake --build --preset default -j $(JOBS) --target pith
 	@tools/demo.sh
 
 # Everything that must hold: the include law, unit, golden, error and differential tests; the parts that read untrusted
