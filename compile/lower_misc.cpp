@@ -82,12 +82,17 @@ Result<void> Lowering::lower_recurrent(const ir::Node& n) {
     const ir::Shape& s = value(n.inputs[slot]).shape;
     return real_constant(real_values(n.inputs[slot]), Dims(s.begin(), s.end()), value(n.inputs[slot]).name);
   };
-  // weights keep their integers: rows are all gates of all directions
+  // weights keep their integers; with a scale for each gate's row, which the directions share, rows are all gates of all
+  // directions
   const auto weights = [&](const ir::Value& v, ir::ValueId id) {
     const Dims flat = {static_cast<int32_t>(v.shape[0] * v.shape[1]), static_cast<int32_t>(v.shape[2])};
     const int32_t k = weight_constant(id, {0, 1, 2}, Dims(v.shape.begin(), v.shape.end()));
     ProgramConstant& c = program.constants.back();
-    if (c.dtype == PITH_I8 && c.scale_codes.size() > 1 && c.scale_codes.size() != static_cast<size_t>(v.shape[0])) c.dims = flat;
+    if (c.dtype == PITH_I8 && c.scale_codes.size() > 1 && v.quant && v.quant->axis == 1) {
+      const std::vector<int16_t> one = c.scale_codes;
+      for (int64_t d = 1; d < v.shape[0]; ++d) c.scale_codes.insert(c.scale_codes.end(), one.begin(), one.end());
+      c.dims = flat;
+    }
     return k;
   };
   const auto state = [&](size_t slot) {
