@@ -1,0 +1,224 @@
+#include "sim/timing/work.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <cmath>
+#include <set>
+
+#include "program/schema.h"
+#include "sim/timing/cores.h"
+
+namespace pith::sim {
+namespace {
+
+int64_t count(const std::vector<int32_t>& dims) {
+  int64_t n = 1;
+  for (int32_t d : dims) n *= d;
+  return n;
+}
+
+struct View {
+  const std::vector<int32_t>* dims = nullptr;
+  int dtype = -1;
+  int64_t elements() const { return dims ? count(*dims) : 0; }
+  double bytes() const { return static_cast<double>(elements()) * (dtype == PITH_U8 || dtype == PITH_I8 ? 1 : 4); }
+};
+
+class Planner {
+ public:
+  Planner(const Program& p, const chip::Device& d, const WorkOptions& o) : p_(p), d_(d), o_(o) {}
+
+  Result<Work> plan() {
+    for (const ProgramOp& op : p_.ops) {
+      OpWork w;
+      w.opcode = op.opcode;
+      w.name = format::kOpcodeNames[op.opcode];
+      ranges(op, w);
+      shape(op, w);
+      work_.ops.push_back(std::move(w));
+      work_.memory.weight_of_op.push_back(weights_);
+    }
+    if (!missing_.empty())
+      return error(ErrorCode::kUnsupported, fmt::format("'{}' has no unit for {}; take a device with compute.matmul_macs above 0 (ergo2)", d_.name, fmt::join(missing_, ", ")));
+    place_weights();
+    for (const ProgramPort& out : p_.outputs) work_.output_elements += static_cast<double>(view(out.tensor).elements());
+    for (const ProgramPort& in : p_.inputs) work_.input_bytes += view(in.tensor).bytes();
+    work_.memory.frame = static_cast<int64_t>(work_.input_bytes);
+    return std::move(work_);
+  }
+
+ private:
+  View view(int32_t id) const {
+    if (id == kNone) return {};
+    if (is_constant(id)) return {&p_.constants[static_cast<size_t>(id - kConstantBase)].dims, p_.constants[static_cast<size_t>(id - kConstantBase)].dtype};
+    return {&p_.tensors[static_cast<size_t>(id)].dims, p_.tensors[static_cast<size_t>(id)].dtype};
+  }
+
+  void ranges(const ProgramOp& op, OpWork& w) const {
+    const auto span = [&](int32_t id) {
+      const ProgramTensor& t = p_.tensors[static_cast<size_t>(id)];
+      return Span{t.offset, t.offset + static_cast<int64_t>(view(id).bytes())};
+    };
+    for (int32_t id : op.inputs) {
+      if (id != kNone && !is_constant(id)) w.reads.push_back(span(id));
+    }
+    for (int32_t id : op.outputs) {
+      if (id != kNone) w.writes.push_back(span(id));
+    }
+  }
+
+  void shape(const ProgramOp& op, OpWork& w) {
+    const View x = op.inputs.empty() ? View{} : view(op.inputs[0]), y = view(op.outputs[0] != kNone ? op.outputs[0] : op.outputs.back());
+    const bool codes = y.dtype == PITH_U8;
+    const double in = x.bytes(), out = y.bytes();
+    weights_ = {};
+    w.macs = op_macs(p_, op);
+    const auto elements = static_cast<double>(y.elements());
+    switch (op.opcode) {
+      case PITH_OPCODE_Conv2d: case PITH_OPCODE_ConvTranspose2d: case PITH_OPCODE_Dense:
+        if (x.dtype == PITH_U8 && is_constant(op.inputs[1])) return on_cores(op, w);
+        stored(op, 4);
+        return spread(w, UnitKind::kFloat, 2 * static_cast<double>(w.macs), in, out);
+      case PITH_OPCODE_MatMul: case PITH_OPCODE_Attention:
+        if (d_.compute_matmul_macs == 0) missing_.insert(w.name + " (activation x activation)");
+        if (!codes) return spread(w, UnitKind::kFloat, 2 * static_cast<double>(w.macs), in + view(op.inputs[1]).bytes(), out);
+        return spread(w, UnitKind::kMatmul, static_cast<double>(w.macs), matmul_reads(op), out);
+      case PITH_OPCODE_Recurrent:
+        stored(op, 1);
+        return spread(w, UnitKind::kFloat, 2 * static_cast<double>(w.macs), in, out);
+      case PITH_OPCODE_Pool2d: {
+        const double taps = op.ints[0] == 0 ? op.ints[1] + op.ints[2] : static_cast<double>(op.ints[1]) * op.ints[2];
+        return spread(w, codes ? UnitKind::kVector : UnitKind::kFloat, elements * taps, std::max(in, out), out);
+      }
+      case PITH_OPCODE_Reduce: case PITH_OPCODE_ArgReduce:
+        return spread(w, x.dtype == PITH_U8 ? UnitKind::kVector : UnitKind::kFloat, static_cast<double>(x.elements()), in, out);
+      case PITH_OPCODE_Copy: case PITH_OPCODE_Fill: case PITH_OPCODE_Gather:
+        return moves(op, w, elements);
+      case PITH_OPCODE_Resize2d:
+        if (op.ints[0] == PITH_RESIZE_NEAREST) return moves(op, w, elements);
+        return spread(w, codes ? UnitKind::kVector : UnitKind::kFloat, 3 * elements, 4 * out, out);
+      case PITH_OPCODE_Unary: case PITH_OPCODE_Binary: case PITH_OPCODE_Where: {
+        double all = 0;
+        for (int32_t id : op.inputs) all += view(id).bytes();
+        return spread(w, codes ? UnitKind::kVector : UnitKind::kFloat, (codes || op.opcode != PITH_OPCODE_Unary ? 1 : 10) * elements, all, out);
+      }
+      case PITH_OPCODE_Convert:
+        return spread(w, codes && x.dtype == PITH_U8 ? UnitKind::kVector : UnitKind::kFloat, 2 * elements, in, out);
+      case PITH_OPCODE_Softmax:
+        return spread(w, UnitKind::kFloat, 14 * elements, in, out);
+      default:  // normalisations and what is rare
+        return spread(w, UnitKind::kFloat, 8 * elements, in, out);
+    }
+  }
+
+  // Constant weights that no core takes: their bytes lie in memory all the same.
+  void stored(const ProgramOp& op, int64_t bytes) {
+    int64_t all = 0;
+    for (int32_t id : op.inputs) {
+      if (id != kNone && is_constant(id)) all += view(id).elements() * bytes;
+    }
+    weights_ = {0, all};
+  }
+
+  double matmul_reads(const ProgramOp& op) const {  // 16 rows of a meet every column of b
+    const View a = view(op.inputs[0]), b = view(op.inputs[1]);
+    const double rows = a.dims->size() >= 2 ? (*a.dims)[a.dims->size() - 2] : 1;
+    return a.bytes() + b.bytes() * std::max(1.0, rows / 16);
+  }
+
+  // DMA moves bytes; a Copy moves only its extents.
+  void moves(const ProgramOp& op, OpWork& w, double elements) {
+    if (op.opcode == PITH_OPCODE_Copy) {
+      elements = 1;
+      for (int i = 0; i < op.ints[format::kCopyRank]; ++i) elements *= op.ints[static_cast<size_t>(format::kCopyExtents + i)];
+    }
+    if (op.opcode == PITH_OPCODE_Gather && is_constant(op.inputs[0])) stored(op, 1);
+    const double bytes = elements * (view(op.outputs[0]).dtype == PITH_U8 ? 1 : 4);
+    w.unit = UnitKind::kDma;
+    w.jobs.push_back({-1, bytes / d_.dma_rate, op.opcode == PITH_OPCODE_Fill ? 0 : bytes, 0, bytes, 0});
+    w.counts.dma_bytes = bytes;
+    w.counts.read_bytes = w.jobs[0].read_bytes;
+    w.counts.write_bytes = bytes;
+  }
+
+  // Shares operations evenly over the clusters' units of a kind, or gives floats to the CPU where there are no lanes.
+  void spread(OpWork& w, UnitKind kind, double operations, double read, double write) {
+    double rate = d_.compute_vector_lanes;
+    if (kind == UnitKind::kMatmul) rate = d_.compute_matmul_macs;
+    if (kind == UnitKind::kFloat) rate = d_.compute_float_lanes;
+    w.counts.read_bytes = read + static_cast<double>(weights_.end);
+    w.counts.write_bytes = write;
+    if (rate == 0) {
+      w.unit = UnitKind::kCpu;
+      const double cycles = operations * d_.cpu_float_cycles + (read + write) * d_.cpu_byte_cycles;
+      w.counts.cpu_cycles = cycles;
+      w.jobs.push_back({-1, cycles, w.counts.read_bytes, 0, write, 0});
+      return;
+    }
+    w.unit = kind;
+    const double clusters = d_.compute_clusters;
+    for (int c = 0; c < static_cast<int>(clusters); ++c)
+      w.jobs.push_back({c, operations / rate / clusters + d_.compute_fill_cycles, read / clusters, static_cast<double>(weights_.end) / clusters, write / clusters,
+                        kind == UnitKind::kVector ? operations / clusters : 0});
+    if (kind == UnitKind::kVector) w.counts.vector_ops = operations;
+    if (kind == UnitKind::kMatmul) w.counts.matmul_macs = operations, w.counts.results = write;
+    if (kind == UnitKind::kFloat) w.counts.float_ops = operations;
+  }
+
+  void on_cores(const ProgramOp& op, OpWork& w) {
+    const ProgramConstant& k = p_.constants[static_cast<size_t>(op.inputs[1] - kConstantBase)];
+    const std::vector<int32_t>&x = *view(op.inputs[0]).dims, &y = *view(op.outputs[0]).dims;
+    Layer layer;
+    int64_t rows = k.dims[0], length = count(k.dims) / std::max<int64_t>(rows, 1), share = rows;
+    layer.filters = rows;
+    layer.positions = count(y) / rows;
+    if (op.opcode == PITH_OPCODE_Conv2d) {
+      layer.reuse = std::min(1.0, static_cast<double>(op.ints[1]) / k.dims[2]);
+      share = rows / op.ints[8];
+    } else if (op.opcode == PITH_OPCODE_ConvTranspose2d) {
+      // each input position makes kernel x O results: weights are filters of I inputs for each tap
+      layer.positions = count(x) / x[3];
+      layer.transposed_writes = static_cast<double>(count(y));
+    }
+    layer.plan = plan_weights(k, rows, length, share, d_);
+    layer.slots = (o_.activation_bits + static_cast<int>(d_.compute_slot) - 1) / static_cast<int>(d_.compute_slot);
+    layer.byte = o_.activation_bits / 8.0;
+    weights_ = {0, layer.plan.stored_bytes() + 6 * rows};  // bias, factor
+    w.unit = UnitKind::kCores;
+    w.weight_count = layer.plan.weights, w.nonzero = layer.plan.nonzero, w.digits = layer.plan.all_digits;
+    map_layer(layer, d_, w);
+  }
+
+  void place_weights() {
+    MemoryMap& m = work_.memory;
+    m.arena = (p_.arena_bytes + d_.bank_bytes() - 1) / d_.bank_bytes() * d_.bank_bytes();
+    int64_t at = m.arena;
+    for (size_t i = 0; i < work_.ops.size(); ++i) {
+      const int64_t bytes = m.weight_of_op[i].end;
+      m.weight_of_op[i] = work_.ops[i].weights = {at, at + bytes};
+      at += bytes;
+    }
+    m.weights = at - m.arena;
+    m.total = at;
+  }
+
+  const Program& p_;
+  const chip::Device& d_;
+  const WorkOptions& o_;
+  Work work_;
+  Span weights_;
+  std::set<std::string> missing_;
+};
+
+}  // namespace
+
+const char* unit_kind_name(UnitKind k) {
+  constexpr const char* names[] = {"cores", "vector", "matmul", "float", "dma", "cpu"};
+  return names[static_cast<int>(k)];
+}
+
+Result<Work> plan_work(const Program& program, const chip::Device& device, const WorkOptions& options) { return Planner(program, device, options).plan(); }
+
+}  // namespace pith::sim
