@@ -18,6 +18,9 @@ using ir::Op;
 using ir::Tensor;
 using ir::ValueId;
 
+// Marks the nodes that split_activations makes, for join_activations; no operator has an attribute of this name.
+constexpr const char* kWasActivation = "pith.was_activation";
+
 enum class Form { kExact, kTable, kMove, kFloat };
 
 Form form_of(Op op) {
@@ -202,8 +205,8 @@ void join_activations(Graph& g) {
   const auto readers = ir::consumers(g);
   const std::vector<int> made_by = ir::producers(g);
   for (Node& n : g.nodes) {
-    if (!n.has("split")) continue;
-    n.attributes.erase("split");
+    if (!n.has(kWasActivation)) continue;
+    n.attributes.erase(kWasActivation);
     Node& before = g.nodes[static_cast<size_t>(made_by[static_cast<size_t>(n.inputs[0])])];
     const bool both = g.value(n.inputs[0]).quant.has_value() == g.value(n.outputs[0]).quant.has_value();
     if (!both || readers[static_cast<size_t>(n.inputs[0])].size() != 1) continue;
@@ -281,7 +284,7 @@ void split_activations(Graph& g) {
     Node function;
     function.op = op->second;
     function.name = n.name + ".activation";
-    function.attributes["split"] = int64_t{1};
+    function.attributes[kWasActivation] = int64_t{1};
     if (f == numerics::Unary::kLeakyRelu || f == numerics::Unary::kSilu || f == numerics::Unary::kHardSigmoid || f == numerics::Unary::kElu) function.attributes["alpha"] = n.activation.a;
     if (f == numerics::Unary::kHardSigmoid) function.attributes["beta"] = n.activation.b;
     if (f == numerics::Unary::kGeluTanh) function.attributes["approximate"] = std::string("tanh");

@@ -1,0 +1,89 @@
+// Quantisation of small graphs: it keeps their meaning, and each stage does what it says.
+#include "micro/quantize.h"
+
+#include "ir/test_graph.h"
+
+namespace pith {
+namespace {
+
+using ir::Graph;
+using ir::Ints;
+using ir::Node;
+using ir::Op;
+using ir::Shape;
+using ir::Tensor;
+using ir::ValueId;
+
+ValueId input(Graph& g, Shape shape) {
+  ir::Value v;
+  v.name = "input" + std::to_string(g.inputs.size());
+  v.shape = std::move(shape);
+  g.inputs.push_back(g.add_value(std::move(v)));
+  return g.inputs.back();
+}
+
+std::vector<ValueId> add_node(Graph& g, Op op, std::vector<ValueId> inputs, ir::Attributes attributes = {}, ir::Activation activation = {}, int outputs = 1) {
+  Node n;
+  n.op = op;
+  n.name = "node" + std::to_string(g.nodes.size());
+  n.inputs = std::move(inputs);
+  n.attributes = std::move(attributes);
+  n.activation = activation;
+  for (int i = 0; i < outputs; ++i) {
+    ir::Value v;
+    v.name = n.name + "." + std::to_string(i);
+    n.outputs.push_back(g.add_value(std::move(v)));
+  }
+  g.nodes.push_back(n);
+  const auto inferred = ir::infer_shapes(g, g.nodes.back());
+  EXPECT_TRUE(inferred.ok()) << inferred.error().message;
+  return n.outputs;
+}
+
+std::vector<std::vector<Tensor>> samples_for(const Graph& g, Random& random, int count) {
+  std::vector<std::vector<Tensor>> samples(static_cast<size_t>(count));
+  for (auto& sample : samples) {
+    for (ValueId id : g.inputs) sample.push_back(ir::random_f32(random, g.value(id).shape));
+  }
+  return samples;
+}
+
+// Signal to noise of the quantised graph against the float one, in dB, over all outputs.
+double signal_to_noise(const Graph& original, const Graph& quantized, const std::vector<std::vector<Tensor>>& samples) {
+  double signal = 0, noise = 1e-12;
+  for (const auto& sample : samples) {
+    const auto expected = ir::interpret(original, sample), got = ir::interpret(quantized, sample);
+    EXPECT_TRUE(expected.ok() && got.ok());
+    for (size_t k = 0; k < expected->size(); ++k) {
+      const Tensor real = ir::dequantized(quantized.value(quantized.outputs[k]), (*got)[k]);
+      for (int64_t i = 0; i < real.count(); ++i) {
+        const double want = (*expected)[k].at(i), error = real.at(i) - want;
+        signal += want * want;
+        noise += error * error;
+      }
+    }
+  }
+  return 10 * std::log10(signal / noise);
+}
+
+// A detector's decoding after the last product: activation, Split, arithmetic on the parts, Concat.
+TEST(Quantize, KeepsADecodingWithSplit) {
+  Random random(ir::test_seed());
+  Graph g;
+  const ValueId x = input(g, {1, 3, 12, 12});
+  const ValueId a = add_node(g, Op::kConv, {x, g.add_constant("w1", ir::random_f32(random, {8, 3, 3, 3}))}, {}, {numerics::Unary::kSilu, 1, 0, {}})[0];
+  const ValueId b = add_node(g, Op::kConv, {a, g.add_constant("w2", ir::random_f32(random, {8, 8, 1, 1}))})[0];
+  const ValueId c = add_node(g, Op::kSigmoid, {b})[0];
+  const std::vector<ValueId> parts = add_node(g, Op::kSplit, {c}, {{"axis", int64_t{1}}, {"split", Ints{2, 2, 4}}}, {}, 3);
+  const ValueId moved = add_node(g, Op::kMul, {parts[0], g.add_constant("two", ir::random_f32(random, {1}, 2, 2))})[0];
+  const ValueId squared = add_node(g, Op::kMul, {parts[1], parts[1]})[0];
+  g.outputs = add_node(g, Op::kConcat, {moved, squared, parts[2]}, {{"axis", int64_t{1}}});
+  ASSERT_TRUE(ir::verify(g).ok());
+  const auto samples = samples_for(g, random, 8);
+  const auto quantized = quantize(g, samples, {});
+  ASSERT_TRUE(quantized.ok()) << quantized.error().message;
+  EXPECT_GT(signal_to_noise(g, *quantized, samples), 30);
+}
+
+}  // namespace
+}  // namespace pith
