@@ -200,7 +200,8 @@ void unify(Graph& g, const std::vector<bool>& chosen) {
   }
 }
 
-// Joins the table nodes that split_activations made: the product's own meaning becomes `pre`.
+// Joins the table nodes that split_activations made: the product's own meaning becomes `pre`. Values keep their ids, by
+// which calibration knows them.
 void join_activations(Graph& g) {
   const auto readers = ir::consumers(g);
   const std::vector<int> made_by = ir::producers(g);
@@ -216,7 +217,6 @@ void join_activations(Graph& g) {
     n.outputs[0] = ir::kNoValue;
   }
   std::erase_if(g.nodes, [](const Node& n) { return n.outputs.size() == 1 && n.outputs[0] == ir::kNoValue; });
-  ir::remove_dead(g);
 }
 
 }  // namespace

@@ -85,5 +85,50 @@ TEST(Quantize, KeepsADecodingWithSplit) {
   EXPECT_GT(signal_to_noise(g, *quantized, samples), 30);
 }
 
+// Mean error of an output over samples, relative to its standard deviation, worst channel.
+double mean_error(const Graph& original, const Graph& quantized, const std::vector<std::vector<Tensor>>& samples) {
+  const Shape shape = original.value(original.outputs[0]).shape;
+  const size_t channels = static_cast<size_t>(shape[1]);
+  std::vector<double> sum(channels, 0.0), square(channels, 0.0), error(channels, 0.0);
+  double count = 0;
+  for (const auto& sample : samples) {
+    const Tensor want = (*ir::interpret(original, sample))[0];
+    const Tensor got = ir::dequantized(quantized.value(quantized.outputs[0]), (*ir::interpret(quantized, sample))[0]);
+    const int64_t area = want.count() / shape[1];
+    count += static_cast<double>(area);
+    for (int64_t i = 0; i < want.count(); ++i) {
+      const size_t c = static_cast<size_t>(i / area);
+      sum[c] += want.at(i);
+      square[c] += want.at(i) * want.at(i);
+      error[c] += got.at(i) - want.at(i);
+    }
+  }
+  double worst = 0;
+  for (size_t c = 0; c < channels; ++c) worst = std::max(worst, std::abs(error[c] / count) / std::sqrt(square[c] / count - sum[c] * sum[c] / count / count));
+  return worst;
+}
+
+// Weights of few bits on activations far from zero mean: without correction every channel is shifted.
+TEST(Quantize, CorrectsBiasBehindAJoinedActivation) {
+  Random random(ir::test_seed());
+  Graph g;
+  const ValueId x = input(g, {1, 3, 12, 12});
+  const ValueId a = add_node(g, Op::kConv, {x, g.add_constant("w1", ir::random_f32(random, {16, 3, 1, 1})), g.add_constant("b1", ir::random_f32(random, {16}, 0, 4))}, {},
+                             {numerics::Unary::kSilu, 1, 0, {}})[0];
+  const ValueId b = add_node(g, Op::kConv, {a, g.add_constant("w2", ir::random_f32(random, {16, 16, 1, 1})), g.add_constant("b2", ir::random_f32(random, {16}, 0, 4))}, {},
+                             {numerics::Unary::kSilu, 1, 0, {}})[0];
+  g.outputs = add_node(g, Op::kConv, {b, g.add_constant("w3", ir::random_f32(random, {8, 16, 1, 1}))});
+  ASSERT_TRUE(ir::verify(g).ok());
+  const auto samples = samples_for(g, random, 8);
+  QuantizeOptions options;
+  options.weight_bits = 4;
+  const auto corrected = quantize(g, samples, options);
+  options.correct_bias = false;
+  const auto plain = quantize(g, samples, options);
+  ASSERT_TRUE(corrected.ok() && plain.ok());
+  EXPECT_LT(mean_error(g, *corrected, samples), 0.1);
+  EXPECT_GT(mean_error(g, *plain, samples), 0.2);
+}
+
 }  // namespace
 }  // namespace pith
