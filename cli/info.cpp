@@ -1,14 +1,12 @@
-// `pith info`: what a file holds and what it will need, before anything runs; `pith plan`: the planner for others.
+// `pith info`: what a file holds and what it will need, before anything runs.
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include <chrono>
 
 #include "base/file.h"
 #include "cli/cli.h"
 #include "compile/compile.h"
 #include "compile/memory_picture.h"
-#include "compile/plan_csv.h"
 #include "pith/pith.h"
 #include "program/program.h"
 #include "program/schema.h"
@@ -124,37 +122,6 @@ void add_info(Context c) {
   verb->add_option("--svg", svg, "draw memory over time by address");
   verb->add_flag("--text", as_text, "print the program itself");
   verb->callback([&global = c.global, &action = c.action] { action = [&global] { return info(global); }; });
-}
-
-void add_plan(Context c) {
-  static std::string path, output;
-  static int64_t capacity = 0;
-  CLI::App* verb = add_verb(c, "plan", "place buffers with known lifetimes in one arena (CSV: id, lower, upper, size)",
-                            "  pith plan buffers.csv --capacity 1048576 -o placed.csv");
-  verb->add_option("buffers", path, "CSV file as google/minimalloc's")->required();
-  verb->add_option("--capacity", capacity, "bytes that must suffice (0: as few as possible)")->capture_default_str();
-  verb->add_option("-o,--output", output, "write the CSV with offsets (default: stdout)");
-  verb->callback([&action = c.action, &global = c.global] {
-    action = [&global]() -> Result<void> {
-      PITH_TRY(const std::string text, read_text_file(path));
-      PITH_TRY(const PlanTable table, read_plan_csv(text, path));
-      const auto started = std::chrono::steady_clock::now();
-      PITH_TRY(const Plan plan, plan_heuristic(table.problem));
-      PITH_CHECK_OK(check_plan(table.problem, plan));
-      const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
-      if (capacity > 0 && plan.peak > capacity)
-        return error(ErrorCode::kDoesNotFit, fmt::format("'{}' takes {} bytes, {} more than --capacity; no plan is below {}", path, plan.peak, plan.peak - capacity, plan.lower_bound));
-      const std::string csv = write_plan_csv(table.problem, plan);
-      if (!output.empty()) PITH_CHECK_OK(write_file(output, csv));
-      if (global.json) {
-        print_json("plan", {{"buffers", table.problem.buffers.size()}, {"peak", plan.peak}, {"lower_bound", plan.lower_bound}, {"proven_optimal", plan.proven_optimal}, {"seconds", seconds}});
-      } else {
-        if (output.empty()) fmt::print("{}", csv);
-        fmt::print(stderr, "{} buffers in {} bytes (lower bound {}) in {:.2f} s\n", table.problem.buffers.size(), plan.peak, plan.lower_bound, seconds);
-      }
-      return {};
-    };
-  });
 }
 
 }  // namespace pith::cli

@@ -128,9 +128,9 @@ Result<void> plan_arena(Program& p, const CompileOptions& options, MemoryReport*
   }
   Plan plan;
   if (!problem.buffers.empty()) {
-    HeuristicOptions heuristic;
-    heuristic.rounds = options.planner_rounds;
-    PITH_TRY(plan, plan_heuristic(problem, heuristic));
+    ExactOptions exact;
+    exact.max_steps = options.planner_steps;
+    PITH_TRY(plan, plan_exact(problem, exact));
     PITH_CHECK_OK(check_plan(problem, plan));
   }
   for (size_t i = 0; i < all.size(); ++i) {

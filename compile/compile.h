@@ -15,7 +15,7 @@
 namespace pith {
 
 struct CompileOptions {
-  int64_t planner_rounds = 400;  // of local search over the placements
+  int64_t planner_steps = 20'000;  // of the exact search over placements; a count, so that plans don't depend on the machine's speed
 };
 
 // What `pith info` shows of a layer, in order of execution.

@@ -110,7 +110,7 @@ class CommandLine(unittest.TestCase):
         out = pith("plan", table, "--capacity", "128").stdout.splitlines()
         self.assertEqual(out[0], "id,lower,upper,size,offset")
         self.assertEqual(len(out), 4)
-        self.assertIn("--capacity", pith("plan", table, "--capacity", "100", code=4).stderr)
+        self.assertIn("capacity", pith("plan", table, "--capacity", "100", code=4).stderr)
 
     def refused(self, code, *arguments, names):
         done = pith(*arguments, code=code)
