@@ -138,13 +138,18 @@ Result<Calibration> calibrate(const ir::Graph& g, const std::vector<std::vector<
   Calibration c;
   c.values.resize(g.values.size());
   std::map<ir::ValueId, int> means;  // values whose channel means are wanted, and their channel axis
+  std::map<ir::ValueId, std::vector<const ir::Node*>> products;
   for (const ir::Node& n : g.nodes) {
     if (is_weighted(g, n)) means[n.inputs[0]] = channel_axis(n, g.value(n.inputs[0]).shape.size());
+    if (gathers_patches(g, n)) products[n.inputs[0]].push_back(&n);
   }
   ir::InterpretOptions options;
   options.observe = [&](ir::ValueId id, const ir::Tensor& t) {
     if (t.dtype() != ir::DType::kF32) return;
     c.values[static_cast<size_t>(id)].add(t.as<float>());
+    if (products.count(id) != 0) {
+      for (const ir::Node* n : products.at(id)) add_patches(g, *n, t, c.samples, c.patches[{id, n->inputs[1]}]);
+    }
     const auto wanted = means.find(id);
     if (wanted == means.end()) return;
     const ir::Shape& s = t.shape();

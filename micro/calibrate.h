@@ -12,6 +12,7 @@
 #include "base/result.h"
 #include "ir/graph.h"
 #include "ir/interpret.h"
+#include "micro/moments.h"
 
 namespace pith {
 
@@ -41,6 +42,8 @@ class Histogram {
 struct Calibration {
   std::vector<Histogram> values;                        // by value id; empty histograms for constants
   std::map<ir::ValueId, std::vector<double>> channel_means;  // of inputs of weighted nodes, along their channel axis
+  // of products with short rows of weights, by (input, weights)
+  std::map<std::pair<ir::ValueId, ir::ValueId>, PatchMoments> patches;
   int64_t samples = 0;
 };
 

@@ -8,6 +8,7 @@
 #include <cmath>
 
 #include "base/log.h"
+#include "micro/quantize_product.h"
 
 namespace pith {
 namespace {
@@ -103,90 +104,6 @@ void quantize_constant_operand(ir::Value& v) {
   quantize_weights(v, 0, 8);
   v.shape = shape;
   v.constant = v.constant->reshaped(shape);
-}
-
-// Rounding biases to multiples of 2^k costs less than 1/8 of an output step and saves k bits each.
-int spare_bias_bits(const Node& n, const Graph& g, const std::vector<int16_t>& weight_codes) {
-  const numerics::Affine out = n.activation.pre ? *n.activation.pre : g.value(n.outputs[0]).quant->affine;
-  const int in = g.value(n.inputs[0]).quant->affine.scale_code;
-  int least = 30;
-  for (int16_t w : weight_codes) least = std::min(least, numerics::scale_octave(out.scale_code - in - w) - 3);
-  return std::max(least, 0);
-}
-
-// Weights and bias of a product whose activations are 8-bit.
-void quantize_product(Graph& g, Node& n, const QuantizeOptions& options, const Calibration& c) {
-  const int axis = n.op == Op::kConv ? 0 : n.op == Op::kConvTranspose ? 1 : n.op == Op::kGemm && n.integer("transB", 0) != 0 ? 0 : 1;
-  const ir::Value original = g.value(n.inputs[1]);
-  ir::Value weights = original;
-  quantize_weights(weights, axis, options.weight_bits);
-  const bool has_bias = n.inputs.size() > 2 && n.inputs[2] != ir::kNoValue;
-  const bool integer = g.value(n.inputs[0]).quant && g.value(n.outputs[0]).quant;
-  int64_t outputs = original.shape[static_cast<size_t>(axis)];
-  const int64_t groups = n.op == Op::kConvTranspose ? n.integer("group", 1) : 1;
-  std::vector<double> bias(static_cast<size_t>(outputs * groups), 0.0);
-  if (has_bias) {
-    for (size_t i = 0; i < bias.size(); ++i) bias[i] = g.value(n.inputs[2]).constant->at(static_cast<int64_t>(i));
-  }
-  auto& codes = weights.quant->scale_codes;
-  if (integer) {  // a channel of tiny weights must not push its bias out of 32 bits
-    const int in = g.value(n.inputs[0]).quant->affine.scale_code;
-    bool changed = false;
-    for (size_t i = 0; i < bias.size(); ++i) {
-      int16_t& code = codes[i % codes.size()];
-      const int least = numerics::scale_code_at_least(std::abs(bias[i]) / (1 << 28)) - in;
-      if (std::abs(bias[i]) > 0 && code < least) {
-        code = static_cast<int16_t>(least);
-        changed = true;
-      }
-    }
-    if (changed) {  // the same scales, new integers
-      int64_t inner = 1;
-      for (size_t d = static_cast<size_t>(axis) + 1; d < original.shape.size(); ++d) inner *= original.shape[d];
-      const int limit = (1 << (options.weight_bits - 1)) - 1;
-      for (int64_t i = 0; i < original.constant->count(); ++i) {
-        const double scale = numerics::scale_value(codes[static_cast<size_t>(i / inner) % codes.size()]);
-        weights.constant->set(i, std::clamp(numerics::round_half_up(original.constant->at(i) / scale), -limit, limit));
-      }
-    }
-  }
-  const auto means = c.channel_means.find(n.inputs[0]);
-  if (options.correct_bias && means != c.channel_means.end() && n.op != Op::kConvTranspose && n.integer("group", 1) <= static_cast<int64_t>(means->second.size())) {
-    // the mean error of the product, channel by channel, is known: (w_q - w) applied to the mean input
-    const int64_t count = original.constant->count(), per_output = count / outputs, depth = n.op == Op::kConv ? original.shape[1] : per_output;
-    const int64_t taps = per_output / depth, group_outputs = outputs / std::max<int64_t>(1, n.integer("group", 1));
-    for (int64_t o = 0; o < outputs; ++o) {
-      const double scale = numerics::scale_value(codes[codes.size() == 1 ? 0 : static_cast<size_t>(o)]);
-      double shift = 0;
-      for (int64_t k = 0; k < per_output; ++k) {
-        const int64_t at = n.op == Op::kConv || axis == 0 ? o * per_output + k : k * outputs + o;
-        const int64_t channel = n.op == Op::kConv ? (o / group_outputs) * depth + k / taps : k;
-        shift += (weights.constant->at(at) * scale - original.constant->at(at)) * means->second[static_cast<size_t>(channel)];
-      }
-      bias[static_cast<size_t>(o)] -= shift;
-    }
-  }
-  n.inputs[1] = g.add_value(weights);
-  n.inputs.resize(std::max<size_t>(n.inputs.size(), 3), ir::kNoValue);
-  ir::Value b;
-  b.name = has_bias ? g.value(n.inputs[2]).name : n.name + ".bias";
-  b.shape = {static_cast<int64_t>(bias.size())};
-  if (integer) {
-    const int in = g.value(n.inputs[0]).quant->affine.scale_code, spare = spare_bias_bits(n, g, codes);
-    b.dtype = ir::DType::kF32;
-    b.constant = Tensor(ir::DType::kI32, b.shape);
-    b.quant = ir::Quant{};
-    b.quant->bits = 32;
-    for (size_t i = 0; i < bias.size(); ++i) {
-      const double step = numerics::scale_value(std::clamp(in + codes[i % codes.size()], numerics::kScaleCodeMin, numerics::kScaleCodeMax)) * std::exp2(spare);
-      const double q = std::clamp(std::floor(bias[i] / step + 0.5), -std::exp2(29 - spare), std::exp2(29 - spare));
-      b.constant->set(static_cast<int64_t>(i), q * std::exp2(spare));
-    }
-  } else {
-    b.constant = Tensor(ir::DType::kF32, b.shape);
-    for (size_t i = 0; i < bias.size(); ++i) b.constant->set(static_cast<int64_t>(i), bias[i]);
-  }
-  n.inputs[2] = g.add_value(std::move(b));
 }
 
 // One meaning for all values that share codes: from the first in order.

@@ -16,6 +16,7 @@ struct QuantizeOptions {
   double percentile = 99.99;
   bool equalize = true;
   bool correct_bias = true;
+  bool round_by_covariance = true;  // products with short rows of weights: moments.h
 };
 
 struct QuantizeReport {
