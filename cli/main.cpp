@@ -85,6 +85,7 @@ int run(int argc, char** argv) {
   add_bench(context);
   add_import(context);
   add_compile(context);
+  add_chip(context);
   add_plan(context);
   add_supported_ops(context);
   add_docs(context);

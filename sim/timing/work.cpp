@@ -43,6 +43,8 @@ class Planner {
     if (!missing_.empty())
       return error(ErrorCode::kUnsupported, fmt::format("'{}' has no unit for {}; take a device with compute.matmul_macs above 0 (ergo2)", d_.name, fmt::join(missing_, ", ")));
     place_weights();
+    for (const ProgramPort& in : p_.inputs) work_.inputs.push_back(span(in.tensor));
+    for (const ProgramPort& out : p_.outputs) work_.outputs.push_back(span(out.tensor));
     for (const ProgramPort& out : p_.outputs) work_.output_elements += static_cast<double>(view(out.tensor).elements());
     for (const ProgramPort& in : p_.inputs) work_.input_bytes += view(in.tensor).bytes();
     work_.memory.frame = static_cast<int64_t>(work_.input_bytes);
@@ -56,11 +58,12 @@ class Planner {
     return {&p_.tensors[static_cast<size_t>(id)].dims, p_.tensors[static_cast<size_t>(id)].dtype};
   }
 
+  Span span(int32_t id) const {
+    const int64_t offset = p_.tensors[static_cast<size_t>(id)].offset;
+    return {offset, offset + static_cast<int64_t>(view(id).bytes())};
+  }
+
   void ranges(const ProgramOp& op, OpWork& w) const {
-    const auto span = [&](int32_t id) {
-      const ProgramTensor& t = p_.tensors[static_cast<size_t>(id)];
-      return Span{t.offset, t.offset + static_cast<int64_t>(view(id).bytes())};
-    };
     for (int32_t id : op.inputs) {
       if (id != kNone && !is_constant(id)) w.reads.push_back(span(id));
     }

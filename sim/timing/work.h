@@ -61,6 +61,7 @@ struct Work {
   std::vector<OpWork> ops;
   MemoryMap memory;
   double output_elements = 0, input_bytes = 0;
+  std::vector<Span> inputs, outputs;  // where the program's own lie in memory
 };
 
 // Error kUnsupported names operators that the device has no unit for.

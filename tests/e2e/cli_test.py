@@ -104,6 +104,38 @@ class CommandLine(unittest.TestCase):
     def test_command_reference_is_current(self):
         self.assertEqual((ROOT / "docs/commands.md").read_text(), pith("docs").stdout, "run `build/default/cli/pith docs > docs/commands.md`")
 
+    def test_chip(self):
+        out = json.loads(pith("chip", self.model, "--fps", "30", "--battery", "1000", "--layers", self.out / "layers.csv", "--trace", self.out / "trace.json", "--svg", self.out / "memory.svg", "--json").stdout)
+        self.assertTrue(out["fits"] and out["keeps_up"])
+        self.assertAlmostEqual(sum(out["energy_uJ"].values()), out["energy_uJ_total"], places=6)
+        self.assertAlmostEqual(out["cluster_busy"] + sum(out["stalls"].values()), 1, places=6)
+        self.assertAlmostEqual(out["battery_days"], 1000 * 3.7 / out["mW"] / 24, places=6)
+        lines = (self.out / "layers.csv").read_text().splitlines()
+        self.assertEqual({line.count(",") for line in lines}, {lines[0].count(",")})
+        self.assertGreater(len(json.loads((self.out / "trace.json").read_text())["traceEvents"]), len(lines))
+        self.assertIn("</svg>", (self.out / "memory.svg").read_text())
+        self.assertIn("results agree", pith("chip", self.model, "--check").stdout)  # its outputs are floats
+        self.assertIn("bit for bit", pith("chip", "--structure", "kws", "--check").stdout)
+
+    def test_chip_structures_share_and_sweep(self):
+        yolo = json.loads(pith("chip", "--structure", "yolov5s", "--fps", "30", "--json").stdout)
+        self.assertAlmostEqual(yolo["inferences_per_s"], 115, delta=0.05)  # what the calibration was fitted to
+        self.assertAlmostEqual(yolo["mW"], 75, delta=0.05)
+        both = json.loads(pith("chip", self.model, "--structure", "kws", "--fps", "10,20", "--camera", "1920x1080@30", "--json").stdout)
+        self.assertEqual(len(both["networks"]), 2)
+        sweep = json.loads(pith("chip", self.model, "--sweep", "sram=4..8MB,cores=8..16", "--pareto", self.out / "front.svg", "--json").stdout)
+        self.assertEqual(len(sweep["points"]), 4)
+        self.assertTrue(any(p["front"] for p in sweep["points"]))
+        self.assertIn("on chip", pith("chip", self.model, "--set", "sram=512", code=4).stderr)
+
+    def test_chip_refusals(self):
+        for arguments, words, code in [((), "--structure", 2), (("--structure", "yolov9"), "yolov5s", 2), ((self.model, "--target", "ergo3"), "skeleton", 2), ((self.model, "--set", "cores"), "NAME=NUMBER", 2),
+                                       ((self.model, "--set", "cores=0"), "1..256", 2), ((self.model, "--camera", "big"), "1920x1080@30", 2), ((self.model, "--fps", "0"), "positive", 2),
+                                       ((self.model, "--sweep", "sram"), "FIRST..LAST", 2), ((self.model, "--camera", "9000x9000@30"), "beyond", 4), ((self.model, "--cap", "1"), "raise --cap", 4),
+                                       (("--structure", "roberta", "--density", "0.01", "--target", "ergo"), "activation x activation", 3), ((self.model, self.model), "--fps", 2)]:
+            with self.subTest(arguments=arguments):
+                self.assertIn(words, pith("chip", *arguments, code=code).stderr)
+
     def test_plan(self):
         table = self.out / "buffers.csv"
         table.write_text("id,lower,upper,size\na,0,2,64\nb,1,3,64\nc,2,4,64\n")
