@@ -121,14 +121,16 @@ void add_model_flags(CLI::App* verb, Flags& f) {
   verb->add_option("--labels", f.labels, "text file with one label per line; travels in the file");
   verb->add_option("--head", f.head, "what the outputs mean: classifier, yolov5, yolov5-raw, yolov8, yolov8-raw, yolox, ssd, ctc, tensor");
   verb->add_flag("--cut-head", f.cut, "make the last layers with weights the outputs; decoding is left to the post-processing library");
-  verb->add_option("--codec", f.codec, "smallest (adaptive codes) or fastest (rANS)")->capture_default_str();
+  verb->add_option("--codec", f.codec, "smallest (mixed contexts), balanced (adaptive codes) or fastest (rANS)")->capture_default_str();
   add_onnx_flags(verb, f.onnx);
 }
 
 Result<std::vector<uint8_t>> write_model(const Program& program, const Flags& f, std::string& path, WrittenSizes* sizes) {
-  if (f.codec != "smallest" && f.codec != "fastest") return usage_error(fmt::format("unknown --codec '{}'; choose smallest or fastest", f.codec));
+  const std::map<std::string, CodecChoice> choices = {{"smallest", CodecChoice::kSmallest}, {"balanced", CodecChoice::kBalanced}, {"fastest", CodecChoice::kFastest}};
+  const auto choice = choices.find(f.codec);
+  if (choice == choices.end()) return usage_error(fmt::format("unknown --codec '{}'; choose smallest, balanced or fastest", f.codec));
   path = !f.output.empty() ? f.output : f.model.substr(0, f.model.rfind('.')) + ".pith";
-  return write_program(program, f.codec == "fastest" ? CodecChoice::kFastest : CodecChoice::kSmallest, sizes);
+  return write_program(program, choice->second, sizes);
 }
 
 Result<void> compress(const Flags& f, const Global& global) {

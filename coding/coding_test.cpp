@@ -80,14 +80,15 @@ Case random_case(Random& random, int bits, int64_t rows, int64_t length, bool ro
     }
   }
   for (int64_t r = 0; r < (row_scales ? rows : 1); ++r) c.scales.push_back(static_cast<int16_t>(random.integer(-200, 50)));
-  c.rows = CodedRows{bits, rows, length, c.integers, c.scales};
+  const int64_t inner = random.integer(1, length);
+  c.rows = CodedRows{bits, rows, length, c.integers, c.scales, {inner, random.integer(1, 5)}};
   return c;
 }
 
 void expect_round_trip(const Case& c, const std::vector<uint8_t>& bytes, int codec) {
   WeightDecoder in;
   const bool row_scales = c.rows.scale_codes.size() > 1;
-  ASSERT_TRUE(in.begin(bytes.data(), bytes.size(), codec, c.rows.bits, row_scales));
+  ASSERT_TRUE(in.begin(bytes.data(), bytes.size(), codec, c.rows.bits, row_scales, c.rows.shape));
   std::vector<int8_t> row(static_cast<size_t>(c.rows.row_length), 0);
   for (int64_t r = 0; r < c.rows.rows; ++r) {
     const int scale = in.next_row(row.data(), c.rows.row_length);
@@ -108,6 +109,7 @@ TEST(Weights, EveryCodecRoundTrips) {
     expect_round_trip(c, encode_raw(c.rows), 0);
     expect_round_trip(c, encode_rans(c.rows), 1);
     expect_round_trip(c, encode_adaptive(c.rows), 2);
+    expect_round_trip(c, encode_mixed(c.rows), 4);
   }
 }
 
@@ -116,32 +118,34 @@ TEST(Weights, CodesComeCloseToTheEntropy) {
   Case c;
   for (int i = 0; i < 200 * 500; ++i) c.integers.push_back(std::clamp(static_cast<int>(std::lround(random.normal() * 20)), -127, 127));
   c.scales.push_back(3);
-  c.rows = CodedRows{8, 200, 500, c.integers, c.scales};
+  c.rows = CodedRows{8, 200, 500, c.integers, c.scales, {500, 1}};
   const double ideal = (std::log2(20.0) + 2.047) * 100000 / 8;  // differential entropy of a normal distribution
   EXPECT_LT(static_cast<double>(encode_rans(c.rows).size()), ideal * 1.02);
   EXPECT_LT(static_cast<double>(encode_adaptive(c.rows).size()), ideal * 1.02);
+  EXPECT_LT(static_cast<double>(encode_mixed(c.rows).size()), ideal * 1.02);
 }
 
 TEST(Weights, AllZeroRowsAreNearlyFree) {
   const std::vector<int32_t> zeros(64 * 1000, 0);
   const std::vector<int16_t> scale{0};
-  const CodedRows rows{8, 64, 1000, zeros, scale};
+  const CodedRows rows{8, 64, 1000, zeros, scale, {1000, 1}};
   EXPECT_LT(encode_adaptive(rows).size(), 120u);
   EXPECT_LT(encode_rans(rows).size(), 60u);
+  EXPECT_LT(encode_mixed(rows).size(), 8u);
 }
 
 TEST(Weights, HostileStreamsNeitherCrashNorPass) {
   Random random(seed());
   const Case c = random_case(random, 8, 8, 64, true);
   std::vector<int8_t> row(64);
-  for (int codec = 0; codec < 3; ++codec) {
-    std::vector<uint8_t> bytes = codec == 0 ? encode_raw(c.rows) : codec == 1 ? encode_rans(c.rows) : encode_adaptive(c.rows);
+  for (int codec : {kCodecRaw, kCodecRans, kCodecAdaptive, kCodecMixed}) {
+    const std::vector<uint8_t> bytes = codec == kCodecRaw ? encode_raw(c.rows) : codec == kCodecRans ? encode_rans(c.rows) : codec == kCodecAdaptive ? encode_adaptive(c.rows) : encode_mixed(c.rows);
     for (int trial = 0; trial < 500; ++trial) {
       std::vector<uint8_t> damaged = bytes;
       damaged.resize(static_cast<size_t>(random.integer(0, static_cast<int64_t>(bytes.size()))));
       if (!damaged.empty()) damaged[static_cast<size_t>(random.integer(0, static_cast<int64_t>(damaged.size()) - 1))] ^= static_cast<uint8_t>(random.next());
       WeightDecoder in;
-      if (!in.begin(damaged.data(), damaged.size(), codec, 8, true)) continue;
+      if (!in.begin(damaged.data(), damaged.size(), codec, 8, true, c.rows.shape)) continue;
       for (int r = 0; r < 8; ++r) {
         const int scale = in.next_row(row.data(), 64);
         ASSERT_TRUE(scale >= numerics::kScaleCodeMin && scale <= numerics::kScaleCodeMax);
@@ -149,7 +153,7 @@ TEST(Weights, HostileStreamsNeitherCrashNorPass) {
     }
     const std::vector<uint8_t> half(bytes.begin(), bytes.begin() + static_cast<ptrdiff_t>(bytes.size() / 2));
     WeightDecoder in;
-    bool bad = !in.begin(half.data(), half.size(), codec, 8, true);
+    bool bad = !in.begin(half.data(), half.size(), codec, 8, true, c.rows.shape);
     for (int r = 0; r < 8 && !bad; ++r) in.next_row(row.data(), 64);
     EXPECT_TRUE(bad || in.overrun()) << "a truncated stream passed, codec " << codec;
   }

@@ -44,7 +44,8 @@ enum {
   PITH_CODEC_RAW = 0,      /* fixed-width bit fields */
   PITH_CODEC_RANS = 1,     /* interleaved rANS under a parametric distribution */
   PITH_CODEC_ADAPTIVE = 2, /* adaptive binary arithmetic code with neighbour contexts */
-  PITH_CODEC_FLOAT = 3     /* IEEE binary32, little-endian */
+  PITH_CODEC_FLOAT = 3,    /* IEEE binary32, little-endian */
+  PITH_CODEC_MIXED = 4     /* adaptive binary arithmetic code under mixed contexts */
 };
 
 #endif

@@ -78,7 +78,8 @@ struct Program {
   std::map<std::string, std::string> metadata;     // preprocess, labels, head, original parameter count ...
 };
 
-enum class CodecChoice { kSmallest, kFastest };  // adaptive where smaller, or rANS only
+// The smallest of all codes; the smallest of those that decode with little state and time; or rANS.
+enum class CodecChoice { kSmallest, kBalanced, kFastest };
 
 struct WrittenSizes {  // bytes of the file by part, for `pith info`
   int64_t header = 0, structure = 0, metadata = 0;

@@ -144,8 +144,7 @@ class Reader {
     const int64_t n = checked_count(r.dims);
     if (coder_.failed() || n < 0) return damaged(name);
     if (r.bytes > frame_.payload_bytes - payload_used_) return damaged(name + " is longer than the file");
-    // adaptive codes spend at least 1/1024 of a bit per element
-    if (n > (int64_t{r.bytes} + 8) * 8 * 1024) return damaged(name + " has more elements than its bytes can hold");
+    if (!format::plausible_count(n, r.bytes)) return damaged(name + " has more elements than its bytes can hold");
     const uint8_t* data = frame_.payload + payload_used_;
     payload_used_ += r.bytes;
     if (sizes_) sizes_->constants.push_back(r.bytes);
@@ -175,7 +174,7 @@ class Reader {
     const int64_t rows = r.dims.rank == 0 ? 1 : r.dims.size[0];
     const int64_t length = rows > 0 ? n / rows : 0;
     auto in = std::make_unique<coding::WeightDecoder>();
-    if (!in->begin(data, r.bytes, static_cast<int>(r.codec), static_cast<int>(r.bits), r.row_scales != 0)) return damaged(name + "'s head");
+    if (!in->begin(data, r.bytes, static_cast<int>(r.codec), static_cast<int>(r.bits), r.row_scales != 0, format::row_shape(r.dims))) return damaged(name + "'s head");
     std::vector<int8_t> row(static_cast<size_t>(length), 0);
     k.integers.reserve(static_cast<size_t>(n));
     int scale = 0;

@@ -8,6 +8,7 @@
 #pragma once
 
 #include "coding/decode/binary.h"
+#include "coding/decode/mixed.h"
 #include "numerics/scale.h"
 #include "program/schema.h"
 
@@ -163,7 +164,7 @@ class StructureCodec {
       k.dtype = PITH_I8;
     }
     c.number(codec_[k.dtype], k.codec);
-    if (k.codec > PITH_CODEC_FLOAT || (k.codec == PITH_CODEC_FLOAT) != (k.dtype == PITH_F32)) c.fail();
+    if (k.codec > PITH_CODEC_MIXED || (k.codec == PITH_CODEC_FLOAT) != (k.dtype == PITH_F32)) c.fail();
     if (k.dtype == PITH_I8) {
       c.number(bits_, k.bits);
       c.bit(row_scales_, k.row_scales);
@@ -335,6 +336,20 @@ class StructureCodec {
   uint32_t kernel_[3] = {0, 0, 0};
   uint32_t tensors_ = 0, constants_ = 0, last_opcode_ = 0;
 };
+
+// How the rows of a constant of these dimensions lie.
+inline coding::RowShape row_shape(const Dims& d) {
+  coding::RowShape shape;
+  if (d.rank >= 2) shape.inner = d.size[d.rank - 1];
+  if (d.rank >= 3) shape.width = d.size[d.rank - 2];
+  return shape;
+}
+
+// A constant has at most so many elements for its payload's bytes: zeros are nearly free, but not more than this.
+inline constexpr int64_t kElementsPerByte = 1 << 16;
+inline bool plausible_count(int64_t elements, uint64_t bytes) {
+  return elements / kElementsPerByte <= static_cast<int64_t>(bytes);
+}
 
 // The Coder that reads.
 class ReadingCoder {

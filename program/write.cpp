@@ -53,6 +53,7 @@ CodedConstant code_weights(const ProgramConstant& k, CodecChoice choice) {
   rows.row_length = rows.rows > 0 ? count(k.dims) / rows.rows : 0;
   rows.integers = k.integers;
   rows.scale_codes = k.scale_codes;
+  rows.shape = coding::row_shape(k.dims);
   CodedConstant coded;
   coded.bytes = coding::encode_rans(rows);
   coded.record.codec = PITH_CODEC_RANS;
@@ -62,7 +63,10 @@ CodedConstant code_weights(const ProgramConstant& k, CodecChoice choice) {
     coded.record.codec = static_cast<uint32_t>(codec);
   };
   consider(PITH_CODEC_RAW, coding::encode_raw(rows));
-  if (choice == CodecChoice::kSmallest) consider(PITH_CODEC_ADAPTIVE, coding::encode_adaptive(rows));
+  if (choice != CodecChoice::kFastest) consider(PITH_CODEC_ADAPTIVE, coding::encode_adaptive(rows));
+  if (choice == CodecChoice::kSmallest) consider(PITH_CODEC_MIXED, coding::encode_mixed(rows));
+  // zeros at the end of a stream say nothing, but keep the file's promise of how much a byte may hold
+  while (!format::plausible_count(static_cast<int64_t>(k.integers.size()), coded.bytes.size())) coded.bytes.push_back(0);
   coded.record.bits = static_cast<uint32_t>(k.bits);
   coded.record.row_scales = k.scale_codes.size() > 1;
   return coded;

@@ -149,12 +149,11 @@ class StructureReader {
     payload_used_ += r.bytes;
     if (!copy_dims(r.dims, k)) return false;
     if (k.dtype == PITH_F32 && k.count() * 4 != int64_t{r.bytes}) return fail("a constant has the wrong length");
-    // adaptive codes spend at least 1/1024 of a bit per element
-    if (k.count() > (int64_t{r.bytes} + 8) * 8 * 1024)
+    if (!format::plausible_count(k.count(), r.bytes))
       return fail("a constant has more elements than its bytes can hold");
     if (k.dtype == PITH_I8) {
       coding::WeightDecoder decoder;
-      if (r.bits < 2 || r.bits > 8 || !decoder.begin(k.coded, k.coded_bytes, k.codec, k.bits, k.row_scales != 0))
+      if (r.bits < 2 || r.bits > 8 || !decoder.begin(k.coded, k.coded_bytes, k.codec, k.bits, k.row_scales != 0, format::row_shape(r.dims)))
         return fail("a constant's code is malformed");
     }
     return true;

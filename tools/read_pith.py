@@ -15,6 +15,8 @@ import struct
 import sys
 import zlib
 
+import read_mixed as mixed
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 FAST = [1, 2, 3, 3, 4, 4, 4, 4]
 SLOW = [1, 2, 2, 3, 3, 3] + [4] * 6 + [5] * 8 + [6] * 19 + [7]
@@ -76,6 +78,17 @@ class Decoder:
             self.code -= bound
             self.range -= bound
         m.update(one)
+        self.normalize()
+        return int(one)
+
+    def chance(self, p):
+        bound = (self.range >> 16) * p
+        one = self.code < bound
+        if one:
+            self.range = bound
+        else:
+            self.code -= bound
+            self.range -= bound
         self.normalize()
         return int(one)
 
@@ -334,25 +347,56 @@ class Reader:
             k["values"] = [stream.signed(model) << k["shift"] for _ in range(count)]
         self.constants.append(k)
 
+    @staticmethod
+    def scale_reader(d, row_scales):
+        """A function of (the row is empty) that reads the next row's scale code."""
+        models, total, rows, last_empty = (Integer(), Integer()), 0, 0, 0
+        shift = d.raw(2) if row_scales else 0
+        first = d.signed(models[0])
+
+        def row(empty=False):
+            nonlocal total, rows, last_empty
+            if not row_scales:
+                return first
+            expected = last_empty if empty else (2 * total + rows) // (2 * rows) if rows else 0
+            steps = expected + d.signed(models[empty])
+            if empty:
+                last_empty = steps
+            else:
+                total, rows = total + steps, rows + 1
+            return first + (steps << shift)
+
+        return row
+
+    def mixed_rows(self, k, data, rows, length):
+        d = Decoder(data)
+        read_scale = self.scale_reader(d, k["row_scales"])
+        largest = d.raw(k["bits"] - 1)
+        dims = k["dims"]
+        model = mixed.Rows(d, largest, dims[-1] if len(dims) >= 2 else 1, dims[-2] if len(dims) >= 3 else 1)
+        scales, values, row, empty_model = [], [], [0] * length, Bit()
+        for _ in range(rows):
+            empty = not largest or bool(d.bit(empty_model))
+            scales.append(read_scale(empty))
+            row = [0] * length if empty else model.row(row)
+            values += row
+        return scales if k["row_scales"] else scales[:1], values
+
     def rows(self, k, data):
         rows = k["dims"][0] if k["dims"] else 1
         length = math.prod(k["dims"]) // rows if rows else 0
-        decode = {0: self.raw_rows, 1: self.rans_rows, 2: self.adaptive_rows}[k["codec"]]
+        decode = {0: self.raw_rows, 1: self.rans_rows, 2: self.adaptive_rows, 4: self.mixed_rows}[k["codec"]]
         k["scales"], k["values"] = decode(k, data, rows, length)
 
     def adaptive_rows(self, k, data, rows, length):
-        d, scale_model = Decoder(data), Integer()
+        d = Decoder(data)
+        read_scale = self.scale_reader(d, k["row_scales"])
         nonzero = [Bit() for _ in range(16)]
         longer = [[Bit() for _ in range(8)] for _ in range(16)]
         mantissa = [[Bit() for _ in range(8)] for _ in range(8)]
-        scale = 0 if k["row_scales"] else d.signed(scale_model)
-        scales, values, mean, above = [scale], [], 0, [0] * length
-        if k["row_scales"]:
-            scales = []
+        scales, values, mean, above = [], [], 0, [0] * length
         for _ in range(rows):
-            if k["row_scales"]:
-                scale += d.signed(scale_model)
-                scales.append(scale)
+            scales.append(read_scale())
             left = left2 = 0
             row = []
             for i in range(length):
@@ -379,7 +423,7 @@ class Reader:
                 mean += (256 * magnitude - 16 * mean + 256) >> 9
             above = row
             values += row
-        return scales, values
+        return scales if k["row_scales"] else scales[:1], values
 
     @staticmethod
     def side(data):
@@ -393,17 +437,14 @@ class Reader:
 
     def rans_rows(self, k, data, rows, length):
         side, body = self.side(data)
-        d, scale_model = Decoder(side), Integer()
-        scale = 0 if k["row_scales"] else d.signed(scale_model)
-        scales = [] if k["row_scales"] else [scale]
+        d, scales = Decoder(side), []
+        read_scale = self.scale_reader(d, k["row_scales"])
         family, limit, count = d.raw(2), d.raw(k["bits"] - 1), d.raw(2) + 1
         tables = [self.table(family, d.raw(6), limit) for _ in range(count)]
         choice, at = [Bit() for _ in range(4)], 8
         states, turn, values = list(struct.unpack("<2I", body[:8])), 0, []
         for _ in range(rows):
-            if k["row_scales"]:
-                scale += d.signed(scale_model)
-                scales.append(scale)
+            scales.append(read_scale())
             chosen = 0
             while chosen < count - 1 and d.bit(choice[chosen]):
                 chosen += 1
@@ -419,7 +460,7 @@ class Reader:
                 states[turn] = s
                 turn ^= 1
                 values.append(symbol - limit)
-        return scales, values
+        return scales if k["row_scales"] else scales[:1], values
 
     @staticmethod
     def table(family, width, limit):
@@ -445,10 +486,8 @@ class Reader:
 
     def raw_rows(self, k, data, rows, length):
         side, body = self.side(data)
-        d, scale_model, scales, scale = Decoder(side), Integer(), [], 0
-        for _ in range(rows if k["row_scales"] else 1):
-            scale += d.signed(scale_model)
-            scales.append(scale)
+        read_scale = self.scale_reader(Decoder(side), k["row_scales"])
+        scales = [read_scale() for _ in range(rows if k["row_scales"] else 1)]
         bits, number = k["bits"], int.from_bytes(body, "little")
         mask = (1 << bits) - 1
         return scales, [(number >> (bits * i) & mask) - (1 << (bits - 1)) for i in range(rows * length)]
@@ -514,7 +553,7 @@ def main():
         for i, k in enumerate(r.constants):
             print(i, k["dtype"], "x".join(map(str, k["dims"])), f"{digest(k['values'], k['dtype'] == 1):08x}", f"{digest(k.get('scales', []), False):08x}")
         return
-    types, codecs = ["u8", "f32", "i32", "i8"], ["raw", "rans", "adaptive", "float"]
+    types, codecs = ["u8", "f32", "i32", "i8"], ["raw", "rans", "adaptive", "float", "mixed"]
     print(f"arena {r.arena} bytes; {len(r.ops)} operators, {len(r.tensors)} tensors, {len(r.constants)} constants")
     for key, text in r.texts.items():
         print(f"metadata {key} = {text[:70]!r}")

@@ -53,6 +53,20 @@ class BinaryDecoder {
     return one;
   }
 
+  // A bit that is one with probability p/65536, 16 <= p <= 65520. What an encoder would intend is ignored.
+  uint32_t chance(uint32_t p, uint32_t = 0) {
+    const uint32_t bound = (range_ >> 16) * p;
+    const uint32_t one = code_ < bound;
+    if (one) {
+      range_ = bound;
+    } else {
+      code_ -= bound;
+      range_ -= bound;
+    }
+    normalize();
+    return one;
+  }
+
   // `count` <= 32 equiprobable bits, most significant first.
   uint32_t raw_bits(int count) {
     uint32_t value = 0;

@@ -1,59 +1,26 @@
-// Decoding a constant's integers, row by row, from one of three codecs.
+// Decoding a constant's integers, row by row, from one of four codecs.
 //
 // A weight tensor is coded as rows (output channels): for each row its scale code (when every row has its own) and its
 // integers. Decoding is sequential and needs no memory but this object and one row, so a layer can be decoded a tile of
 // rows at a time while it executes.
 //
 //   RAW       fixed-width fields
-//   RANS      two interleaved rANS states (Duda 2013; the 16-bit renormalisation of Giesen's rans_word) under up to four
-//             parametric distributions per tensor, chosen per row: nothing is stored but a family and four widths
+//   RANS      rans.h: fast
 //   ADAPTIVE  adaptive binary arithmetic code; zero flag and bit length of the magnitude under a context of the
-//             neighbouring magnitudes (left, the one before, the row above, a running mean): the smallest
+//             neighbouring magnitudes (left, the one before, the row above, a running mean): small state
+//   MIXED     mixed.h: the smallest
 //
 // docs/format.md is the specification. Freestanding.
 #pragma once
 
 #include "coding/decode/binary.h"
-#include "numerics/functions.h"
-#include "numerics/scale.h"
+#include "coding/decode/mixed.h"
+#include "coding/decode/rans.h"
+#include "coding/decode/scales.h"
 
 namespace pith::coding {
 
-inline constexpr int kRansBits = 14;
-inline constexpr int kRansTables = 4;
-inline constexpr uint32_t kRansLow = uint32_t{1} << 16;
-
-// Width of class w: 2^(w/4 - 2) for the distribution's scale parameter; 0 <= w < 40.
-inline constexpr int kWidthClasses = 40;
-
-// Cumulative frequencies over q = -limit..limit of a discretised symmetric distribution: family 0 Laplace, 1 logistic,
-// 2 normal. cumulative[0] = 0, cumulative[2*limit+1] = 2^14; every symbol has at least frequency 1.
-inline void build_rans_table(int family, int width, int limit, uint16_t cumulative[257]) {
-  const double b = numerics::scale_value(width * 4 - 32);
-  const auto below = [&](double x) {  // distribution function
-    if (family == 0) return x < 0 ? 0.5 * numerics::exp(x / b) : 1 - 0.5 * numerics::exp(-x / b);
-    if (family == 1) return numerics::sigmoid(x / b);
-    return 0.5 * (1 + numerics::erf(x / b * 0.7071067811865476));
-  };
-  const int symbols = 2 * limit + 1;
-  const int spare = (1 << kRansBits) - symbols;
-  const double total = below(limit + 0.5) - below(-limit - 0.5);
-  // one side; the distribution is symmetric, and zero takes what rounding leaves
-  uint16_t frequency[128];
-  int used = 0;
-  for (int q = 1; q <= limit; ++q) {
-    const double p = (below(q + 0.5) - below(q - 0.5)) / total;
-    frequency[q] = static_cast<uint16_t>(1 + static_cast<int>(p * spare));
-    used += 2 * frequency[q];
-  }
-  frequency[0] = static_cast<uint16_t>((1 << kRansBits) - used);
-  uint32_t sum = 0;
-  for (int i = 0; i < symbols; ++i) {
-    cumulative[i] = static_cast<uint16_t>(sum);
-    sum += frequency[i < limit ? limit - i : i - limit];
-  }
-  cumulative[symbols] = static_cast<uint16_t>(sum);
-}
+enum : int { kCodecRaw = 0, kCodecRans = 1, kCodecAdaptive = 2, kCodecMixed = 4 };  // as program/format.h has them
 
 // Context of the adaptive codec: a class of expected magnitude out of the neighbours.
 inline constexpr int kMagnitudeClasses = 16;
@@ -69,7 +36,6 @@ inline int magnitude_class(uint32_t left, uint32_t left2, uint32_t above, uint32
 }
 
 struct AdaptiveWeightModels {
-  IntegerModel scale;
   BitModel nonzero[kMagnitudeClasses];
   BitModel longer[kMagnitudeClasses][8];  // is the bit length of |q| greater than i+1
   BitModel mantissa[8][8];                // by bit length and the up to three bits already known
@@ -79,46 +45,48 @@ class WeightDecoder {
  public:
   // `bits` 2..8; `row_scales`: each row carries its own scale code, otherwise one is read at the start.
   // Returns false when the parameters or the head are malformed.
-  bool begin(const uint8_t* data, uint64_t bytes, int codec, int bits, bool row_scales);
+  bool begin(const uint8_t* data, uint64_t bytes, int codec, int bits, bool row_scales, RowShape shape);
 
   // Decodes the next row in place: on entry `row` holds the previous row (zeros before the first), on return the new
   // one. Values lie in [-limit, limit], limit = 2^(bits-1) - 1. Returns the row's scale code.
   int next_row(int8_t* row, int64_t length);
 
   // True once more was read than was there: the stream is damaged.
-  bool overrun() const { return codec_ == 2 ? binary_.overrun() : side_.overrun() || overrun_; }
+  bool overrun() const { return head_.overrun() || rans_.overrun() || overrun_; }
 
  private:
   void adaptive_row(int8_t* row, int64_t length);
-  void rans_row(int8_t* row, int64_t length);
   void raw_row(int8_t* row, int64_t length);
-  BinaryDecoder binary_;  // ADAPTIVE: everything
-  BinaryDecoder side_;    // RANS, RAW: scale codes and table choices
+  BinaryDecoder head_;  // scale codes and choices; with ADAPTIVE and MIXED everything
+  ScaleReader scales_;
   AdaptiveWeightModels models_;
-  BitModel choice_[kRansTables];
-  uint32_t mean16_ = 0;
-  uint16_t cumulative_[kRansTables][257];
-  uint32_t state_[2] = {0, 0};
+  RansRows rans_;
+  MixedRows mixed_;
+  BitModel empty_;  // MIXED: the row is all zeros
+  uint32_t mean16_ = 0, largest_ = 0;
   const uint8_t* next_ = nullptr;
   const uint8_t* end_ = nullptr;
   uint32_t accumulator_ = 0;
-  int available_ = 0, tables_ = 0;
-  int codec_ = 0, bits_ = 8, limit_ = 127, scale_code_ = 0, turn_ = 0;
-  bool row_scales_ = false, overrun_ = false;
+  int available_ = 0, codec_ = 0, bits_ = 8, limit_ = 127;
+  bool overrun_ = false;
 };
 
 // ---- implementation ----
 
-inline bool WeightDecoder::begin(const uint8_t* data, uint64_t bytes, int codec, int bits, bool row_scales) {
-  if (codec < 0 || codec > 2 || bits < 2 || bits > 8) return false;
+inline bool WeightDecoder::begin(const uint8_t* data, uint64_t bytes, int codec, int bits, bool row_scales, RowShape shape) {
+  const bool whole = codec == kCodecAdaptive || codec == kCodecMixed;
+  if ((!whole && codec != kCodecRaw && codec != kCodecRans) || bits < 2 || bits > 8) return false;
   *this = WeightDecoder();
   codec_ = codec;
   bits_ = bits;
   limit_ = (1 << (bits - 1)) - 1;
-  row_scales_ = row_scales;
-  if (codec == 2) {
-    binary_ = BinaryDecoder(data, bytes);
-    if (!row_scales) scale_code_ = decode_signed(binary_, models_.scale);
+  if (whole) {
+    head_ = BinaryDecoder(data, bytes);
+    scales_.begin(head_, row_scales);
+    if (codec == kCodecMixed) {
+      largest_ = head_.raw_bits(bits - 1);
+      mixed_.begin(largest_, shape);
+    }
     return true;
   }
   uint64_t side_bytes = 0;  // a varint: seven bits a byte, least significant first
@@ -130,42 +98,28 @@ inline bool WeightDecoder::begin(const uint8_t* data, uint64_t bytes, int codec,
     if (b < 128) break;
   }
   if (side_bytes > bytes - used) return false;
-  side_ = BinaryDecoder(data + used, side_bytes);
+  head_ = BinaryDecoder(data + used, side_bytes);
   next_ = data + used + side_bytes;
   end_ = data + bytes;
-  if (!row_scales) scale_code_ = decode_signed(side_, models_.scale);
-  if (codec == 1) {
-    const int family = static_cast<int>(side_.raw_bits(2));
-    limit_ = static_cast<int>(side_.raw_bits(bits - 1));
-    tables_ = 1 + static_cast<int>(side_.raw_bits(2));
-    if (family > 2) return false;
-    for (int i = 0; i < tables_; ++i) {
-      const int width = static_cast<int>(side_.raw_bits(6));
-      if (width >= kWidthClasses) return false;
-      build_rans_table(family, width, limit_, cumulative_[i]);
-    }
-    for (uint32_t& s : state_) {
-      for (int i = 0; i < 4; ++i) s |= static_cast<uint32_t>(next_ < end_ ? *next_++ : 0) << (8 * i);
-      if (s < kRansLow) return false;
-    }
-  }
-  return true;
+  scales_.begin(head_, row_scales);
+  return codec != kCodecRans || rans_.begin(head_, next_, end_, bits);
 }
 
 inline int WeightDecoder::next_row(int8_t* row, int64_t length) {
-  BinaryDecoder& head = codec_ == 2 ? binary_ : side_;
-  if (row_scales_) {
-    const int64_t code = int64_t{scale_code_} + decode_signed(head, models_.scale);
-    scale_code_ = numerics::clamp(numerics::saturate_i32(code), numerics::kScaleCodeMin, numerics::kScaleCodeMax);
-  }
-  if (codec_ == 2) {
+  const bool empty = codec_ == kCodecMixed && (largest_ == 0 || head_.bit(empty_));
+  const int scale = scales_.next(head_, empty);
+  if (empty) {
+    for (int64_t k = 0; k < length; ++k) row[k] = 0;
+  } else if (codec_ == kCodecMixed) {
+    mixed_.code_row(head_, row, length, nullptr);
+  } else if (codec_ == kCodecAdaptive) {
     adaptive_row(row, length);
-  } else if (codec_ == 1) {
-    rans_row(row, length);
+  } else if (codec_ == kCodecRans) {
+    rans_.row(head_, row, length);
   } else {
     raw_row(row, length);
   }
-  return numerics::clamp(scale_code_, numerics::kScaleCodeMin, numerics::kScaleCodeMax);
+  return scale;
 }
 
 inline void WeightDecoder::adaptive_row(int8_t* row, int64_t length) {
@@ -175,15 +129,15 @@ inline void WeightDecoder::adaptive_row(int8_t* row, int64_t length) {
     const int c = magnitude_class(left, left2, above, mean16);
     uint32_t magnitude = 0;
     int32_t q = 0;
-    if (binary_.bit(models_.nonzero[c])) {
-      const uint32_t negative = binary_.raw_bits(1);
+    if (head_.bit(models_.nonzero[c])) {
+      const uint32_t negative = head_.raw_bits(1);
       int len = 1;
-      while (len < bits_ - 1 && binary_.bit(models_.longer[c][len - 1])) ++len;
+      while (len < bits_ - 1 && head_.bit(models_.longer[c][len - 1])) ++len;
       magnitude = 1;
       int known = 0;
       uint32_t prefix = 1;
       for (int i = len - 2; i >= 0; --i, ++known) {
-        const uint32_t b = known < 3 ? binary_.bit(models_.mantissa[len - 1][prefix]) : binary_.raw_bits(1);
+        const uint32_t b = known < 3 ? head_.bit(models_.mantissa[len - 1][prefix]) : head_.raw_bits(1);
         if (known < 2) prefix = prefix << 1 | b;
         magnitude = magnitude << 1 | b;
       }
@@ -196,39 +150,6 @@ inline void WeightDecoder::adaptive_row(int8_t* row, int64_t length) {
                                    ((static_cast<int32_t>(magnitude << 8) - static_cast<int32_t>(mean16) * 16 + 256) >> 9));
   }
   mean16_ = mean16;
-}
-
-inline void WeightDecoder::rans_row(int8_t* row, int64_t length) {
-  int table = 0;
-  while (table < tables_ - 1 && side_.bit(choice_[table])) ++table;
-  const uint16_t* cumulative = cumulative_[table];
-  const int symbols = 2 * limit_ + 1;
-  for (int64_t k = 0; k < length; ++k) {
-    uint32_t& s = state_[turn_];
-    turn_ ^= 1;
-    const uint32_t slot = s & ((1u << kRansBits) - 1);
-    int low = 0, high = symbols;  // cumulative[low] <= slot < cumulative[high]
-    while (high - low > 1) {
-      const int middle = (low + high) / 2;
-      if (cumulative[middle] <= slot) {
-        low = middle;
-      } else {
-        high = middle;
-      }
-    }
-    s = (cumulative[low + 1] - cumulative[low]) * (s >> kRansBits) + slot - cumulative[low];
-    if (s < kRansLow) {
-      uint32_t word = 0;
-      if (end_ - next_ >= 2) {
-        word = static_cast<uint32_t>(next_[0] | next_[1] << 8);
-        next_ += 2;
-      } else {
-        overrun_ = true;
-      }
-      s = s << 16 | word;
-    }
-    row[k] = static_cast<int8_t>(low - limit_);
-  }
 }
 
 inline void WeightDecoder::raw_row(int8_t* row, int64_t length) {

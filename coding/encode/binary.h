@@ -22,6 +22,18 @@ class BinaryEncoder {
     model.update(one);
     normalize();
   }
+  // One with probability p/65536; returns `one`, as BinaryDecoder::chance would.
+  uint32_t chance(uint32_t p, uint32_t one) {
+    const uint32_t bound = (range_ >> 16) * p;
+    if (one) {
+      range_ = bound;
+    } else {
+      low_ += bound;
+      range_ -= bound;
+    }
+    normalize();
+    return one;
+  }
   void raw_bits(uint32_t value, int count) {
     for (int i = count - 1; i >= 0; --i) {
       range_ >>= 1;

@@ -10,6 +10,7 @@
 
 #include "coding/decode/weights.h"
 #include "coding/encode/binary.h"
+#include "coding/encode/scales.h"
 
 namespace pith::coding {
 namespace {
@@ -18,27 +19,6 @@ void append_varint(std::vector<uint8_t>& out, uint64_t value) {
   for (; value >= 128; value >>= 7) out.push_back(static_cast<uint8_t>(value | 128));
   out.push_back(static_cast<uint8_t>(value));
 }
-
-// Scale codes of the rows, as differences, when each row has its own.
-class ScaleWriter {
- public:
-  ScaleWriter(const CodedRows& rows, BinaryEncoder& out) : rows_(rows), out_(out) {
-    if (!per_row()) encode_signed(out_, model_, rows_.scale_codes.empty() ? 0 : rows_.scale_codes[0]);
-  }
-  void row(int64_t r) {
-    if (!per_row()) return;
-    const int code = rows_.scale_codes[static_cast<size_t>(r)];
-    encode_signed(out_, model_, code - previous_);
-    previous_ = code;
-  }
-
- private:
-  bool per_row() const { return rows_.scale_codes.size() > 1; }
-  const CodedRows& rows_;
-  BinaryEncoder& out_;
-  IntegerModel model_;
-  int previous_ = 0;
-};
 
 std::vector<uint8_t> join(std::vector<uint8_t> side, const std::vector<uint8_t>& body) {
   std::vector<uint8_t> out;
@@ -105,12 +85,12 @@ RansPlan plan_rans(const CodedRows& rows, const std::vector<Histogram>& histogra
 
 std::vector<uint8_t> encode_raw(const CodedRows& rows) {
   BinaryEncoder side;
-  ScaleWriter scales(rows, side);
+  ScaleWriter scales(rows.scale_codes, side);
   std::vector<uint8_t> body;
   uint32_t accumulator = 0;
   int filled = 0;
   for (int64_t r = 0; r < rows.rows; ++r) {
-    scales.row(r);
+    scales.row(r, false);
     for (int64_t k = 0; k < rows.row_length; ++k) {
       const int32_t q = rows.integers[static_cast<size_t>(r * rows.row_length + k)];
       accumulator |= static_cast<uint32_t>(q + (1 << (rows.bits - 1))) << filled;
@@ -140,7 +120,7 @@ std::vector<uint8_t> encode_rans(const CodedRows& rows) {
   if (plan.widths.empty()) plan.widths.push_back(0);  // no rows at all
 
   BinaryEncoder side;
-  ScaleWriter scales(rows, side);
+  ScaleWriter scales(rows.scale_codes, side);
   side.raw_bits(static_cast<uint32_t>(plan.family), 2);
   side.raw_bits(static_cast<uint32_t>(limit), rows.bits - 1);
   side.raw_bits(static_cast<uint32_t>(plan.widths.size() - 1), 2);
@@ -151,7 +131,7 @@ std::vector<uint8_t> encode_rans(const CodedRows& rows) {
   }
   BitModel choice[kRansTables];
   for (int64_t r = 0; r < rows.rows; ++r) {
-    scales.row(r);
+    scales.row(r, false);
     const int chosen = plan.choice[static_cast<size_t>(r)];
     for (int i = 0; i < static_cast<int>(plan.widths.size()) - 1 && i <= chosen; ++i) side.bit(choice[i], i < chosen);
   }
@@ -182,11 +162,11 @@ std::vector<uint8_t> encode_rans(const CodedRows& rows) {
 
 std::vector<uint8_t> encode_adaptive(const CodedRows& rows) {
   BinaryEncoder out;
-  ScaleWriter scales(rows, out);
+  ScaleWriter scales(rows.scale_codes, out);
   AdaptiveWeightModels models;
   uint32_t mean16 = 0;
   for (int64_t r = 0; r < rows.rows; ++r) {
-    scales.row(r);
+    scales.row(r, false);
     const int32_t* row = rows.integers.data() + r * rows.row_length;
     const int32_t* previous = r > 0 ? row - rows.row_length : nullptr;
     uint32_t left = 0, left2 = 0;

@@ -5,6 +5,8 @@
 #include <span>
 #include <vector>
 
+#include "coding/decode/mixed.h"
+
 namespace pith::coding {
 
 struct CodedRows {
@@ -12,10 +14,29 @@ struct CodedRows {
   int64_t rows = 0, row_length = 0;
   std::span<const int32_t> integers;     // rows * row_length values in [-(2^(bits-1)-1), 2^(bits-1)-1]
   std::span<const int16_t> scale_codes;  // one, or one per row
+  RowShape shape;
 };
+
+// How rows of a constant of these dimensions lie (the first dimension counts rows).
+RowShape row_shape(std::span<const int32_t> dims);
 
 std::vector<uint8_t> encode_raw(const CodedRows& rows);
 std::vector<uint8_t> encode_rans(const CodedRows& rows);
 std::vector<uint8_t> encode_adaptive(const CodedRows& rows);
+std::vector<uint8_t> encode_mixed(const CodedRows& rows);
+
+// The length of encode_mixed's stream in bits, exact to the fraction and without writing it: the rate that retraining and
+// rounding pay. Scale codes are left out where there are none in `rows`.
+double estimate_bits(const CodedRows& rows);
+
+// A Coder (coding/decode/mixed.h) that adds up code lengths.
+class BitMeter {
+ public:
+  uint32_t chance(uint32_t p, uint32_t one);
+  double bits() const { return bits_; }
+
+ private:
+  double bits_ = 0;
+};
 
 }  // namespace pith::coding

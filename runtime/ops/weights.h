@@ -9,10 +9,14 @@
 
 namespace pith::runtime {
 
+inline coding::RowShape row_shape(const Tensor& k) {
+  return {k.rank >= 2 ? k.dims[k.rank - 1] : 1, k.rank >= 3 ? k.dims[k.rank - 2] : 1};
+}
+
 class WeightRows {
  public:
   explicit WeightRows(const Tensor& constant) : k_(constant) {
-    if (k_.values == nullptr) decoder_.begin(k_.coded, k_.coded_bytes, k_.codec, k_.bits, k_.row_scales != 0);
+    if (k_.values == nullptr) decoder_.begin(k_.coded, k_.coded_bytes, k_.codec, k_.bits, k_.row_scales != 0, row_shape(k_));
   }
 
   // The next row of a PITH_I8 constant. `row` holds the row before on entry (zeros before the first) and the new one on

@@ -1,0 +1,91 @@
+// The writing side of coding/decode/mixed.h: the same template with a Coder that writes, or that only counts.
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <cstdlib>
+#include <memory>
+
+#include "coding/encode/binary.h"
+#include "coding/encode/scales.h"
+#include "coding/encode/weights.h"
+
+namespace pith::coding {
+namespace {
+
+// -log2(p / 65536).
+double length_of(uint32_t p) {
+  static const std::array<double, 65537> table = [] {
+    std::array<double, 65537> t{};
+    for (size_t i = 1; i < t.size(); ++i) t[i] = 16 - std::log2(static_cast<double>(i));
+    t[0] = 17;
+    return t;
+  }();
+  return table[p];
+}
+
+uint32_t largest_magnitude(const CodedRows& rows) {
+  int32_t largest = 0;
+  for (int32_t q : rows.integers) largest = std::max(largest, std::abs(q));
+  return static_cast<uint32_t>(largest);
+}
+
+// Calls head(r, empty) before each row and codes those that hold anything.
+template <typename Coder, typename Head>
+void code_rows(const CodedRows& rows, uint32_t largest, Coder& coder, Head head) {
+  auto model = std::make_unique<MixedRows>();
+  model->begin(largest, rows.shape);
+  std::vector<int8_t> row(static_cast<size_t>(rows.row_length), 0), intended(row.size());
+  for (int64_t r = 0; r < rows.rows; ++r) {
+    const auto source = rows.integers.subspan(static_cast<size_t>(r * rows.row_length), row.size());
+    const bool empty = std::all_of(source.begin(), source.end(), [](int32_t q) { return q == 0; });
+    head(r, empty);
+    std::transform(source.begin(), source.end(), intended.begin(), [](int32_t q) { return static_cast<int8_t>(q); });
+    if (empty) {
+      row = intended;
+    } else {
+      model->code_row(coder, row.data(), rows.row_length, intended.data());
+    }
+  }
+}
+
+}  // namespace
+
+uint32_t BitMeter::chance(uint32_t p, uint32_t one) {
+  bits_ += length_of(one ? p : 65536 - p);
+  return one;
+}
+
+RowShape row_shape(std::span<const int32_t> dims) {
+  RowShape shape;
+  if (dims.size() >= 2) shape.inner = dims[dims.size() - 1];
+  if (dims.size() >= 3) shape.width = dims[dims.size() - 2];
+  return shape;
+}
+
+std::vector<uint8_t> encode_mixed(const CodedRows& rows) {
+  BinaryEncoder out;
+  ScaleWriter scales(rows.scale_codes, out);
+  const uint32_t largest = largest_magnitude(rows);
+  out.raw_bits(largest, rows.bits - 1);
+  BitModel empty_model;
+  code_rows(rows, largest, out, [&](int64_t r, bool empty) {
+    if (largest > 0) out.bit(empty_model, empty);
+    scales.row(r, empty);
+  });
+  return out.finish();
+}
+
+double estimate_bits(const CodedRows& rows) {
+  BitMeter meter;
+  const uint32_t largest = largest_magnitude(rows);
+  BinaryEncoder heads;  // scales and flags, few enough to be written
+  ScaleWriter scales(rows.scale_codes, heads);
+  BitModel empty_model;
+  code_rows(rows, largest, meter, [&](int64_t r, bool empty) {
+    if (largest > 0) heads.bit(empty_model, empty);
+    scales.row(r, empty);
+  });
+  return meter.bits() + 8 * static_cast<double>(heads.finish().size());
+}
+
+}  // namespace pith::coding
