@@ -217,7 +217,7 @@ Result<void> chip_verb(const Flags& f, const Global& global) {
   if (!f.sweep.empty()) return sweep(f, global, networks[0], d, c);
   std::vector<sim::Prepared> prepared;
   for (const ChipNetwork& n : networks) {
-    PITH_TRY(sim::Prepared p, sim::prepare(n.program, d, n.name, {f.activation_bits}));
+    PITH_TRY(sim::Prepared p, sim::prepare(n.program, d, n.name, {f.activation_bits, camera ? camera->fps / (c.clock_mhz * 1e6) : 0}));
     if (!p.fits && !f.anyway) return error(ErrorCode::kDoesNotFit, p.why_not + "; take a device with more (--set sram=KIB), or --anyway");
     prepared.push_back(std::move(p));
   }

@@ -24,7 +24,7 @@ std::string csv_of(const std::vector<Row>& rows) {
   std::string out = "check,target,kind,unit,published,value,deviation_percent,note\n";
   for (const Row& r : rows) {
     out += fmt::format("{},{},{},{},{},{:.4g},{},{}\n", field(r.check), r.target, r.kind, r.unit, r.published > 0 ? fmt::format("{:g}", r.published) : "", r.value,
-                       r.published > 0 ? fmt::format("{:+.1f}", 100 * (r.value / r.published - 1) + 0.0) : "", field(r.note));
+                       r.published > 0 ? fmt::format("{:+.1f}", std::round(1000 * (r.value / r.published - 1)) / 10 + 0.0) : "", field(r.note));
   }
   return out;
 }

@@ -42,7 +42,7 @@ Result<Prepared> prepare(const Program& program, const chip::Device& device, con
   Prepared n;
   n.name = name;
   PITH_TRY(n.work, plan_work(program, device, options));
-  n.timing = simulate(n.work, device);
+  n.timing = simulate(n.work, device, options.camera_frames * n.work.input_bytes);
   std::vector<Span> kept = {{n.work.memory.arena, n.work.memory.arena + n.work.memory.weights}};
   n.banks = bank_steps(n.work, n.timing, device, kept);
   for (const OpWork& w : n.work.ops) n.counts += w.counts;

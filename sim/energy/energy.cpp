@@ -52,7 +52,7 @@ std::vector<BankStep> bank_steps(const Work& work, const Timing& timing, const c
       for (size_t j = i + 1; j < work.ops.size(); ++j) {
         const auto same = [&](const Span& r) { return r.overlaps(s); };
         if (std::any_of(work.ops[j].reads.begin(), work.ops[j].reads.end(), same)) last = std::max(last, timing.ops[j].end);
-        if (std::any_of(work.ops[j].writes.begin(), work.ops[j].writes.end(), [&](const Span& w) { return w.begin <= s.begin && w.end >= s.end; })) break;
+        if (std::any_of(work.ops[j].writes.begin(), work.ops[j].writes.end(), same)) break;  // what is there now is another's
       }
       uses.push_back({s, t.start, last, false});
       uses.push_back({s, t.start, t.end, true});

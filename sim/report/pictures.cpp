@@ -78,7 +78,7 @@ std::string memory_svg(const Prepared& n, const Outcome& o, const chip::Device& 
   }
   const double full = y(static_cast<double>(d.memory_bytes()));
   out += fmt::format("<line x1=\"{}\" x2=\"{}\" y1=\"{:.1f}\" y2=\"{:.1f}\" stroke=\"#1c2430\" stroke-dasharray=\"5 3\"/>\n", kLeft, kLeft + kWidth, full, full);
-  return out + text_at(kLeft + kWidth, full - 5, "end", fmt::format("{} of memory", d.name)) + "</svg>\n";
+  return out + text_at(kLeft + kWidth, full - 5, "end", fmt::format("memory of {}: {:.2f} MB", d.name, static_cast<double>(d.memory_bytes()) / 1e6)) + "</svg>\n";
 }
 
 void mark_front(std::vector<SweepPoint>& points) {
@@ -99,7 +99,8 @@ std::string pareto_svg(const std::vector<SweepPoint>& points, const std::string&
     const double x = kLeft + kWidth * p.rate / rate, y = kTop + kHeight * (1 - p.milliwatts / power), r = 4 + 12 * std::sqrt(p.area / std::max(area, 1e-9));
     out += fmt::format("<circle cx=\"{:.1f}\" cy=\"{:.1f}\" r=\"{:.1f}\" fill=\"{}\" fill-opacity=\"0.55\" stroke=\"{}\"><title>{}: {:.1f}/s, {:.1f} mW, {:.2f} mm2{}</title></circle>\n", x, y, r,
                        !p.fits ? "none" : p.front ? kFill[1] : kFill[3], p.front ? kFill[1] : "#8b95a5", escaped(p.label), p.rate, p.milliwatts, p.area, p.fits ? "" : ", doesn't fit");
-    if (p.front) out += text_at(x + r + 3, y + 4, "start", p.label);
+    const bool right = x > kLeft + 0.7 * kWidth;  // the label stays inside the picture
+    if (p.front) out += text_at(right ? x - r - 3 : x + r + 3, y + 4, right ? "end" : "start", p.label);
   }
   return out + "</svg>\n";
 }

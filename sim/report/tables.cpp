@@ -39,7 +39,7 @@ std::vector<Occupancy> occupancy(const Prepared& n, const Outcome& o, double hz)
     for (size_t j = from; j < ops; ++j) {
       const auto& w = n.work.ops[j];
       if (std::any_of(w.reads.begin(), w.reads.end(), [&](const Span& r) { return r.overlaps(s); })) last = std::max(last, seconds(j, true));
-      if (std::any_of(w.writes.begin(), w.writes.end(), [&](const Span& x) { return x.begin <= s.begin && x.end >= s.end; })) break;
+      if (std::any_of(w.writes.begin(), w.writes.end(), [&](const Span& x) { return x.overlaps(s); })) break;  // what is there now is another's
     }
     return last;
   };

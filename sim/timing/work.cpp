@@ -47,7 +47,6 @@ class Planner {
     for (const ProgramPort& out : p_.outputs) work_.outputs.push_back(span(out.tensor));
     for (const ProgramPort& out : p_.outputs) work_.output_elements += static_cast<double>(view(out.tensor).elements());
     for (const ProgramPort& in : p_.inputs) work_.input_bytes += view(in.tensor).bytes();
-    work_.memory.frame = static_cast<int64_t>(work_.input_bytes);
     return std::move(work_);
   }
 

@@ -50,11 +50,11 @@ struct OpWork {
 struct MemoryMap {
   int64_t arena = 0, weights = 0, total = 0;  // bytes: arena from 0, weights behind it
   std::vector<Span> weight_of_op;
-  int64_t frame = 0;  // a second input, while a camera fills it
 };
 
 struct WorkOptions {
   int activation_bits = 8;  // 4: a hypothesis about what the makers ran, see docs/chip.md; values are those of 8 bits
+  double camera_frames = 0;  // that arrive in memory per cycle while the network runs
 };
 
 struct Work {

@@ -121,6 +121,13 @@ class CommandLine(unittest.TestCase):
         yolo = json.loads(pith("chip", "--structure", "yolov5s", "--fps", "30", "--json").stdout)
         self.assertAlmostEqual(yolo["inferences_per_s"], 115, delta=0.05)  # what the calibration was fitted to
         self.assertAlmostEqual(yolo["mW"], 75, delta=0.05)
+        slow = json.loads(pith("chip", "--structure", "yolov5s", "--fps", "30", "--dvfs", "--json").stdout)
+        self.assertLess(slow["MHz"], yolo["MHz"])
+        self.assertLess(slow["mW"], yolo["mW"])
+        self.assertTrue(slow["keeps_up"])
+        capped = json.loads(pith("chip", "--structure", "yolov5s", "--cap", "120", "--json").stdout)
+        self.assertLessEqual(capped["mW"], 120)
+        self.assertGreater(capped["fps"], 30)
         both = json.loads(pith("chip", self.model, "--structure", "kws", "--fps", "10,20", "--camera", "1920x1080@30", "--json").stdout)
         self.assertEqual(len(both["networks"]), 2)
         sweep = json.loads(pith("chip", self.model, "--sweep", "sram=4..8MB,cores=8..16", "--pareto", self.out / "front.svg", "--json").stdout)
