@@ -244,7 +244,7 @@ Result<Graph> quantize(const Graph& source, const std::vector<std::vector<Tensor
   for (size_t i = 0; i < nodes; ++i) {
     Node& n = g.nodes[i];
     if (is_weighted(g, n)) {
-      quantize_product(g, n, options, c);
+      PITH_CHECK_OK(quantize_product(g, n, options, c));
       continue;
     }
     if (n.op == Op::kLSTM || n.op == Op::kGRU || n.op == Op::kRNN) {

@@ -16,6 +16,9 @@ struct QuantizeOptions {
   double percentile = 99.99;
   bool equalize = true;
   bool correct_bias = true;
+  // What a bit of code is worth: products with long rows of weights get one step for small rows and are rounded for rate
+  // (round.h) at so many times the natural price of their present steps; 0: to nearest.
+  double rate_weight = 0;
   bool round_by_covariance = true;  // products with short rows of weights: moments.h
 };
 

@@ -2,6 +2,8 @@
 // (Nagel et al. 2019, section 4.2), by patches where they were gathered, so that borders count, else by channels.
 #include "micro/quantize_product.h"
 
+#include "micro/round.h"
+
 #include <algorithm>
 #include <cmath>
 
@@ -86,6 +88,30 @@ void round_by_patches(ir::Value& weights, const Tensor& original, const Rows& ro
   }
 }
 
+// Long rows: finer steps than the price of a bit asks for are raised to it, and the integers chosen for rate. Errors of all
+// outputs count alike, so that at high rates one step for all is right (and costs no side information).
+Result<void> round_by_rate(ir::Value& weights, const Tensor& original, const Rows& rows, int bits, double rate_weight) {
+  auto& codes = weights.quant->scale_codes;
+  double log_step = 0;
+  for (int16_t code : codes) log_step += code;
+  const double step = std::exp2(log_step / static_cast<double>(codes.size()) / numerics::kScaleStepsPerOctave);
+  const double lambda = rate_weight * natural_lambda(step);
+  const int coarse = numerics::scale_code_at_least(step * std::sqrt(rate_weight));
+  for (int16_t& code : codes) code = static_cast<int16_t>(std::max<int>(code, coarse));
+  const int64_t taps = rows.width / rows.depth;  // the file has the input channel last, the graph first
+  const auto place = [&](int64_t o, int64_t k) { return rows.at(o, k % rows.depth * taps + k / rows.depth); };
+  std::vector<double> real;
+  for (int64_t o = 0; o < rows.outputs; ++o) {
+    for (int64_t k = 0; k < rows.width; ++k) real.push_back(original.at(place(o, k)));
+  }
+  const int64_t columns = weights.shape.size() == 4 ? weights.shape[3] : 1;
+  PITH_TRY(const Rounded rounded, round_for_rate({bits, rows.outputs, rows.width, real, codes, {rows.depth, columns}, {}, lambda}));
+  for (int64_t o = 0; o < rows.outputs; ++o) {
+    for (int64_t k = 0; k < rows.width; ++k) weights.constant->set(place(o, k), rounded.integers[static_cast<size_t>(o * rows.width + k)]);
+  }
+  return {};
+}
+
 void correct_bias(std::vector<double>& bias, const ir::Value& weights, const Tensor& original, const Rows& rows, const Calibration& c, ir::ValueId input, const PatchMoments* patches) {
   const auto means = c.channel_means.find(input);
   if (!patches && means == c.channel_means.end()) return;
@@ -122,7 +148,7 @@ void set_bias(ir::Value& b, const std::vector<double>& bias, const std::vector<i
 
 }  // namespace
 
-void quantize_product(Graph& g, Node& n, const QuantizeOptions& options, const Calibration& c) {
+Result<void> quantize_product(Graph& g, Node& n, const QuantizeOptions& options, const Calibration& c) {
   const ir::Value original = g.value(n.inputs[1]);
   const Rows rows = rows_of(n, original);
   ir::Value weights = original;
@@ -142,6 +168,9 @@ void quantize_product(Graph& g, Node& n, const QuantizeOptions& options, const C
     if (integer) raise_scales(least, bias, in);
     round_by_patches(weights, *original.constant, rows, *patches, limit, least);
   }
+  if (!patches && options.rate_weight > 0 && n.op != Op::kConvTranspose && static_cast<int64_t>(codes.size()) == rows.outputs) {
+    PITH_CHECK_OK(round_by_rate(weights, *original.constant, rows, options.weight_bits, options.rate_weight));
+  }
   if (options.correct_bias && n.op != Op::kConvTranspose) correct_bias(bias, weights, *original.constant, rows, c, n.inputs[0], patches);
 
   n.inputs[1] = g.add_value(weights);
@@ -156,6 +185,7 @@ void quantize_product(Graph& g, Node& n, const QuantizeOptions& options, const C
     for (size_t i = 0; i < bias.size(); ++i) b.constant->set(static_cast<int64_t>(i), bias[i]);
   }
   n.inputs[2] = g.add_value(std::move(b));
+  return {};
 }
 
 }  // namespace pith

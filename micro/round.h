@@ -1,0 +1,44 @@
+// Rate-distortion rounding: integers for a tensor's weights that cost few bits and little of the product's result.
+//
+// Rounding to nearest minimises the error of each weight; what matters is the error of the product and the length of the
+// code. So weights are rounded one after the other in the order in which they are coded, each to the integer with the
+// least D + lambda R. R is the length under the adaptive code's own state at that moment (coding/decode/mixed.h), which
+// then learns from the choice, as in DeepCABAC (Wiedemann et al., arXiv 1907.11900). D is the growth of the product's
+// squared error when the weights after it in the row are free to make up for it, and they are then moved to do so: the
+// "optimal brain" step of GPTQ (Frantar et al., arXiv 2210.17323), with the Cholesky factor of the inverse Hessian.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "base/result.h"
+#include "coding/encode/weights.h"
+
+namespace pith {
+
+struct RoundProblem {
+  int bits = 8;                             // integers are at most 2^(bits-1) - 1 in magnitude
+  int64_t rows = 0, row_length = 0;
+  std::span<const double> weights;          // rows x row_length, in the file's order (output; kernel row, column, input)
+  std::span<const int16_t> scale_codes;     // one, or one per row; they stay
+  coding::RowShape shape;
+  // Mean of x x' over inputs x of a row: nothing (all alike, 1), row_length (the diagonal), or row_length^2 numbers.
+  std::span<const double> hessian;
+  double lambda = 0;                        // what a bit may cost in squared error of the product
+};
+
+struct Rounded {
+  std::vector<int32_t> integers;
+  double bits = 0;        // of their code, scales and all
+  double distortion = 0;  // sum over rows of e' H e with the errors e
+};
+
+// Errors: sizes that don't fit each other, or a full Hessian that isn't positive definite (name the mend: damp it).
+Result<Rounded> round_for_rate(const RoundProblem& problem);
+
+// The price of a bit at which a uniform step of this size is the right one at high rates: D = step^2 / 12 halves its
+// logarithm's slope, so -dD/dR = 2 ln 2 D.
+double natural_lambda(double step);
+
+}  // namespace pith

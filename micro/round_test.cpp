@@ -1,0 +1,113 @@
+// Rate-distortion rounding: nearest without a price, fewer bits with one, and error feedback that pays.
+#include "micro/round.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "base/random.h"
+#include "numerics/scale.h"
+
+namespace pith {
+namespace {
+
+struct Layer {
+  std::vector<double> weights, hessian;
+  std::vector<int16_t> scales;
+  RoundProblem problem;
+};
+
+// Rows of normal weights; inputs that are alike in pairs, so that errors can make up for each other.
+Layer layer(int64_t rows, int64_t n, int bits, int scale_code) {
+  Random random(11);
+  Layer l;
+  for (int64_t i = 0; i < rows * n; ++i) l.weights.push_back(random.normal());
+  l.scales.assign(static_cast<size_t>(rows), static_cast<int16_t>(scale_code));
+  l.hessian.assign(static_cast<size_t>(n * n), 0.0);
+  for (int64_t i = 0; i < n; ++i) {
+    for (int64_t j = 0; j < n; ++j) l.hessian[static_cast<size_t>(i * n + j)] = i == j ? 1.0 : i / 2 == j / 2 ? 0.9 : 0.1;
+  }
+  l.problem = {bits, rows, n, l.weights, l.scales, {n, 1}, {}, 0};
+  return l;
+}
+
+double squared_error(const Layer& l, const std::vector<int32_t>& q, bool full) {
+  const int64_t n = l.problem.row_length;
+  const double scale = numerics::scale_value(l.scales[0]);
+  double sum = 0;
+  for (int64_t r = 0; r < l.problem.rows; ++r) {
+    const auto e = [&](int64_t k) { return l.weights[static_cast<size_t>(r * n + k)] - q[static_cast<size_t>(r * n + k)] * scale; };
+    for (int64_t i = 0; i < n; ++i) {
+      for (int64_t j = 0; j < n; ++j) sum += full ? e(i) * e(j) * l.hessian[static_cast<size_t>(i * n + j)] : i == j ? e(i) * e(i) : 0;
+    }
+  }
+  return sum;
+}
+
+TEST(Round, WithoutAPriceItIsNearest) {
+  const Layer l = layer(8, 40, 8, -64);
+  const auto rounded = round_for_rate(l.problem);
+  ASSERT_TRUE(rounded.ok());
+  for (size_t i = 0; i < l.weights.size(); ++i) {
+    EXPECT_LE(std::abs(l.weights[i] - rounded->integers[i] / 16.0), 0.5 / 16 + 1e-12);
+  }
+  EXPECT_NEAR(rounded->distortion, squared_error(l, rounded->integers, false), 1e-9);
+}
+
+TEST(Round, APriceBuysBits) {
+  Layer l = layer(64, 128, 8, -16);  // a step of half a deviation
+  const auto nearest = round_for_rate(l.problem);
+  l.problem.lambda = natural_lambda(numerics::scale_value(-16));
+  const auto cheap = round_for_rate(l.problem);
+  ASSERT_TRUE(nearest.ok() && cheap.ok());
+  EXPECT_LT(cheap->bits, nearest->bits * 0.995);
+  EXPECT_LT(cheap->distortion + l.problem.lambda * cheap->bits, nearest->distortion + l.problem.lambda * nearest->bits);
+  EXPECT_NEAR(cheap->distortion, squared_error(l, cheap->integers, false), 1e-9);
+  // the bits are those of the stream
+  const coding::CodedRows rows{8, 64, 128, cheap->integers, l.scales, {128, 1}};
+  EXPECT_NEAR(static_cast<double>(coding::encode_mixed(rows).size()) * 8, cheap->bits, 24);
+}
+
+TEST(Round, AHighPriceEmptiesRows) {
+  Layer l = layer(4, 50, 4, 0);
+  l.problem.lambda = 100;
+  const auto rounded = round_for_rate(l.problem);
+  ASSERT_TRUE(rounded.ok());
+  for (int32_t q : rounded->integers) EXPECT_EQ(q, 0);
+}
+
+TEST(Round, FeedbackLowersTheErrorOfTheProduct) {
+  Layer l = layer(32, 60, 3, 8);
+  const auto nearest = round_for_rate(l.problem);
+  l.problem.hessian = l.hessian;
+  const auto moved = round_for_rate(l.problem);
+  ASSERT_TRUE(nearest.ok() && moved.ok());
+  EXPECT_LT(squared_error(l, moved->integers, true), 0.8 * squared_error(l, nearest->integers, true));
+  EXPECT_NEAR(moved->distortion, squared_error(l, moved->integers, true), 1e-6);
+}
+
+TEST(Round, ADiagonalWeighsColumns) {
+  Layer l = layer(32, 60, 8, 0);
+  std::vector<double> diagonal(60, 1.0);
+  diagonal[7] = 1e6;
+  l.problem.hessian = diagonal;
+  l.problem.lambda = 0.2;
+  const auto rounded = round_for_rate(l.problem);
+  ASSERT_TRUE(rounded.ok());
+  for (size_t r = 0; r < 32; ++r) EXPECT_EQ(rounded->integers[r * 60 + 7], static_cast<int>(std::floor(l.weights[r * 60 + 7] + 0.5)));
+}
+
+TEST(Round, RefusesWhatDoesNotFit) {
+  Layer l = layer(2, 4, 8, 0);
+  std::vector<double> indefinite = l.hessian;
+  indefinite[5] = -1;
+  l.problem.hessian = indefinite;
+  const auto bad = round_for_rate(l.problem);
+  ASSERT_FALSE(bad.ok());
+  EXPECT_NE(bad.error().message.find("positive definite"), std::string::npos);
+  l.problem.hessian = std::span<const double>(l.hessian).first(3);
+  EXPECT_FALSE(round_for_rate(l.problem).ok());
+}
+
+}  // namespace
+}  // namespace pith
