@@ -30,6 +30,11 @@ aarch64:
 	@tools/packages.sh test
 	@cmake --preset aarch64 > /dev/null && cmake --build --preset aarch64 -j $(JOBS) && ctest --preset aarch64
 
+# libFuzzer on the importer and on files (needs clang); FUZZ_SECONDS=600 make fuzz runs each for so long
+FUZZ_SECONDS ?= 60
+fuzz:
+	@tools/fuzz.sh $(FUZZ_SECONDS)
+
 # ONNX's own node tests (needs PyPI); writes tests/conformance.csv
 conformance: all
 	@tools/conformance.sh

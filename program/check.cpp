@@ -165,7 +165,9 @@ Result<void> check_operands(const Program& p, size_t index) {
     if (!fits) return bad(p, index, "an input that doesn't exist");
   }
   bool any = false;
-  for (int32_t id : op.outputs) {
+  for (size_t i = 0; i < op.outputs.size(); ++i) {
+    const int32_t id = op.outputs[i];
+    if (id == kNone && !(schema.optional_outputs >> i & 1)) return bad(p, index, "a required output is absent");
     if (id != kNone && (id < 0 || id >= static_cast<int32_t>(p.tensors.size()))) return bad(p, index, "an output that doesn't exist");
     any = any || id != kNone;
   }
@@ -277,7 +279,7 @@ Result<void> check_memory(const Program& p) {
   std::sort(by_start.begin(), by_start.end());
   std::vector<size_t> live;
   for (const auto& [start, t] : by_start) {
-    std::erase_if(live, [&](size_t other) { return last[other] < start; });
+    std::erase_if(live, [&, now = start](size_t other) { return last[other] < now; });
     const ProgramTensor& a = p.tensors[t];
     for (size_t other : live) {
       const ProgramTensor& b = p.tensors[other];
@@ -402,7 +404,7 @@ Result<void> check_program(const Program& p) {
     const ProgramTensor& t = p.tensors[i];
     int64_t n = 1;
     for (int32_t d : t.dims) {
-      if (d < 1 || (n *= d) > (int64_t{1} << 31)) return usage_error(fmt::format("tensor {} has impossible dimensions {}; the file is damaged", i, fmt::join(t.dims, "x")));
+      if (d < 1 || (n *= d) > INT32_MAX) return usage_error(fmt::format("tensor {} has impossible dimensions {}; the file is damaged", i, fmt::join(t.dims, "x")));
     }
     if (t.alias_of != kNone) {
       const ProgramTensor* root = t.alias_of >= 0 && t.alias_of < static_cast<int32_t>(i) ? &p.tensors[static_cast<size_t>(t.alias_of)] : nullptr;
@@ -415,7 +417,8 @@ Result<void> check_program(const Program& p) {
     const ProgramConstant& k = p.constants[i];
     const size_t n = static_cast<size_t>(count(k.dims));
     const size_t rows = k.dims.empty() ? 1 : static_cast<size_t>(k.dims[0]);
-    bool ok = k.dims.size() <= PITH_MAX_RANK && (k.dtype == PITH_F32 ? k.reals.size() == n : k.integers.size() == n);
+    bool ok = k.dims.size() <= PITH_MAX_RANK && std::all_of(k.dims.begin(), k.dims.end(), [](int32_t d) { return d >= 1; }) &&
+              (k.dtype == PITH_F32 ? k.reals.size() == n : k.integers.size() == n);
     if (k.dtype == PITH_I8) {
       ok = ok && k.bits >= 2 && k.bits <= 8 && (k.scale_codes.size() == 1 || k.scale_codes.size() == rows);
       const int limit = ok ? (1 << (k.bits - 1)) - 1 : 0;

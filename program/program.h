@@ -86,6 +86,8 @@ struct WrittenSizes {  // bytes of the file by part, for `pith info`
   std::vector<int64_t> constants;
 };
 Result<std::vector<uint8_t>> write_program(const Program& program, CodecChoice codec, WrittenSizes* sizes = nullptr);
+// The same of a program that may break its promises, to test readers; ids and counts of parameters must be in range.
+Result<std::vector<uint8_t>> write_unchecked(const Program& program, CodecChoice codec, WrittenSizes* sizes = nullptr);
 // Safe on any bytes. kUsage errors say what is wrong at which offset.
 Result<Program> read_program(std::span<const uint8_t> bytes, WrittenSizes* sizes = nullptr);
 

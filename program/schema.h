@@ -7,7 +7,8 @@ namespace pith::format {
 
 struct Schema {
   uint8_t inputs, outputs, ints, reals;
-  uint8_t optional_inputs;  // bit i: input i may be absent
+  uint8_t optional_inputs;   // bit i: input i may be absent
+  uint8_t optional_outputs;  // likewise; one output must be there
 };
 
 // Words of a list; "name[6]" counts six.
@@ -40,7 +41,8 @@ constexpr uint8_t optional_words(const char* list) {
 
 inline constexpr Schema kSchemas[PITH_OPCODE_COUNT] = {
 #define PITH_OPCODE(name, inputs, outputs, ints, reals) \
-  {count_words(inputs), count_words(outputs), count_words(ints), count_words(reals), optional_words(inputs)},
+  {count_words(inputs), count_words(outputs), count_words(ints), count_words(reals), optional_words(inputs),\
+   optional_words(outputs)},
 #include "program/opcodes.inc"
 #undef PITH_OPCODE
 };

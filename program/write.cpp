@@ -273,6 +273,10 @@ void append_section(std::vector<uint8_t>& out, const std::vector<uint8_t>& secti
 
 Result<std::vector<uint8_t>> write_program(const Program& program, CodecChoice choice, WrittenSizes* sizes) {
   PITH_CHECK_OK(check_program(program));
+  return write_unchecked(program, choice, sizes);
+}
+
+Result<std::vector<uint8_t>> write_unchecked(const Program& program, CodecChoice choice, WrittenSizes* sizes) {
   Writer writer(program, choice);
   PITH_TRY(const std::vector<uint8_t> structure, writer.structure());
   const std::vector<uint8_t> metadata = write_metadata(program.metadata);

@@ -69,9 +69,10 @@ const char* check_memory(const Model& model, Op& op) {
   bool any = false;
   for (int i = 0; i < schema.outputs; ++i) {
     if (op.outputs[i] != nullptr && op.outputs[i]->is_constant()) return "an output is a constant";
+    if (op.outputs[i] == nullptr && !(schema.optional_outputs >> i & 1)) return "a required output is absent";
     any = any || op.outputs[i] != nullptr;
   }
-  if (!any || (schema.outputs == 1 && op.outputs[0] == nullptr)) return "it has no output";
+  if (!any) return "it has no output";
   op.scratch_bytes = pith_scratch_bytes(op.opcode, op.ints, inputs, outputs);
   if (op.scratch_bytes < 0 || op.scratch_offset < 0 || op.scratch_offset + op.scratch_bytes > model.arena_bytes) {
     return "its scratch lies outside the arena";

@@ -185,6 +185,9 @@ const char* prepare_Recurrent(Builder& builder, Op& op) {
   for (const Tensor* t : matrices) {
     if (t->dtype != PITH_F32 && !(t->dtype == PITH_I8 && t->is_constant())) return "its weights have the wrong type";
     if (t->rank < 2 || t->rank > 3) return "its weights don't fit";
+    // one scale for each row, or for all rows of a direction
+    if (t->row_scales && t->count_of(1, t->rank) % (t == &w ? s.inputs : s.hidden) != 0)
+      return "its weights' scales don't fit";
   }
   if (w.count() != rows * s.inputs || r.count() != rows * s.hidden) return "its weights don't fit";
   if (!fits(op.inputs[3], 2 * rows) || !fits(op.inputs[4], states) || !fits(op.inputs[5], states) ||

@@ -110,7 +110,7 @@ void expect_agreement(const std::vector<double>& got, const Tensor& wanted, bool
 void compare(const ir::Graph& graph, const std::vector<Tensor>& sample, std::set<int>& opcodes) {
   const auto expected = ir::interpret(graph, sample);
   ASSERT_TRUE(expected.ok()) << expected.error().message;
-  const auto program = compile(graph, {.planner_rounds = 10});
+  const auto program = compile(graph, {.planner_steps = 200});
   ASSERT_TRUE(program.ok()) << program.error().message;
   for (const ProgramOp& op : program->ops) opcodes.insert(op.opcode);
   const auto file = write_program(*program, CodecChoice::kFastest);

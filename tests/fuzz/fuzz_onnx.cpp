@@ -60,7 +60,7 @@ extern "C" size_t LLVMFuzzerCustomMutator(uint8_t* data, size_t size, size_t mos
   if (random.integer(0, 2) == 0) return LLVMFuzzerMutate(data, size, most);
   auto model = pith::importers::parse_model({data, size}, "");
   if (!model.ok()) {
-    const auto seeds = pith::importers::testing::seed_models();
+    static const auto seeds = pith::importers::testing::seed_models();
     model = seeds[static_cast<size_t>(random.integer(0, static_cast<int64_t>(seeds.size()) - 1))];
   }
   pith::fuzz::mutate(*model, random);
