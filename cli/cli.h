@@ -31,6 +31,7 @@ void add_eval(Context c);
 void add_bench(Context c);
 void add_plan(Context c);
 void add_chip(Context c);
+void add_tokenize(Context c);
 void add_docs(Context c);
 
 // A subcommand with the flags that all verbs have, and examples under its help.

@@ -4,15 +4,19 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <filesystem>
 
 #include "base/file.h"
 #include "base/log.h"
 #include "cli/cli.h"
+#include "cli/compress_language.h"
 #include "cli/engine.h"
 #include "cli/heads.h"
+#include "cli/language.h"
 #include "cli/onnx_flags.h"
 #include "compile/compile.h"
 #include "data/metrics.h"
+#include "importers/tokenizer/tokenizer.h"
 #include "macro/cut_head.h"
 #include "micro/quantize.h"
 
@@ -20,7 +24,7 @@ namespace pith::cli {
 namespace {
 
 struct Flags {
-  std::string model, samples, output, preprocess, labels, head, method = "mse", codec = "smallest";
+  std::string model, samples, output, preprocess, labels, head, vocabulary, method = "mse", codec = "smallest";
   OnnxFlags onnx;
   size_t count = 1024, held_back = 64;
   int bits = 8;
@@ -107,41 +111,54 @@ Result<ir::Graph> import_with_metadata(const Flags& f) {
     PITH_TRY(const int outputs, cut_head(g));
     log_info(fmt::format("cut the decoding off: {} feature maps are the outputs", outputs));
   }
+  const std::string vocabulary = !f.vocabulary.empty() ? f.vocabulary : importers::has_tokenizer(f.model) ? f.model : "";
+  if (!vocabulary.empty()) {
+    PITH_TRY(const Tokenizer t, importers::read_tokenizer(vocabulary));
+    PITH_TRY(g.metadata["tokenizer"], coded_tokenizer(t));
+  }
   for (auto it = g.metadata.begin(); it != g.metadata.end();) {  // only what pith itself reads travels in the file
-    const bool known = it->first == "preprocess" || it->first == "head" || it->first == "labels" || it->first == "license";
+    const bool known = it->first == "preprocess" || it->first == "head" || it->first == "labels" || it->first == "license" || it->first == "tokenizer";
     it = known ? std::next(it) : g.metadata.erase(it);
   }
   return g;
 }
 
 void add_model_flags(CLI::App* verb, Flags& f) {
-  verb->add_option("model,-m,--model", f.model, "ONNX file")->required();
+  verb->add_option("model,-m,--model", f.model, "ONNX file, Hugging Face folder, or checkpoint of llama2.c")->required();
   verb->add_option("-o,--output", f.output, "the .pith file to write (default: beside the model)");
   verb->add_option("--preprocess", f.preprocess, "what is done to an input, as in image:rgb:640x640:letterbox=114:scale=1/255; travels in the file");
   verb->add_option("--labels", f.labels, "text file with one label per line; travels in the file");
   verb->add_option("--head", f.head, "what the outputs mean: classifier, yolov5, yolov5-raw, yolov8, yolov8-raw, yolox, ssd, ctc, tensor");
+  verb->add_option("--vocabulary", f.vocabulary, "tokenizer.json, vocab.txt ... of a model that reads text (default: what lies in its folder); travels in the file");
   verb->add_flag("--cut-head", f.cut, "make the last layers with weights the outputs; decoding is left to the post-processing library");
   verb->add_option("--codec", f.codec, "smallest (mixed contexts), balanced (adaptive codes) or fastest (rANS)")->capture_default_str();
   add_onnx_flags(verb, f.onnx);
 }
 
-Result<std::vector<uint8_t>> write_model(const Program& program, const Flags& f, std::string& path, WrittenSizes* sizes) {
+// Beside the model: its name with another ending, a folder's name with one.
+std::string output_path(const Flags& f) {
+  if (!f.output.empty()) return f.output;
+  std::filesystem::path path(f.model);
+  if (path.filename().empty()) path = path.parent_path();
+  return std::filesystem::is_directory(path) ? path.string() + ".pith" : path.replace_extension(".pith").string();
+}
+
+Result<CodecChoice> codec_choice(const std::string& name) {
   const std::map<std::string, CodecChoice> choices = {{"smallest", CodecChoice::kSmallest}, {"balanced", CodecChoice::kBalanced}, {"fastest", CodecChoice::kFastest}};
-  const auto choice = choices.find(f.codec);
-  if (choice == choices.end()) return usage_error(fmt::format("unknown --codec '{}'; choose smallest, balanced or fastest", f.codec));
-  path = !f.output.empty() ? f.output : f.model.substr(0, f.model.rfind('.')) + ".pith";
-  return write_program(program, choice->second, sizes);
+  const auto choice = choices.find(name);
+  if (choice == choices.end()) return usage_error(fmt::format("unknown --codec '{}'; choose smallest, balanced or fastest", name));
+  return choice->second;
+}
+
+Result<std::vector<uint8_t>> write_model(const Program& program, const Flags& f, std::string& path, WrittenSizes* sizes) {
+  path = output_path(f);
+  PITH_TRY(const CodecChoice codec, codec_choice(f.codec));
+  return write_program(program, codec, sizes);
 }
 
 Result<void> compress(const Flags& f, const Global& global) {
   const auto started = std::chrono::steady_clock::now();
   PITH_TRY(const ir::Graph g, import_with_metadata(f));
-  const int64_t parameters = ir::parameter_count(g);
-  std::unique_ptr<Engine> original = graph_engine(g);
-  PITH_TRY(const Preprocess preprocess, choose_preprocess(*original, f.preprocess));
-  PITH_TRY(const SampleSet all, SampleSet::open(f.samples));
-  if (all.size() < 2) return usage_error(fmt::format("'{}' holds {} sample(s); give at least two, one calibrates and one is held back", f.samples, all.size()));
-  PITH_TRY(const SampleSplit parts, split(all, f.count, f.held_back, global.seed));
   QuantizeOptions options;
   options.weight_bits = f.bits;
   options.rate_weight = f.rate_weight;
@@ -149,6 +166,14 @@ Result<void> compress(const Flags& f, const Global& global) {
   options.percentile = f.percentile;
   options.equalize = !f.no_equalize;
   options.correct_bias = !f.no_bias;
+  PITH_TRY(const CodecChoice codec, codec_choice(f.codec));
+  if (is_language(g)) return compress_language(g, {f.samples, output_path(f), f.count, f.held_back, options, codec}, global);
+  const int64_t parameters = ir::parameter_count(g);
+  std::unique_ptr<Engine> original = graph_engine(g);
+  PITH_TRY(const Preprocess preprocess, choose_preprocess(*original, f.preprocess));
+  PITH_TRY(const SampleSet all, SampleSet::open(f.samples));
+  if (all.size() < 2) return usage_error(fmt::format("'{}' holds {} sample(s); give at least two, one calibrates and one is held back", f.samples, all.size()));
+  PITH_TRY(const SampleSplit parts, split(all, f.count, f.held_back, global.seed));
   PITH_TRY(const auto inputs, calibration_inputs(*original, g, parts.calibration, preprocess));
   QuantizeReport report;
   PITH_TRY(const ir::Graph quantized, quantize(g, inputs, options, &report));

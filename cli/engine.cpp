@@ -6,6 +6,7 @@
 #include <cstdlib>
 
 #include "base/file.h"
+#include "cli/onnx_flags.h"
 #include "cli/threads.h"
 #include "importers/onnx/onnx_importer.h"
 #include "ir/interpret.h"
@@ -209,6 +210,10 @@ Result<std::unique_ptr<Engine>> pith_engine(std::vector<uint8_t> file, const std
 std::unique_ptr<Engine> graph_engine(const ir::Graph& graph) { return std::make_unique<GraphEngine>(graph); }
 
 Result<std::unique_ptr<Engine>> open_engine(const std::string& path, const EngineOptions& options) {
+  if (is_transformer(path)) {
+    PITH_TRY(const ir::Graph graph, import_transformer(path, {}));
+    return graph_engine(graph);
+  }
   if (!path.ends_with(".onnx")) {
     PITH_TRY(std::vector<uint8_t> file, read_file(path));
     return PithEngine::open(std::move(file), path, options);

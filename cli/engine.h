@@ -45,7 +45,7 @@ struct EngineOptions {
   std::string isa = "best";
 };
 
-// .pith through the runtime; anything else is imported as ONNX.
+// .pith through the runtime; ONNX, Hugging Face folders and checkpoints of llama2.c through the float interpreter.
 Result<std::unique_ptr<Engine>> open_engine(const std::string& path, const EngineOptions& options);
 Result<std::unique_ptr<Engine>> pith_engine(std::vector<uint8_t> file, const std::string& path, const EngineOptions& options);
 std::unique_ptr<Engine> graph_engine(const ir::Graph& graph);

@@ -87,6 +87,7 @@ int run(int argc, char** argv) {
   add_compile(context);
   add_chip(context);
   add_plan(context);
+  add_tokenize(context);
   add_supported_ops(context);
   add_docs(context);
   if (argc > 1 && argv[1][0] != '-' && !has_verb(app, argv[1])) {

@@ -1,10 +1,12 @@
-// The flags of every verb that reads an ONNX file.
+// The flags of every verb that reads a model, and the reading: an ONNX file, a Hugging Face folder, or a checkpoint of llama2.c.
 #pragma once
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
 #include "data/array.h"
+#include "importers/huggingface/huggingface.h"
+#include "importers/llama2c/llama2c.h"
 #include "importers/onnx/onnx_importer.h"
 
 namespace pith::cli {
@@ -17,6 +19,18 @@ inline void add_onnx_flags(CLI::App* verb, OnnxFlags& f) {
   verb->add_option("--input-shape", f.shapes, "NAME:1x3x224x224, the static shape of an input; may be repeated");
   verb->add_option("--dimension", f.dimensions, "NAME=SIZE, the size of a symbolic dimension; may be repeated");
   verb->add_option("--state", f.states, "INPUT=OUTPUT, carried from one run to the next; may be repeated");
+}
+
+inline bool is_transformer(const std::string& path) { return importers::is_huggingface(path) || importers::is_llama2c(path); }
+
+// `sequence` and `context` are the dimensions that these have.
+inline Result<ir::Graph> import_transformer(const std::string& path, const std::map<std::string, int64_t>& dimensions) {
+  importers::TransformerOptions options;
+  for (const auto& [name, size] : dimensions) {
+    if (name != "sequence" && name != "context") return usage_error(fmt::format("'{}' has no dimension '{}'; sequence (encoders) and context (decoders) can be set", path, name));
+    (name == "sequence" ? options.sequence : options.context) = size;
+  }
+  return importers::is_huggingface(path) ? importers::import_huggingface(path, options) : importers::import_llama2c(path, options);
 }
 
 inline Result<ir::Graph> import_model(const std::string& path, const OnnxFlags& f) {
@@ -34,6 +48,7 @@ inline Result<ir::Graph> import_model(const std::string& path, const OnnxFlags& 
     if (s.find('=') == std::string::npos || size.empty() || *end != 0 || value < 1) return usage_error(fmt::format("--dimension '{}' isn't NAME=SIZE, as in sequence=128", s));
     options.dimensions[name] = value;
   }
+  if (is_transformer(path)) return import_transformer(path, options.dimensions);
   for (const std::string& s : f.states) {
     const auto [in, out] = parts(s, '=');
     if (s.find('=') == std::string::npos) return usage_error(fmt::format("--state '{}' isn't INPUT=OUTPUT", s));

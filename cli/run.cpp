@@ -8,6 +8,7 @@
 #include "cli/cli.h"
 #include "cli/engine.h"
 #include "cli/heads.h"
+#include "cli/run_language.h"
 #include "data/image.h"
 
 namespace pith::cli {
@@ -17,6 +18,7 @@ struct Flags {
   std::string model, preprocess, head, labels, draw, save;
   std::vector<std::string> inputs;
   EngineOptions engine;
+  LanguageFlags language;
   int top = 5;
   double score = 0.25, iou = 0.45;
   std::vector<int64_t> shape;
@@ -39,12 +41,15 @@ std::string drawing_path(const std::string& draw, const std::string& sample, boo
 
 Result<void> run(const Flags& f, const Global& global) {
   PITH_TRY(const std::unique_ptr<Engine> engine, open_engine(f.model, f.engine));
+  if (f.language.given()) return run_language(*engine, f.language, f.model, f.top, global);
+  if (f.inputs.empty()) return usage_error("nothing to run the model on; give inputs, or --text");
   PITH_TRY(const Preprocess preprocess, choose_preprocess(*engine, f.preprocess));
   HeadOptions head = choose_head(*engine, f.head, f.labels);
   head.top = f.top;
   head.score_threshold = static_cast<float>(f.score);
   head.iou_threshold = static_cast<float>(f.iou);
   nlohmann::json results = nlohmann::json::array();
+  size_t written = 0;
   for (const std::string& input : f.inputs) {
     PITH_TRY(const SampleSet samples, SampleSet::open(input));
     for (size_t i = 0; i < samples.size(); ++i) {
@@ -59,7 +64,7 @@ Result<void> run(const Flags& f, const Global& global) {
         PITH_CHECK_OK(draw_boxes(*sample.image, reading, head, drawing_path(f.draw, sample.name, several)));
       }
       if (!f.save.empty()) {
-        const std::string stem = several ? fmt::format("{}.{}", f.save, i) : f.save;
+        const std::string stem = several ? fmt::format("{}.{}", f.save, written++) : f.save;
         for (size_t k = 0; k < outputs.size(); ++k) {
           const std::string path = outputs.size() == 1 ? stem + ".npy" : fmt::format("{}.{}.npy", stem, k);
           PITH_CHECK_OK(write_npy(path, make_array(outputs[k].dims, outputs[k].values)));
@@ -82,10 +87,11 @@ Result<void> run(const Flags& f, const Global& global) {
 
 void add_run(Context c) {
   static Flags f;
-  CLI::App* verb = add_verb(c, "run", "run a model on pictures, arrays or sounds",
-                            "  pith run yolov5n.pith bus.jpg --draw boxes.png\n  pith run mobilenet.pith photos/ --json\n  pith run model.pith input.npy --save result");
+  CLI::App* verb = add_verb(c, "run", "run a model on pictures, arrays, sounds or text",
+                            "  pith run yolov5n.pith bus.jpg --draw boxes.png\n  pith run mobilenet.pith photos/ --json\n  pith run model.pith input.npy --save result\n  pith run roberta.pith --text \"The capital of France is <mask>.\"");
   verb->add_option("model", f.model, ".pith (or .onnx, through the float interpreter)")->required();
-  verb->add_option("inputs", f.inputs, "pictures, folders, archives, npy, npz, wav or raw tensors")->required();
+  verb->add_option("inputs", f.inputs, "pictures, folders, archives, npy, npz, wav or raw tensors");
+  add_language_flags(verb, f.language);
   verb->add_option("--draw", f.draw, "write the picture with boxes and labels (a folder for several inputs)");
   verb->add_option("--save", f.save, "write the outputs as STEM.npy");
   verb->add_option("--preprocess", f.preprocess, "instead of the model's own");

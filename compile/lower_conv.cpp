@@ -92,6 +92,11 @@ int32_t Lowering::weight_constant(ir::ValueId id, const std::vector<int>& permut
     k.dtype = PITH_F32;
     for (int64_t i = 0; i < count; ++i) k.reals.push_back(static_cast<float>(v.constant->at(next())));
   }
+  for (size_t i = 0; i < program.constants.size(); ++i) {  // a language model's logits multiply by its embedding's own rows
+    const ProgramConstant& o = program.constants[i];
+    const bool same = o.dtype == k.dtype && o.dims == k.dims && o.bits == k.bits && o.scale_codes == k.scale_codes && count >= 1024;
+    if (same && o.integers == k.integers && o.reals == k.reals) return kConstantBase + static_cast<int32_t>(i);
+  }
   program.constants.push_back(std::move(k));
   return kConstantBase + static_cast<int32_t>(program.constants.size() - 1);
 }

@@ -87,7 +87,7 @@ Result<void> Lowering::lower_recurrent(const ir::Node& n) {
   const auto weights = [&](const ir::Value& v, ir::ValueId id) {
     const Dims flat = {static_cast<int32_t>(v.shape[0] * v.shape[1]), static_cast<int32_t>(v.shape[2])};
     const int32_t k = weight_constant(id, {0, 1, 2}, Dims(v.shape.begin(), v.shape.end()));
-    ProgramConstant& c = program.constants.back();
+    ProgramConstant& c = program.constants[static_cast<size_t>(k - kConstantBase)];
     if (c.dtype == PITH_I8 && c.scale_codes.size() > 1 && v.quant && v.quant->axis == 1) {
       const std::vector<int16_t> one = c.scale_codes;
       for (int64_t d = 1; d < v.shape[0]; ++d) c.scale_codes.insert(c.scale_codes.end(), one.begin(), one.end());

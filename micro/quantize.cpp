@@ -257,8 +257,11 @@ Result<Graph> quantize(const Graph& source, const std::vector<std::vector<Tensor
     for (ValueId id : n.inputs) {
       if (id == ir::kNoValue || !g.value(id).is_constant() || g.value(id).quant || g.value(id).dtype != ir::DType::kF32) continue;
       const bool table = n.op == Op::kGather && id == n.inputs[0] && g.value(id).shape.size() == 2;
-      if (table) {
-        quantize_weights(g.value(id), 0, options.weight_bits);
+      if (table) {  // of its own: a product may read the same numbers (tied embeddings), and quantises them itself
+        ir::Value copy = g.value(id);
+        quantize_weights(copy, 0, options.weight_bits);
+        g.nodes[i].inputs[0] = g.add_value(std::move(copy));
+        break;
       } else if (integer) {
         ir::Value copy = g.value(id);
         quantize_constant_operand(copy);

@@ -12,6 +12,7 @@
 //                         boxes.h        pith_box_list_*, pith_nms, pith_box_iou
 //                         letterbox.h    pith_letterbox_fit, _undo, _apply
 //   text, sequences       ctc.h          pith_ctc_greedy, pith_ctc_text
+//                         tokenizer.h    pith_tokenize, pith_detokenize: byte pairs, word pieces, unigrams
 //   segmentation          segment.h      pith_label_map, pith_binary_map, pith_label_histogram
 //   sound, before a net   mel.h          pith_mel_*: log-mel spectra and MFCCs
 //
@@ -43,6 +44,7 @@
 #include "post/segment.h"
 #include "post/ssd.h"
 #include "post/tensor.h"
+#include "post/tokenizer.h"
 #include "post/yolo.h"
 
 #endif  // PITH_POST_PITH_POST_H_

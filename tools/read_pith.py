@@ -532,8 +532,65 @@ class Reader:
                         node = node << 1 | d.bit(models[context(previous)][node])
                     previous = node & 255
                     text.append(previous)
-                pair.append(text.decode("utf-8", "replace"))
-            self.texts[pair[0]] = pair[1]
+                pair.append(bytes(text))
+            key = pair[0].decode("utf-8", "replace")
+            self.texts[key] = vocabulary(pair[1]) if key == "tokenizer" else pair[1].decode("utf-8", "replace")
+
+
+def vocabulary(block):
+    """The block of section 9: every token decoded, told in one line."""
+    d, fields = Decoder(block), {}
+    number = lambda name: d.number(fields.setdefault(name, Integer()))
+    signed = lambda name: d.signed(fields.setdefault(name, Integer()))
+    bits = [Bit() for _ in range(3)]
+    letters = [[Bit() for _ in range(256)] for _ in range(128)]
+    if number("format") != 1:
+        raise Damaged("a vocabulary of an unknown form")
+    kind, flags, count, pool, pairs, added, max_word = (number(n) for n in ("kind", "flags", "count", "pool", "pairs", "added", "max_word"))
+    roles = [number("role") - 1 for _ in range(5)]
+    around = [[number("around") for _ in range(number("around"))] for _ in range(2)]
+
+    def spell():
+        text = bytearray()
+        for _ in range(number("length")):
+            node, context = 1, letters[text[-1] & 127 if text else 0]
+            for _ in range(8):
+                node = node << 1 | d.bit(context[node])
+            text.append(node & 255)
+        return bytes(text)
+
+    tokens = {}
+    if kind == 0:
+        symbols, made = [], []
+        for i in range(count):
+            if d.bit(bits[0]):
+                tokens[i] = spell()
+                symbols.append(tokens[i])
+        for _ in range(pairs):
+            joined = symbols[number("left")] + symbols[number("right")]
+            if d.bit(bits[1]):
+                number("result")
+            else:
+                symbols.append(joined)
+                made.append(joined)
+        last = -1
+        for token in made:
+            last += 1 + signed("id")
+            tokens[last] = token
+    else:
+        tokens = {i: spell() for i in range(count)}
+        wide = d.bit(bits[2]) if kind == 2 else 0
+        for _ in range(count if kind >= 2 else 0):
+            signed("rank") if kind == 3 else d.raw(64 if wide else 32)
+    last, names = -1, []
+    for _ in range(added):
+        last += 1 + number("added_id")
+        number("added_flags")
+        names.append(tokens[last].decode("utf-8", "replace"))
+    if len(tokens) != count or sum(map(len, tokens.values())) != pool:
+        raise Damaged("a vocabulary that contradicts itself")
+    kinds = ("byte pairs", "word pieces", "unigrams", "scored pairs")
+    return f"{count} {kinds[kind]}, {pairs} pairs, flags {flags:#x}, roles {roles}, around {around}, added {' '.join(names)}, in {len(block)} bytes"
 
 
 def digest(values, reals):
@@ -556,7 +613,7 @@ def main():
     types, codecs = ["u8", "f32", "i32", "i8"], ["raw", "rans", "adaptive", "float", "mixed"]
     print(f"arena {r.arena} bytes; {len(r.ops)} operators, {len(r.tensors)} tensors, {len(r.constants)} constants")
     for key, text in r.texts.items():
-        print(f"metadata {key} = {text[:70]!r}")
+        print(f"metadata {key} = {text[:200 if key == 'tokenizer' else 70]!r}")
     for kind, ports in (("input", r.inputs), ("output", r.outputs)):
         for p in ports:
             print(f"{kind} t{p['tensor']} {p['name']!r} axes {p['permutation']}")

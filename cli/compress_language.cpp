@@ -1,0 +1,187 @@
+// See compress_language.h. What is compared depends on the head: embeddings by their cosine and by the order of their similarities,
+// masks by the loss on the token that was there, continued text by nats per token, float and compressed.
+#include "cli/compress_language.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+
+#include "base/file.h"
+#include "base/log.h"
+#include "cli/language.h"
+#include "compile/compile.h"
+#include "data/metrics.h"
+#include "ir/interpret.h"
+
+namespace pith::cli {
+namespace {
+
+constexpr size_t kMostStates = 256;   // decoder steps that calibrate: each carries the whole cache
+constexpr int64_t kScoreTokens = 256; // of a held-back line
+
+using Inputs = std::vector<std::vector<ir::Tensor>>;
+
+ir::Tensor tensor_of(const ir::Value& v, const Array& a) {
+  ir::Tensor t(v.dtype, v.shape);
+  const std::vector<int64_t> x = to_integers(a);
+  for (size_t i = 0; i < x.size(); ++i) t.set(static_cast<int64_t>(i), static_cast<double>(x[i]));
+  return t;
+}
+
+bool is_state(const ir::Graph& g, ir::ValueId id) {
+  return std::any_of(g.state.begin(), g.state.end(), [&](const auto& s) { return s.first == id; });
+}
+
+Result<Inputs> encoder_inputs(const ir::Graph& g, const Language& model, const std::vector<std::string>& lines, Random& random) {
+  Inputs all;
+  for (const std::string& line : lines) {
+    int64_t masked = -1;
+    if (model.head() == "fill-mask") {
+      PITH_TRY(const std::vector<int64_t> places, model.maskable(line));
+      if (places.empty()) continue;
+      masked = places[static_cast<size_t>(random.integer(0, static_cast<int64_t>(places.size()) - 1))];
+    }
+    PITH_TRY(const std::vector<Array> arrays, model.inputs(line, masked));
+    std::vector<ir::Tensor> tensors;
+    for (size_t i = 0; i < arrays.size(); ++i) tensors.push_back(tensor_of(g.value(g.inputs[i]), arrays[i]));
+    all.push_back(std::move(tensors));
+  }
+  return all;
+}
+
+// Steps of a decoder with the states that the float network had before them, spread over the lines.
+Result<Inputs> decoder_inputs(const ir::Graph& g, const Language& model, const std::vector<std::string>& lines, size_t count) {
+  Inputs all;
+  const size_t per_line = std::max<size_t>(1, std::min(count, kMostStates) / std::max<size_t>(1, lines.size()));
+  for (const std::string& line : lines) {
+    if (all.size() >= std::min(count, kMostStates)) break;
+    PITH_TRY(const std::vector<pith_text_token> tokens, model.vocabulary().encode(line, true));
+    const size_t steps = std::min<size_t>(tokens.size(), kScoreTokens), stride = std::max<size_t>(1, steps / per_line);
+    std::map<ir::ValueId, ir::Tensor> states;
+    for (size_t i = 0; i < steps; ++i) {
+      const std::vector<Array> arrays = model.step(tokens[i].id, static_cast<int64_t>(i));
+      std::vector<ir::Tensor> tensors;
+      size_t next = 0;
+      for (ir::ValueId id : g.inputs) {
+        if (!is_state(g, id)) tensors.push_back(tensor_of(g.value(id), arrays[next++]));
+        else tensors.push_back(states.count(id) ? states[id] : ir::Tensor(g.value(id).dtype, g.value(id).shape));
+      }
+      PITH_TRY(const std::vector<ir::Tensor> results, ir::interpret(g, tensors));
+      for (const auto& [in, out] : g.state) {
+        for (size_t k = 0; k < g.outputs.size(); ++k) {
+          if (g.outputs[k] == out) states[in] = results[k];
+        }
+      }
+      if (i % stride == stride - 1 || i + 1 == steps) all.push_back(std::move(tensors));
+    }
+  }
+  return all;
+}
+
+Result<nlohmann::json> compare_embeddings(const Language& a, const Language& b, const std::vector<std::string>& lines) {
+  std::vector<std::vector<float>> x, y;
+  double sum = 0, least = 1;
+  Progress bar("comparing", lines.size());
+  for (const std::string& line : lines) {
+    PITH_TRY(const std::vector<Array> inputs, a.inputs(line));
+    PITH_TRY(std::vector<float> p, a.run(inputs));
+    PITH_TRY(std::vector<float> q, b.run(inputs));
+    const double c = cosine_of(p, q);
+    sum += c;
+    least = std::min(least, c);
+    x.push_back(std::move(p));
+    y.push_back(std::move(q));
+    bar.step();
+  }
+  std::vector<double> s, t;
+  for (size_t i = 0; i < x.size(); ++i) {
+    for (size_t k = i + 1; k < x.size(); ++k) {
+      s.push_back(cosine_of(x[i], x[k]));
+      t.push_back(cosine_of(y[i], y[k]));
+    }
+  }
+  return nlohmann::json{{"texts", lines.size()}, {"mean_cosine", sum / static_cast<double>(std::max<size_t>(1, lines.size()))}, {"least_cosine", least}, {"rank_correlation", rank_correlation(s, t)}};
+}
+
+Result<nlohmann::json> compare_masks(const Language& a, const Language& b, const std::vector<std::string>& lines, Random& random) {
+  double nats[2] = {0, 0}, cosine = 0;
+  int64_t same = 0, count = 0;
+  Progress bar("comparing", lines.size());
+  for (const std::string& line : lines) {
+    bar.step();
+    PITH_TRY(const std::vector<int64_t> places, a.maskable(line));
+    if (places.empty()) continue;
+    const size_t place = static_cast<size_t>(places[static_cast<size_t>(random.integer(0, static_cast<int64_t>(places.size()) - 1))]);
+    PITH_TRY(const std::vector<pith_text_token> tokens, a.vocabulary().encode(line, true));
+    PITH_TRY(const std::vector<Array> inputs, a.inputs(line, static_cast<int64_t>(place)));
+    PITH_TRY(const std::vector<float> p, a.run(inputs));
+    PITH_TRY(const std::vector<float> q, b.run(inputs));
+    nats[0] += log_sum_exp(p) - static_cast<double>(p[static_cast<size_t>(tokens[place].id)]);
+    nats[1] += log_sum_exp(q) - static_cast<double>(q[static_cast<size_t>(tokens[place].id)]);
+    cosine += cosine_of(p, q);
+    same += argmax(std::span<const float>(p)) == argmax(std::span<const float>(q));
+    ++count;
+  }
+  const double n = static_cast<double>(std::max<int64_t>(1, count));
+  return nlohmann::json{{"texts", count}, {"nats_float", nats[0] / n}, {"nats_compressed", nats[1] / n}, {"mean_cosine", cosine / n}, {"same_answer", 100.0 * static_cast<double>(same) / n}};
+}
+
+Result<nlohmann::json> compare_scores(const Language& a, const Language& b, const std::vector<std::string>& lines) {
+  Language::Score x, y;
+  Progress bar("comparing", lines.size());
+  for (const std::string& line : lines) {
+    PITH_TRY(const Language::Score p, a.score(line, kScoreTokens));
+    PITH_TRY(const Language::Score q, b.score(line, kScoreTokens));
+    x.nats += p.nats;
+    y.nats += q.nats;
+    x.tokens += p.tokens;
+    bar.step();
+  }
+  const double n = static_cast<double>(std::max<int64_t>(1, x.tokens));
+  return nlohmann::json{{"tokens", x.tokens}, {"nats_per_token_float", x.nats / n}, {"nats_per_token_compressed", y.nats / n}};
+}
+
+}  // namespace
+
+bool is_language(const ir::Graph& g) { return g.metadata.count("tokenizer") != 0 && g.metadata.count("head") != 0 && is_language_head(g.metadata.at("head")); }
+
+Result<void> compress_language(const ir::Graph& g, const LanguageCompression& f, const Global& global) {
+  const auto started = std::chrono::steady_clock::now();
+  PITH_TRY(const Vocabulary vocabulary, Vocabulary::load(g.metadata.at("tokenizer")));
+  PITH_TRY(std::vector<std::string> lines, text_lines(f.samples));
+  if (lines.size() < 2) return usage_error(fmt::format("'{}' holds {} line(s) of text; give at least two, one calibrates and one is held back", f.samples, lines.size()));
+  Random random(global.seed);
+  for (size_t i = lines.size() - 1; i > 0; --i) std::swap(lines[i], lines[static_cast<size_t>(random.integer(0, static_cast<int64_t>(i)))]);
+  const size_t held = std::min(f.held_back, lines.size() / 2), used = std::min(f.count, lines.size() - held);
+  const std::vector<std::string> kept(lines.begin(), lines.begin() + static_cast<int64_t>(held)), calibration(lines.begin() + static_cast<int64_t>(held), lines.begin() + static_cast<int64_t>(held + used));
+  const std::unique_ptr<Engine> original = graph_engine(g);
+  PITH_TRY(const Language model, Language::open(*original, vocabulary));
+  PITH_TRY(const Inputs inputs, model.head() == "generate" ? decoder_inputs(g, model, calibration, f.count) : encoder_inputs(g, model, calibration, random));
+  QuantizeReport report;
+  PITH_TRY(const ir::Graph quantized, quantize(g, inputs, f.options, &report));
+  MemoryReport memory;
+  PITH_TRY(Program program, compile(quantized, {}, &memory));
+  const int64_t parameters = ir::parameter_count(g);
+  program.metadata["parameters"] = std::to_string(parameters);
+  WrittenSizes sizes;
+  PITH_TRY(const std::vector<uint8_t> file, write_program(program, f.codec, &sizes));
+  PITH_TRY(const std::unique_ptr<Engine> compressed, pith_engine(file, f.output, {}));
+  PITH_TRY(const Language small, Language::open(*compressed, vocabulary));
+  PITH_TRY(const nlohmann::json quality, model.head() == "embedding" ? compare_embeddings(model, small, kept) : model.head() == "fill-mask" ? compare_masks(model, small, kept, random) : compare_scores(model, small, kept));
+  PITH_CHECK_OK(write_file(f.output, file));
+  const double ratio = 4.0 * static_cast<double>(parameters) / static_cast<double>(file.size()), seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
+  if (global.json) {
+    print_json("compress", {{"output", f.output}, {"bytes", file.size()}, {"vocabulary_bytes", sizes.metadata}, {"parameters", parameters}, {"ratio", ratio}, {"arena_bytes", memory.arena},
+                            {"calibration_samples", report.samples}, {"saturating", report.saturating}, {"seconds", seconds}, {"held_back", quality}});
+    return {};
+  }
+  fmt::print("{}: {} for {} parameters, {:.1f}x smaller than float32; the vocabulary is {} of it\n", f.output, bytes_text(static_cast<int64_t>(file.size())), parameters, ratio, bytes_text(sizes.metadata));
+  fmt::print("arena {} (float32 layer by layer: {})\non held-back lines:", bytes_text(memory.arena), bytes_text(memory.float32_peak));
+  for (const auto& [name, figure] : quality.items()) fmt::print(" {} {}", name, figure.is_number_float() ? fmt::format("{:.5f}", figure.get<double>()) : figure.dump());
+  fmt::print("\n");
+  return {};
+}
+
+}  // namespace pith::cli

@@ -1,0 +1,22 @@
+// `pith compress` of a model that reads text: calibration and agreement on lines of a text file.
+#pragma once
+
+#include "cli/cli.h"
+#include "ir/graph.h"
+#include "micro/quantize.h"
+#include "program/program.h"
+
+namespace pith::cli {
+
+struct LanguageCompression {
+  std::string samples, output;  // a text file; the .pith to write
+  size_t count = 1024, held_back = 64;
+  QuantizeOptions options;
+  CodecChoice codec = CodecChoice::kSmallest;
+};
+
+// `graph` carries its vocabulary as the metadata "tokenizer".
+bool is_language(const ir::Graph& graph);
+Result<void> compress_language(const ir::Graph& graph, const LanguageCompression& flags, const Global& global);
+
+}  // namespace pith::cli

@@ -1,0 +1,62 @@
+// GPT-2 as one decoding step: learned positions, norms before attention and products, weights stored [in, out], tanh GELU, logits by the
+// embedding's own rows (modeling_gpt2.py of PyPI's `transformers`).
+#include <fmt/format.h>
+
+#include <cmath>
+
+#include "importers/huggingface/networks.h"
+
+namespace pith::importers {
+namespace {
+
+using ir::Op;
+using ir::Tensor;
+using Id = NetworkBuilder::Id;
+
+// The columns first .. first + width - 1 of a matrix, or the elements of a vector.
+Tensor columns(const Tensor& t, int64_t first, int64_t width) {
+  const int64_t all = t.shape().empty() ? 0 : t.shape().back(), rows = all == 0 ? 0 : t.count() / all;
+  if (first + width > all) return t;
+  Tensor part(ir::DType::kF32, t.shape().size() == 1 ? ir::Shape{width} : ir::Shape{rows, width});
+  for (int64_t r = 0; r < rows; ++r) std::copy_n(t.as<float>().begin() + r * all + first, width, part.mut<float>().begin() + r * width);
+  return part;
+}
+
+}  // namespace
+
+Result<ir::Graph> import_gpt2(const NetworkSource& s) {
+  NetworkBuilder b(s.weights);
+  b.set_prefixes({"", "transformer."});
+  b.graph.name = "gpt2";
+  const int64_t width = s.integer({"n_embd", "hidden_size"}, 768), heads = s.integer({"n_head", "num_attention_heads"}, 12), layers = s.integer({"n_layer", "num_hidden_layers"}, 12);
+  const int64_t positions = s.integer({"n_positions", "n_ctx"}, 1024), depth = heads > 0 ? width / heads : 0;
+  const double epsilon = s.real({"layer_norm_epsilon"}, 1e-5);
+  if (heads < 1 || width % heads != 0) return usage_error(fmt::format("'{}': {} heads don't divide a width of {}", s.folder, heads, width));
+  const int64_t context = s.options.context > 0 ? s.options.context : std::min<int64_t>(positions, 1024);
+  const Step step = begin_step(b, context);
+  const Id table = b.constant("wte.weight");
+  const Id words = b.node(Op::kGather, "words", {table, step.token}, {{"axis", int64_t{0}}});
+  const Id place = b.node(Op::kGather, "place", {b.constant("wpe.weight"), step.position}, {{"axis", int64_t{0}}});
+  Id x = b.add(words, b.reshape(place, {1, 1, width}, "place_row"), "placed");
+  for (int64_t i = 0; i < layers; ++i) {
+    const std::string at = fmt::format("h.{}.", i);
+    const Id normed = b.layer_norm(x, at + "ln_1", epsilon);
+    const Tensor w = b.weight(at + "attn.c_attn.weight"), bias = b.weight(at + "attn.c_attn.bias");
+    Id parts[3];
+    for (int64_t k = 0; k < 3; ++k) {
+      const std::string name = at + "attn." + (k == 0 ? "query" : k == 1 ? "key" : "value");
+      parts[k] = b.reshape(b.linear(normed, name, columns(w, k * width, width), columns(bias, k * width, width)), {1, heads, 1, depth}, name + ".heads");
+    }
+    const Id keys = remember(b, step, parts[1], heads, depth, fmt::format("keys.{}", i)), values = remember(b, step, parts[2], heads, depth, fmt::format("values.{}", i));
+    const Id attended = b.node(Op::kAttention, at + "attention", {parts[0], keys, values, step.score_mask});
+    x = b.add(x, b.linear(b.reshape(attended, {1, 1, width}, at + "attended"), at + "attn.c_proj", true), at + "attended_sum");
+    const Id up = b.activation(b.linear(b.layer_norm(x, at + "ln_2", epsilon), at + "mlp.c_fc", true), s.text({"activation_function"}, "gelu_new"), at + "mlp.activation");
+    x = b.add(x, b.linear(up, at + "mlp.c_proj", true), at + "sum");
+  }
+  x = b.reshape(b.layer_norm(x, "ln_f", epsilon), {1, width}, "last");
+  b.output(b.tied_logits(x, table, ir::kNoValue, "head.logits"), "logits");
+  b.graph.metadata["head"] = "generate";
+  return b.finish();
+}
+
+}  // namespace pith::importers

@@ -1,0 +1,84 @@
+// Llama-type networks as one decoding step: RMS norms, rotary positions, grouped keys, gated products (Touvron et al., 2023). Hugging
+// Face stores queries and keys for rotation by halves, llama2.c for rotation of neighbours; the operator knows both.
+#include <fmt/format.h>
+
+#include <cmath>
+
+#include "importers/huggingface/networks.h"
+
+namespace pith::importers {
+namespace {
+
+using ir::Op;
+using ir::Tensor;
+using Id = NetworkBuilder::Id;
+
+Tensor rotary_table(const LlamaShape& s, bool sine) {
+  const int64_t half = s.head_width / 2;
+  Tensor t(ir::DType::kF32, {s.positions, half});
+  const auto out = t.mut<float>();
+  for (int64_t p = 0; p < s.positions; ++p) {
+    for (int64_t i = 0; i < half; ++i) {
+      // as both sources compute it: the frequency in float
+      const float frequency = static_cast<float>(1.0 / std::pow(s.theta, static_cast<double>(2 * i) / static_cast<double>(s.head_width)));
+      const double angle = static_cast<double>(static_cast<float>(p) * frequency);
+      out[static_cast<size_t>(p * half + i)] = static_cast<float>(sine ? std::sin(angle) : std::cos(angle));
+    }
+  }
+  return t;
+}
+
+}  // namespace
+
+Result<ir::Graph> build_llama(const Weights& weights, const LlamaShape& s, const TransformerOptions& options) {
+  if (s.heads < 1 || s.key_heads < 1 || s.heads % s.key_heads != 0 || s.head_width < 2 || s.head_width % 2 != 0 || s.positions < 1)
+    return usage_error(fmt::format("{} heads with {} heads of keys, of {} numbers each, aren't a Llama's", s.heads, s.key_heads, s.head_width));
+  NetworkBuilder b(weights);
+  b.graph.name = "llama";
+  const int64_t context = options.context > 0 ? options.context : std::min<int64_t>(s.positions, 1024);
+  const Step step = begin_step(b, context);
+  const Id table = b.constant("model.embed_tokens.weight");
+  const Id cosines = b.constant("cosines", rotary_table(s, false)), sines = b.constant("sines", rotary_table(s, true));
+  const Id place = b.reshape(step.position, {1, 1}, "place");
+  const auto rotated = [&](Id x, const std::string& name) {
+    return b.node(Op::kRotaryEmbedding, name, {x, cosines, sines, place}, {{"interleaved", int64_t{s.interleaved}}});
+  };
+  Id x = b.node(Op::kGather, "words", {table, step.token}, {{"axis", int64_t{0}}});
+  for (int64_t i = 0; i < s.layers; ++i) {
+    const std::string at = fmt::format("model.layers.{}.", i), own = at + "self_attn.";
+    const Id normed = b.rms_norm(x, at + "input_layernorm", s.epsilon);
+    const auto heads = [&](const char* name, int64_t count) { return b.reshape(b.linear(normed, own + name), {1, count, 1, s.head_width}, own + name + ".heads"); };
+    const Id q = rotated(heads("q_proj", s.heads), own + "query");
+    const Id keys = remember(b, step, rotated(heads("k_proj", s.key_heads), own + "key"), s.key_heads, s.head_width, fmt::format("keys.{}", i));
+    const Id values = remember(b, step, heads("v_proj", s.key_heads), s.key_heads, s.head_width, fmt::format("values.{}", i));
+    const Id attended = b.node(Op::kAttention, own + "attention", {q, keys, values, step.score_mask});
+    x = b.add(x, b.linear(b.reshape(attended, {1, 1, s.heads * s.head_width}, own + "attended"), own + "o_proj"), at + "attended_sum");
+    const Id second = b.rms_norm(x, at + "post_attention_layernorm", s.epsilon);
+    const Id gate = b.activation(b.linear(second, at + "mlp.gate_proj"), s.function, at + "mlp.gate");
+    x = b.add(x, b.linear(b.multiply(gate, b.linear(second, at + "mlp.up_proj"), at + "mlp.product"), at + "mlp.down_proj"), at + "sum");
+  }
+  x = b.reshape(b.rms_norm(x, "model.norm", s.epsilon), {1, s.width}, "last");
+  b.output(b.tied_logits(x, s.tied ? table : b.constant("lm_head.weight"), ir::kNoValue, "head.logits"), "logits");
+  b.graph.metadata["head"] = "generate";
+  return b.finish();
+}
+
+Result<ir::Graph> import_llama(const NetworkSource& s) {
+  LlamaShape shape;
+  shape.width = s.integer({"hidden_size"}, 0);
+  shape.hidden = s.integer({"intermediate_size"}, 0);
+  shape.layers = s.integer({"num_hidden_layers"}, 0);
+  shape.heads = s.integer({"num_attention_heads"}, 0);
+  shape.key_heads = s.integer({"num_key_value_heads"}, shape.heads);
+  shape.head_width = s.integer({"head_dim"}, shape.heads > 0 ? shape.width / shape.heads : 0);
+  shape.vocabulary = s.integer({"vocab_size"}, 0);
+  shape.positions = std::min<int64_t>(s.integer({"max_position_embeddings"}, 2048), 8192);
+  shape.epsilon = s.real({"rms_norm_eps"}, 1e-6);
+  shape.theta = s.real({"rope_theta"}, 10000);
+  shape.function = s.text({"hidden_act"}, "silu");
+  shape.tied = !s.weights.has("lm_head.weight");
+  if (s.config.contains("rope_scaling") && !s.config.at("rope_scaling").is_null()) return error(ErrorCode::kUnsupported, fmt::format("'{}' scales its rotary positions, which isn't supported", s.folder));
+  return build_llama(s.weights, shape, s.options);
+}
+
+}  // namespace pith::importers
