@@ -148,7 +148,7 @@ class Writer {
     format::OpRecord op{};
     op.opcode = PITH_OPCODE_Convert;
     op.inputs[0] = file_id(id);
-    if (codec_.operand(op, false, 0) == 2) define_tensor(id, op);
+    if (codec_.operand(op, false, 0) == 2) define_tensor(id, format::OpRecord{});  // predicted as the reader does
   }
 
   Result<void> write_port(const ProgramPort& port) {
