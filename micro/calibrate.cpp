@@ -134,6 +134,18 @@ bool is_weighted(const ir::Graph& g, const ir::Node& n) {
   }
 }
 
+namespace {
+
+// What one run leaves is what the next begins with.
+void carry_state(const ir::Graph& g, const std::vector<ir::Tensor>& outputs, std::vector<ir::Tensor>& inputs) {
+  for (const auto& [in, out] : g.state) {
+    const auto to = std::find(g.inputs.begin(), g.inputs.end(), in), from = std::find(g.outputs.begin(), g.outputs.end(), out);
+    inputs[static_cast<size_t>(to - g.inputs.begin())] = outputs[static_cast<size_t>(from - g.outputs.begin())];
+  }
+}
+
+}  // namespace
+
 Result<Calibration> calibrate(const ir::Graph& g, const std::vector<std::vector<ir::Tensor>>& samples) {
   Calibration c;
   c.values.resize(g.values.size());
@@ -167,9 +179,12 @@ Result<Calibration> calibrate(const ir::Graph& g, const std::vector<std::vector<
     }
   };
   Progress bar("calibrating", samples.size());
-  for (const auto& sample : samples) {
+  std::vector<ir::Tensor> previous;
+  for (std::vector<ir::Tensor> sample : samples) {
+    if (!previous.empty()) carry_state(g, previous, sample);
     const auto outputs = ir::interpret(g, sample, options);
     if (!outputs.ok()) return outputs.error();
+    previous = *outputs;
     ++c.samples;
     bar.step();
   }

@@ -47,7 +47,8 @@ struct Calibration {
   int64_t samples = 0;
 };
 
-// Runs the float graph over the samples (each: one tensor per graph input). Errors: NaN in an activation names the node.
+// Runs the float graph over the samples (each: one tensor per graph input). Where the graph has state, the samples are
+// taken to follow each other: only the first one's state is used, later runs begin with what the run before left. Errors: NaN in an activation names the node.
 Result<Calibration> calibrate(const ir::Graph& graph, const std::vector<std::vector<ir::Tensor>>& samples);
 
 // The axis along which a weighted node's input has its channels: 1 for convolutions, the last for products.

@@ -130,5 +130,21 @@ TEST(Quantize, CorrectsBiasBehindAJoinedActivation) {
   EXPECT_GT(mean_error(g, *plain, samples), 0.2);
 }
 
+// A sum over time: y = x + state, and y is the next state.
+TEST(Calibrate, CarriesState) {
+  Graph g;
+  const ValueId x = input(g, {1, 2}), state = input(g, {1, 2});
+  g.outputs = add_node(g, Op::kAdd, {x, state});
+  g.state = {{state, g.outputs[0]}};
+  ASSERT_TRUE(ir::verify(g).ok());
+  Tensor one(ir::DType::kF32, {1, 2}), zero(ir::DType::kF32, {1, 2});
+  one.set(0, 1);
+  one.set(1, -1);
+  const auto c = calibrate(g, std::vector<std::vector<Tensor>>(5, {one, zero}));
+  ASSERT_TRUE(c.ok()) << c.error().message;
+  EXPECT_EQ(c->values[static_cast<size_t>(g.outputs[0])].maximum(), 5);
+  EXPECT_EQ(c->values[static_cast<size_t>(state)].minimum(), -4);
+}
+
 }  // namespace
 }  // namespace pith
