@@ -25,8 +25,19 @@ void Histogram::widen(double magnitude) {
   }
 }
 
-void Histogram::add(std::span<const float> values) {
+// A moment much louder than the usual one counts by its own loudness, so that a few don't set the steps of all the
+// others; usual and quiet ones count alike.
+double Histogram::vote(double power) {
+  if (power <= 0) return 1;
+  log_power_ += std::log(power);
+  ++voices_;
+  const double usual = std::exp(log_power_ / voices_);
+  return usual / (usual + power);
+}
+
+void Histogram::add(std::span<const float> values, bool stream) {
   float low = 0, high = 0;
+  double energy = 0;
   for (float x : values) {
     if (!(std::abs(x) < 1e30f)) {
       nan_ = true;
@@ -34,17 +45,19 @@ void Histogram::add(std::span<const float> values) {
     }
     low = std::min(low, x);
     high = std::max(high, x);
+    energy += static_cast<double>(x) * x;
   }
   minimum_ = std::min<double>(minimum_, low);
   maximum_ = std::max<double>(maximum_, high);
-  count_ += static_cast<double>(values.size());
+  const double weight = stream ? vote(energy / std::max<double>(1, static_cast<double>(values.size()))) : 1;
+  count_ += weight * static_cast<double>(values.size());
   const double magnitude = std::max(-static_cast<double>(low), static_cast<double>(high));
   if (magnitude > 0) widen(std::max(magnitude, 1e-12));
   if (range_ == 0) return;
   const float factor = static_cast<float>(kBins / 2 / range_);
   for (float x : values) {
     const int bin = static_cast<int>(x * factor + kBins / 2);
-    bins_[static_cast<size_t>(std::clamp(bin, 0, kBins - 1))] += 1;
+    bins_[static_cast<size_t>(std::clamp(bin, 0, kBins - 1))] += weight;
   }
 }
 
@@ -158,7 +171,7 @@ Result<Calibration> calibrate(const ir::Graph& g, const std::vector<std::vector<
   ir::InterpretOptions options;
   options.observe = [&](ir::ValueId id, const ir::Tensor& t) {
     if (t.dtype() != ir::DType::kF32) return;
-    c.values[static_cast<size_t>(id)].add(t.as<float>());
+    c.values[static_cast<size_t>(id)].add(t.as<float>(), !g.state.empty());
     if (products.count(id) != 0) {
       for (const ir::Node* n : products.at(id)) add_patches(g, *n, t, c.samples, c.patches[{id, n->inputs[1]}]);
     }

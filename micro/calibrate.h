@@ -21,7 +21,8 @@ enum class RangeMethod { kMinMax, kPercentile, kMse };
 class Histogram {
  public:
   static constexpr int kBins = 4096;  // over [-range, range]
-  void add(std::span<const float> values);
+  // `stream`: what is added are moments of one stream, which differ in loudness; each counts relative to its own.
+  void add(std::span<const float> values, bool stream = false);
   double minimum() const { return minimum_; }
   double maximum() const { return maximum_; }
   double count() const { return count_; }
@@ -34,8 +35,9 @@ class Histogram {
  private:
   double error(numerics::Affine a) const;
   void widen(double magnitude);
+  double vote(double power);
   std::vector<double> bins_;
-  double range_ = 0, minimum_ = 0, maximum_ = 0, count_ = 0;
+  double range_ = 0, minimum_ = 0, maximum_ = 0, count_ = 0, log_power_ = 0, voices_ = 0;
   bool nan_ = false;
 };
 

@@ -63,9 +63,58 @@ bool integer_capable(const Graph& g, const Node& n) {
   return true;
 }
 
+bool elementwise(Op op) { return op == Op::kMul || op == Op::kAdd || op == Op::kSub || op == Op::kPow || op == Op::kAbs || op == Op::kClip; }
+
+// Values of which a root or logarithm is taken, and the product and signal that they come from: powers of a spectrum
+// span orders of magnitude, which 256 evenly spaced codes can't hold (a voice detector with 8-bit powers is of no use).
+// From the root's result on, they can.
+std::vector<bool> delicate_values(const Graph& g) {
+  std::vector<bool> delicate(g.values.size(), false), signal(g.values.size(), false);
+  for (size_t i = g.nodes.size(); i-- > 0;) {
+    const Node& n = g.nodes[i];
+    bool before = n.op == Op::kSqrt || n.op == Op::kLog, moves = form_of(n.op) == Form::kMove || n.op == Op::kPad || n.op == Op::kConcat, from_signal = false;
+    for (ValueId id : n.outputs) {
+      if (id == ir::kNoValue || !delicate[static_cast<size_t>(id)]) continue;
+      from_signal = from_signal || is_weighted(g, n) || (moves && signal[static_cast<size_t>(id)]);
+      before = before || from_signal || (!signal[static_cast<size_t>(id)] && (moves || elementwise(n.op)));
+    }
+    for (ValueId id : n.inputs) {
+      if (id == ir::kNoValue || !before || g.value(id).is_constant()) continue;
+      delicate[static_cast<size_t>(id)] = true;
+      if (from_signal) signal[static_cast<size_t>(id)] = true;
+    }
+  }
+  return delicate;
+}
+
+// Drops choices that no arithmetic in integers profits from: codes that are only moved between float operators (a
+// recurrent state on its way into its layer) lose precision for nothing.
+void drop_idle(const Graph& g, std::vector<bool>& chosen) {
+  const auto picked = [&](ValueId id) { return id != ir::kNoValue && chosen[static_cast<size_t>(id)]; };
+  std::vector<bool> useful(g.values.size(), false);
+  for (bool changed = true; changed;) {
+    changed = false;
+    for (const Node& n : g.nodes) {
+      if (!integer_capable(g, n)) continue;
+      bool works = form_of(n.op) == Form::kExact;
+      for (const auto* ids : {&n.inputs, &n.outputs}) {
+        for (ValueId id : *ids) works = works || (picked(id) && useful[static_cast<size_t>(id)]);
+      }
+      for (const auto* ids : {&n.inputs, &n.outputs}) {
+        for (ValueId id : *ids) {
+          if (!works || !picked(id) || useful[static_cast<size_t>(id)]) continue;
+          useful[static_cast<size_t>(id)] = changed = true;
+        }
+      }
+    }
+  }
+  for (size_t v = 0; v < chosen.size(); ++v) chosen[v] = chosen[v] && useful[v];
+}
+
 // Which values become 8-bit: those between integer-capable nodes on the way to another product, and large results of
 // products themselves. What comes after the last product (scores, decoded boxes) stays float.
 std::vector<bool> choose_values(const Graph& g) {
+  const std::vector<bool> delicate = delicate_values(g);
   std::vector<bool> leads(g.values.size(), false), chosen(g.values.size(), false);
   for (size_t i = g.nodes.size(); i-- > 0;) {
     const Node& n = g.nodes[i];
@@ -81,7 +130,7 @@ std::vector<bool> choose_values(const Graph& g) {
     const ir::Value& value = g.values[v];
     if (value.is_constant() || value.dtype != ir::DType::kF32) continue;
     const Node* producer = made_by[v] < 0 ? nullptr : &g.nodes[static_cast<size_t>(made_by[v])];
-    if (producer && !integer_capable(g, *producer)) continue;
+    if (delicate[v] || (producer && !integer_capable(g, *producer))) continue;
     const bool state = std::any_of(g.state.begin(), g.state.end(), [&](const auto& s) { return s.first == static_cast<ValueId>(v) || s.second == static_cast<ValueId>(v); });
     if (state) continue;
     const bool leaves = std::find(g.outputs.begin(), g.outputs.end(), static_cast<ValueId>(v)) != g.outputs.end();
@@ -93,6 +142,7 @@ std::vector<bool> choose_values(const Graph& g) {
     for (int r : readers[v]) chosen[v] = chosen[v] || integer_capable(g, g.nodes[static_cast<size_t>(r)]);
     chosen[v] = chosen[v] && leads[v];
   }
+  drop_idle(g, chosen);
   return chosen;
 }
 

@@ -146,5 +146,40 @@ TEST(Calibrate, CarriesState) {
   EXPECT_EQ(c->values[static_cast<size_t>(state)].minimum(), -4);
 }
 
+// One loud moment among quiet ones, all of the same shape of distribution: a stream's steps stay finer.
+TEST(Calibrate, LoudMomentsOfAStreamDoNotSetTheSteps) {
+  Random random(ir::test_seed());
+  Histogram even, stream;
+  for (int moment = 0; moment < 40; ++moment) {
+    const Tensor t = ir::random_f32(random, {1, 4096}, 0, moment == 20 ? 50 : 0.5);
+    even.add(t.as<float>());
+    stream.add(t.as<float>(), true);
+  }
+  EXPECT_LT(stream.choose(RangeMethod::kMse, 99.99).scale_code, even.choose(RangeMethod::kMse, 99.99).scale_code);
+}
+
+// Powers that a root is taken of stay float, with the product and the signal before them; what follows is 8-bit.
+TEST(Quantize, KeepsSpectraInFloat) {
+  Random random(ir::test_seed());
+  Graph g;
+  const ValueId x = input(g, {1, 1, 64});
+  const ValueId f = add_node(g, Op::kConv, {x, g.add_constant("transform", ir::random_f32(random, {8, 1, 16}))}, {{"strides", Ints{4}}})[0];
+  const ValueId power = add_node(g, Op::kMul, {f, f})[0], root = add_node(g, Op::kSqrt, {power})[0];
+  const ValueId y = add_node(g, Op::kConv, {root, g.add_constant("w", ir::random_f32(random, {8, 8, 1}))}, {}, {numerics::Unary::kRelu, 0, 0, {}})[0];
+  g.outputs = add_node(g, Op::kConv, {y, g.add_constant("v", ir::random_f32(random, {4, 8, 1}))});
+  ASSERT_TRUE(ir::verify(g).ok());
+  const auto quantized = quantize(g, samples_for(g, random, 4), {});
+  ASSERT_TRUE(quantized.ok()) << quantized.error().message;
+  for (const Node& n : quantized->nodes) {
+    if (n.op == Op::kMul || n.op == Op::kSqrt) {
+      EXPECT_FALSE(quantized->value(n.inputs[0]).quant.has_value());
+    }
+    if (n.op == Op::kSqrt) {
+      EXPECT_TRUE(quantized->value(n.outputs[0]).quant.has_value());
+    }
+  }
+  EXPECT_FALSE(quantized->value(quantized->inputs[0]).quant.has_value());
+}
+
 }  // namespace
 }  // namespace pith
