@@ -14,6 +14,7 @@
 #include "cli/heads.h"
 #include "cli/language.h"
 #include "cli/onnx_flags.h"
+#include "cli/retrain.h"
 #include "compile/compile.h"
 #include "data/metrics.h"
 #include "importers/tokenizer/tokenizer.h"
@@ -26,6 +27,7 @@ namespace {
 struct Flags {
   std::string model, samples, output, preprocess, labels, head, vocabulary, method = "mse", codec = "smallest";
   OnnxFlags onnx;
+  RetrainFlags retrain;
   size_t count = 1024, held_back = 64;
   int bits = 8;
   double percentile = 99.99, max_drop = -1, rate_weight = 0;
@@ -157,6 +159,7 @@ Result<std::vector<uint8_t>> write_model(const Program& program, const Flags& f,
 }
 
 Result<void> compress(const Flags& f, const Global& global) {
+  if (f.retrain.wanted()) PITH_CHECK_OK(hand_over_retraining());
   const auto started = std::chrono::steady_clock::now();
   PITH_TRY(const ir::Graph g, import_with_metadata(f));
   QuantizeOptions options;
@@ -175,8 +178,14 @@ Result<void> compress(const Flags& f, const Global& global) {
   if (all.size() < 2) return usage_error(fmt::format("'{}' holds {} sample(s); give at least two, one calibrates and one is held back", f.samples, all.size()));
   PITH_TRY(const SampleSplit parts, split(all, f.count, f.held_back, global.seed));
   PITH_TRY(const auto inputs, calibration_inputs(*original, g, parts.calibration, preprocess));
+  const std::string head = g.metadata.count("head") ? g.metadata.at("head") : "tensor";
+  ir::Graph student = g;
+  if (f.retrain.wanted()) {
+    PITH_TRY(const SampleSplit whole, split(all, all.size(), f.held_back, global.seed));
+    PITH_CHECK_OK(retrain(student, whole.calibration, preprocess, head, f.retrain, global.seed, inputs, options));
+  }
   QuantizeReport report;
-  PITH_TRY(const ir::Graph quantized, quantize(g, inputs, options, &report));
+  PITH_TRY(const ir::Graph quantized, quantize(student, inputs, options, &report));
   MemoryReport memory;
   PITH_TRY(Program program, compile(quantized, {}, &memory));
   program.metadata["parameters"] = std::to_string(parameters);
@@ -185,7 +194,6 @@ Result<void> compress(const Flags& f, const Global& global) {
   WrittenSizes sizes;
   PITH_TRY(const std::vector<uint8_t> file, write_model(program, f, path, &sizes));
   PITH_TRY(const std::unique_ptr<Engine> compressed, pith_engine(file, path, {}));
-  const std::string head = g.metadata.count("head") ? g.metadata.at("head") : "tensor";
   PITH_TRY(const Agreed agreed, agreement(*original, *compressed, parts.held_back, preprocess, head));
   PITH_CHECK_OK(write_file(path, file));
   const double ratio = 4.0 * static_cast<double>(parameters) / static_cast<double>(file.size());
@@ -225,6 +233,7 @@ void add_compress(Context c) {
   verb->add_option("--range", f.method, "how activation ranges are chosen: mse, minmax, percentile")->capture_default_str();
   verb->add_option("--percentile", f.percentile, "for --range percentile")->capture_default_str();
   verb->add_option("--max-drop", f.max_drop, "fail with exit code 5 when more than so many percent of the answers differ");
+  add_retrain_flags(verb, f.retrain);
   verb->add_flag("--no-equalize", f.no_equalize, "leave the channels' ranges as they are");
   verb->add_flag("--no-bias-correction", f.no_bias, "leave the mean error of rounded weights");
   verb->callback([&global = c.global, &action = c.action] { action = [&global] { return compress(f, global); }; });

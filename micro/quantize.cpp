@@ -282,7 +282,8 @@ Result<Graph> quantize(const Graph& source, const std::vector<std::vector<Tensor
   for (size_t v = 0; v < c.values.size(); ++v) {
     if (!chosen[v]) continue;
     ir::Quant q;
-    q.affine = c.values[v].choose(options.method, options.percentile);
+    const auto known = options.activations.find(g.values[v].name);
+    q.affine = known != options.activations.end() ? known->second : c.values[v].choose(options.method, options.percentile);
     g.values[v].quant = q;
     if (c.values[v].clipped(q.affine) > 0.01) saturating.push_back(g.values[v].name);
   }

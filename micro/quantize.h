@@ -20,6 +20,9 @@ struct QuantizeOptions {
   // (round.h) at so many times the natural price of their present steps; 0: to nearest.
   double rate_weight = 0;
   bool round_by_covariance = true;  // products with short rows of weights: moments.h
+  // What retraining settled, by value name: weights that lie on these grids already, ranges that it rounded with.
+  std::map<std::string, std::vector<int16_t>> weight_codes;
+  std::map<std::string, numerics::Affine> activations;
 };
 
 struct QuantizeReport {
@@ -39,5 +42,7 @@ void split_activations(ir::Graph& graph);
 void equalize(ir::Graph& graph);
 // Integers, `quant` with scale codes along `axis`.
 void quantize_weights(ir::Value& weights, int axis, int bits);
+// The same on a given grid, with the fewest bits that hold the integers (grid.cpp).
+void place_on_grid(ir::Value& weights, int axis, const std::vector<int16_t>& scale_codes);
 
 }  // namespace pith

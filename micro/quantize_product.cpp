@@ -152,18 +152,24 @@ Result<void> quantize_product(Graph& g, Node& n, const QuantizeOptions& options,
   const ir::Value original = g.value(n.inputs[1]);
   const Rows rows = rows_of(n, original);
   ir::Value weights = original;
-  quantize_weights(weights, rows.axis, options.weight_bits);
+  const auto grid = options.weight_codes.find(original.name);
+  const bool settled = grid != options.weight_codes.end();  // by retraining
+  if (settled) {
+    place_on_grid(weights, rows.axis, grid->second);
+  } else {
+    quantize_weights(weights, rows.axis, options.weight_bits);
+  }
   auto& codes = weights.quant->scale_codes;
   const bool has_bias = n.inputs.size() > 2 && n.inputs[2] != ir::kNoValue;
   const bool integer = g.value(n.inputs[0]).quant && g.value(n.outputs[0]).quant;
-  const int in = integer ? g.value(n.inputs[0]).quant->affine.scale_code : 0, limit = (1 << (options.weight_bits - 1)) - 1;
+  const int in = integer ? g.value(n.inputs[0]).quant->affine.scale_code : 0, limit = (1 << (weights.quant->bits - 1)) - 1;
   std::vector<double> bias(static_cast<size_t>(rows.outputs * (n.op == Op::kConvTranspose ? n.integer("group", 1) : 1)), 0.0);
   for (size_t i = 0; i < bias.size() && has_bias; ++i) bias[i] = g.value(n.inputs[2]).constant->at(static_cast<int64_t>(i));
   if (integer && raise_scales(codes, bias, in)) round_to_nearest(weights, *original.constant, rows.axis, limit);
 
   const auto gathered = c.patches.find({n.inputs[0], n.inputs[1]});
   const PatchMoments* patches = gathered == c.patches.end() ? nullptr : &gathered->second;
-  if (patches && options.round_by_covariance) {
+  if (patches && options.round_by_covariance && !settled) {
     std::vector<int16_t> least(codes.size(), numerics::kScaleCodeMin);
     if (integer) raise_scales(least, bias, in);
     round_by_patches(weights, *original.constant, rows, *patches, limit, least);

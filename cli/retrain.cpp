@@ -1,0 +1,205 @@
+// See retrain.h.
+//
+// The loop alternates: train for a stretch, round, remove the channels that carry nothing, measure the real file, correct
+// the target of the estimated bits by what the file adds to them, go on with the smaller student. Once the ratio is reached the
+// activations are rounded as the file will round them.
+#include "cli/retrain.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <csignal>
+#include <cstdio>
+#include <filesystem>
+
+#include "base/log.h"
+#include "compile/compile.h"
+#include "macro/channels.h"
+#include "train/trainer.h"
+
+namespace pith::cli {
+namespace {
+
+std::atomic<bool> g_stop{false};
+void on_interrupt(int) { g_stop = true; }
+
+// Ctrl-C asks the training to end with what it has; the handler from before is put back.
+class StopOnInterrupt {
+ public:
+  StopOnInterrupt() : before_(std::signal(SIGINT, on_interrupt)) { g_stop = false; }
+  ~StopOnInterrupt() { std::signal(SIGINT, before_); }
+
+ private:
+  void (*before_)(int);
+};
+
+Result<double> seconds_of(const std::string& text) {
+  char unit = 's';
+  double value = 0;
+  char rest = 0;
+  const int read = std::sscanf(text.c_str(), "%lf%c%c", &value, &unit, &rest);
+  if (read < 1 || read > 2 || value <= 0 || (unit != 's' && unit != 'm' && unit != 'h')) return usage_error(fmt::format("--time '{}' isn't a time; give 90s, 30m or 2h", text));
+  return value * (unit == 'h' ? 3600 : unit == 'm' ? 60 : 1);
+}
+
+Result<train::Dataset> load(const ir::Graph& g, const SampleSet& samples, const Preprocess& preprocess, bool with_labels) {
+  if (g.inputs.size() != 1) return error(ErrorCode::kUnsupported, fmt::format("'{}' has {} inputs; retraining takes networks with one", g.name, g.inputs.size()));
+  train::Dataset d;
+  d.shape = g.value(g.inputs[0]).shape;
+  const auto wanted = static_cast<size_t>(ir::element_count(d.shape));
+  d.values.reserve(wanted * samples.size());
+  const std::unique_ptr<Engine> engine = graph_engine(g);
+  Progress bar("reading samples", samples.size());
+  for (size_t i = 0; i < samples.size(); ++i) {
+    PITH_TRY(const Sample sample, samples.read(i));
+    PITH_TRY(const std::vector<Array> inputs, prepare_inputs(*engine, preprocess, sample, nullptr));
+    const std::vector<float> x = to_floats(inputs[0]);
+    d.values.insert(d.values.end(), x.begin(), x.end());
+    if (with_labels) {
+      if (!sample.label) return usage_error(fmt::format("sample '{}' has no label; leave out --label-weight", sample.name));
+      d.labels.push_back(*sample.label);
+    }
+    bar.step();
+  }
+  return d;
+}
+
+// A rounded student without dead channels, the grids of its weights, and the latent weights cut alike.
+struct Pruned {
+  train::Rounded rounded;
+  train::Model model;
+  ChannelReport report;
+};
+
+Result<Pruned> prune(const train::Model& model) {
+  Pruned p{train::round_model(model), model, {}};
+  PITH_TRY(p.report, remove_channels(p.rounded.graph));
+  std::map<std::string, ir::Tensor> latent;
+  for (const ir::Value& v : model.graph.values) {
+    if (v.constant) latent[v.name] = *v.constant;
+  }
+  for (const auto& [name, cuts] : p.report.cuts) {
+    for (const ChannelCut& c : cuts) {
+      if (latent.count(name)) latent[name] = cut_tensor(latent[name], c);
+      const auto steps = p.model.steps.find(name);
+      if (steps == p.model.steps.end() || steps->second.log2.size() == 1 || steps->second.axis != c.axis) continue;
+      std::vector<float> kept;
+      for (int64_t k : c.kept) kept.push_back(steps->second.log2[static_cast<size_t>(k)]);
+      steps->second.log2 = kept;
+      std::vector<int16_t> codes;
+      for (int64_t k : c.kept) codes.push_back(p.rounded.codes[name][static_cast<size_t>(k)]);
+      p.rounded.codes[name] = codes;
+    }
+  }
+  p.model.graph = p.rounded.graph;
+  for (ir::Value& v : p.model.graph.values) {
+    if (v.constant && latent.count(v.name) && latent[v.name].shape() == v.shape) v.constant = latent[v.name];
+  }
+  return p;
+}
+
+struct Measured {
+  size_t bytes = 0;
+  std::map<std::string, numerics::Affine> activations;
+};
+
+// The file that this student would be now.
+Result<Measured> measure(const train::Rounded& r, const std::vector<std::vector<ir::Tensor>>& calibration, const QuantizeOptions& options) {
+  QuantizeOptions o = options;
+  o.weight_codes = r.codes;
+  PITH_TRY(const ir::Graph quantized, quantize(r.graph, calibration, o));
+  PITH_TRY(const Program program, compile(quantized, {}));
+  PITH_TRY(const std::vector<uint8_t> file, write_program(program, CodecChoice::kSmallest, nullptr));
+  Measured m{file.size(), {}};
+  for (const ir::Value& v : quantized.values) {
+    if (v.quant && !v.constant) m.activations[v.name] = v.quant->affine;
+  }
+  return m;
+}
+
+class Teller {  // progress: one line that is redrawn on a terminal, else a line now and then
+ public:
+  void operator()(const train::Status& s) {
+    const bool terminal = isatty(2) != 0;
+    const double now = std::chrono::duration<double>(std::chrono::steady_clock::now() - started_).count();
+    if (now - told_ < (terminal ? 0.5 : 30)) return;
+    told_ = now;
+    if (first_ < 0) first_ = s.share;
+    const double left = s.share > first_ + 1e-4 ? now / (s.share - first_) * (1 - s.share) : 0;
+    const std::string line = fmt::format("retraining {:5.1f} %: distortion {:.5f}, {:.0f} bytes of weights, {:.1f} % nonzero, lambda {:.1e}, step {}, {:.0f} min left", 100 * s.share, s.distortion,
+                                         s.bits / 8, 100 * s.nonzero, s.lambda, s.step, left / 60);
+    if (terminal) {
+      std::fprintf(stderr, "\r%s\033[K", line.c_str());
+    } else {
+      log_info(line);
+    }
+  }
+
+ private:
+  std::chrono::steady_clock::time_point started_ = std::chrono::steady_clock::now();
+  double told_ = -1e9, first_ = -1;
+};
+
+}  // namespace
+
+Result<void> hand_over_retraining() { return {}; }
+
+Result<void> retrain(ir::Graph& graph, const SampleSet& samples, const Preprocess& preprocess, const std::string& head, const RetrainFlags& f, uint64_t seed,
+                     const std::vector<std::vector<ir::Tensor>>& calibration, QuantizeOptions& options) {
+  ir::Graph teacher = graph;
+  PITH_CHECK_OK(ir::canonicalize(teacher));
+  train::TrainOptions t;
+  if (!f.time.empty()) {
+    PITH_TRY(t.seconds, seconds_of(f.time));
+  }
+  const bool pictures = teacher.value(teacher.inputs[0]).shape.size() == 4;
+  if ((f.shift != 0 || f.flip) && !pictures) return usage_error("--shift and --flip are for pictures; leave them out");
+  t.distribution = head == "classifier" || head == "ctc";
+  t.temperature = f.temperature, t.label_weight = f.label_weight, t.batch = f.batch, t.steps = f.steps, t.rate = f.rate, t.step_rate = f.step_rate;
+  t.shift = f.shift, t.flip = f.flip, t.variants = f.variants, t.seed = seed, t.threads = f.threads, t.ramp = f.ramp;
+  if (f.lambda > 0) t.lambda = f.lambda;
+  const double target = f.ratio > 0 ? 4.0 * static_cast<double>(ir::parameter_count(graph)) / f.ratio : 0;
+  t.target_bits = target > 0 ? std::max(64.0, 8 * target * 0.8) : 0;
+  options.equalize = options.correct_bias = false;
+  PITH_TRY(train::Dataset data, load(teacher, samples, preprocess, f.label_weight > 0));
+  const train::Model first = train::start_model(teacher, f.per_channel, f.first_step);
+  PITH_TRY(const std::unique_ptr<train::Trainer> trainer, train::Trainer::create(teacher, first, std::move(data), t));
+  if (!f.checkpoint.empty() && std::filesystem::exists(f.checkpoint)) {
+    PITH_CHECK_OK(trainer->load(f.checkpoint));
+    log_info(fmt::format("resumed '{}' at step {}", f.checkpoint, trainer->status().step));
+  }
+  const StopOnInterrupt interrupt;
+  Teller teller;
+  Measured measured;
+  std::vector<double> shares;  // often while the network shrinks, since smaller ones train faster
+  for (int i = 1; i <= 5; ++i) shares.push_back(f.ramp * i / 5);
+  for (int i = 1; i <= 5; ++i) shares.push_back(f.ramp + (1 - f.ramp) * i / 5);
+  shares.back() = 1;
+  for (double share : shares) {
+    if (trainer->status().share >= share) continue;
+    PITH_CHECK_OK(trainer->run(share, g_stop, std::ref(teller)));
+    PITH_TRY(Pruned p, prune(trainer->model()));
+    PITH_TRY(measured, measure(p.rounded, calibration, options));
+    const train::Status s = trainer->status();
+    log_info(fmt::format("{:3.0f} %: the file has {} bytes, distortion {:.5f}, {} channels removed", 100 * s.share, measured.bytes, s.distortion, p.report.removed));
+    if (g_stop || share == 1.0) {
+      if (!f.checkpoint.empty()) PITH_CHECK_OK(trainer->save(f.checkpoint));
+      break;
+    }
+    const double added = static_cast<double>(measured.bytes) - s.bits / 8;
+    if (target > 0) trainer->aim(8 * std::max(target * 0.3, target - std::min(added, 0.7 * target)));
+    if (share > f.ramp && p.model.activations.empty()) p.model.activations = measured.activations;
+    PITH_CHECK_OK(trainer->replace(p.model));
+    if (!f.checkpoint.empty()) PITH_CHECK_OK(trainer->save(f.checkpoint));
+  }
+  if (g_stop) log_warning("interrupted: the file holds what was reached so far");
+  const train::Model last = trainer->model();
+  PITH_TRY(Pruned p, prune(last));
+  graph = p.rounded.graph;
+  options.weight_codes = p.rounded.codes;
+  options.activations = last.activations;
+  return {};
+}
+
+}  // namespace pith::cli

@@ -1,0 +1,31 @@
+// Retraining as `pith compress` offers it: flags, and the alternation of training, removal of channels and measuring of the
+// real file, until the weights lie on grids that quantize() keeps.
+#pragma once
+
+#include <string>
+
+#include "cli/cli.h"
+#include "cli/engine.h"
+#include "data/samples.h"
+#include "micro/quantize.h"
+
+namespace pith::cli {
+
+struct RetrainFlags {
+  double ratio = 0, lambda = 0, rate = 0.03, step_rate = 0.004, temperature = 2, label_weight = 0, first_step = 0.75, ramp = 0.25;
+  std::string time, checkpoint, curve;
+  int64_t steps = 0, batch = 128;
+  int shift = 0, threads = 1, variants = 8;
+  bool flip = false, per_channel = false;
+  bool wanted() const { return ratio > 0 || lambda > 0; }
+};
+void add_retrain_flags(CLI::App* verb, RetrainFlags& flags);
+
+// In the program without libtorch: goes on as the one with it, and returns only an error. Else does nothing.
+Result<void> hand_over_retraining();
+
+// On return `graph` is smaller and `options` hold its grids and ranges. `calibration` as quantize() takes it.
+Result<void> retrain(ir::Graph& graph, const SampleSet& samples, const Preprocess& preprocess, const std::string& head, const RetrainFlags& flags, uint64_t seed,
+                     const std::vector<std::vector<ir::Tensor>>& calibration, QuantizeOptions& options);
+
+}  // namespace pith::cli

@@ -1,0 +1,32 @@
+// Retraining in the program without libtorch: handed over to `pith-retrain` beside it, the same program with libtorch, with
+// the same arguments. Loading libtorch takes a second and 150 MB, which the other verbs don't pay this way.
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <filesystem>
+
+#include "base/file.h"
+#include "cli/retrain.h"
+
+namespace pith::cli {
+
+Result<void> hand_over_retraining() {
+  std::error_code unknown;
+  const std::filesystem::path self = std::filesystem::read_symlink("/proc/self/exe", unknown), other = self.parent_path() / "pith-retrain";
+  if (unknown || !std::filesystem::exists(other, unknown))
+    return error(ErrorCode::kUnsupported, "this pith was built without libtorch, so --ratio and --lambda can't retrain; install libtorch-dev and build again");
+  PITH_TRY(const std::string line, read_text_file("/proc/self/cmdline"));
+  std::vector<std::string> arguments;
+  for (size_t at = 0; at < line.size(); at = line.find('\0', at) + 1) arguments.push_back(line.c_str() + at);
+  std::vector<char*> pointers;
+  for (std::string& a : arguments) pointers.push_back(a.data());
+  pointers.push_back(nullptr);
+  ::execv(other.c_str(), pointers.data());
+  return internal_error(fmt::format("'{}' can't be executed", other.string()));
+}
+
+Result<void> retrain(ir::Graph&, const SampleSet&, const Preprocess&, const std::string&, const RetrainFlags&, uint64_t, const std::vector<std::vector<ir::Tensor>>&, QuantizeOptions&) {
+  return internal_error("retraining wasn't handed over");
+}
+
+}  // namespace pith::cli

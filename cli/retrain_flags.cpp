@@ -1,0 +1,27 @@
+// The flags of retraining, the same with libtorch and without.
+#include "cli/retrain.h"
+
+namespace pith::cli {
+
+void add_retrain_flags(CLI::App* verb, RetrainFlags& f) {
+  const std::string group = "Retraining";
+  verb->add_option("--ratio", f.ratio, "retrain until the file is so many times smaller than float32")->group(group);
+  verb->add_option("--lambda", f.lambda, "retrain with this price of a bit instead of a ratio")->group(group);
+  verb->add_option("--time", f.time, "retrain so long: 90s, 30m, 2h")->group(group);
+  verb->add_option("--steps", f.steps, "retrain so many steps instead; the same seed gives the same file")->group(group);
+  verb->add_option("--batch", f.batch, "samples a step")->capture_default_str()->group(group);
+  verb->add_option("--checkpoint", f.checkpoint, "file that the run is saved to, and resumed from when it exists")->group(group);
+  verb->add_option("--shift", f.shift, "augment: move pictures by up to so many pixels")->capture_default_str()->group(group);
+  verb->add_flag("--flip", f.flip, "augment: mirror pictures")->group(group);
+  verb->add_option("--variants", f.variants, "augmented versions of each sample")->capture_default_str()->group(group);
+  verb->add_option("--label-weight", f.label_weight, "weight of the samples' labels beside the original's answers")->capture_default_str()->group(group);
+  verb->add_option("--temperature", f.temperature, "of the original's answers")->capture_default_str()->group(group);
+  verb->add_flag("--per-channel", f.per_channel, "a step for each output channel instead of one for each tensor")->group(group);
+  verb->add_option("--first-step", f.first_step, "first step of a weight, in standard deviations")->capture_default_str()->group(group);
+  verb->add_option("--ramp", f.ramp, "share of the way after which the ratio is reached; the rest recovers quality")->capture_default_str()->group(group);
+  verb->add_option("--rate", f.rate, "learning rate, in first steps")->capture_default_str()->group(group);
+  verb->add_option("--step-rate", f.step_rate, "learning rate of the steps' logarithms")->capture_default_str()->group(group);
+  verb->add_option("--train-threads", f.threads, "threads of libtorch; more than one is not reproducible")->capture_default_str()->group(group);
+}
+
+}  // namespace pith::cli

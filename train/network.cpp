@@ -1,0 +1,111 @@
+// See network.h.
+#include "train/network.h"
+
+#include "train/node.h"
+
+namespace pith::train {
+
+using ir::DType;
+using ir::ValueId;
+
+at::Tensor to_torch(const ir::Tensor& t) {
+  const at::IntArrayRef shape(t.shape());
+  if (t.dtype() == DType::kF32) return at::from_blob(const_cast<uint8_t*>(t.bytes()), shape, at::kFloat).clone();
+  at::Tensor out = at::empty(shape, at::kLong);
+  for (int64_t i = 0; i < t.count(); ++i) out.data_ptr<int64_t>()[i] = static_cast<int64_t>(t.at(i));
+  return out;
+}
+
+ir::Tensor from_torch(const at::Tensor& t) {
+  const at::Tensor plain = t.detach().to(at::kCPU, at::kFloat).contiguous();
+  ir::Tensor out(DType::kF32, plain.sizes().vec());
+  if (out.byte_count() != 0) std::memcpy(out.mutable_bytes(), plain.data_ptr<float>(), out.byte_count());
+  return out;
+}
+
+namespace {
+
+Result<Network::Step> build_step(const NodeView& n) {
+  for (ValueId id : n.node.inputs) {
+    if (id == ir::kNoValue) continue;
+    const ir::Value& v = n.graph.value(id);
+    if (!v.is_constant() && v.dtype != DType::kF32) return n.fail(fmt::format("its input '{}' isn't of real numbers", v.name));
+    if (v.quant) return n.fail(fmt::format("'{}' is quantised already", v.name));
+  }
+  for (const auto& build : {build_product, build_elementwise, build_pool, build_normal, build_move}) {
+    PITH_TRY(std::optional<Network::Step> step, build(n));
+    if (step) return std::move(*step);
+  }
+  return n.fail("the operator has no differentiable form here");
+}
+
+}  // namespace
+
+Result<Network> Network::build(const ir::Graph& graph) {
+  Network net;
+  net.axis_.assign(graph.values.size(), -1);
+  net.constants_.resize(graph.values.size());
+  net.last_use_.assign(graph.values.size(), -1);
+  net.inputs_ = graph.inputs;
+  net.outputs_ = graph.outputs;
+  if (!graph.state.empty()) return error(ErrorCode::kUnsupported, fmt::format("'{}' carries state from run to run; retraining takes networks without state", graph.name));
+  for (ValueId id : graph.inputs) {
+    const ir::Value& v = graph.value(id);
+    if (v.shape.empty() || v.shape[0] != 1 || v.dtype != DType::kF32)
+      return error(ErrorCode::kUnsupported, fmt::format("input '{}' is {} {}; retraining takes real numbers with a first dimension of 1", v.name, ir::dtype_name(v.dtype), ir::to_string(v.shape)));
+    net.axis_[static_cast<size_t>(id)] = 0;
+  }
+  for (size_t i = 0; i < graph.values.size(); ++i) {
+    if (graph.values[i].constant) net.constants_[i] = to_torch(*graph.values[i].constant);
+  }
+  for (size_t k = 0; k < graph.nodes.size(); ++k) {
+    const ir::Node& node = graph.nodes[k];
+    const NodeView view{graph, node, net.axis_};
+    PITH_TRY(Step step, build_step(view));
+    if (!has_function(node.activation.function)) return view.fail(fmt::format("its activation {} has no gradient", numerics::unary_name(node.activation.function)));
+    for (ValueId id : node.inputs) {
+      if (id != ir::kNoValue) net.last_use_[static_cast<size_t>(id)] = static_cast<int>(k);
+    }
+    net.calls_.push_back({std::move(step), node.inputs, node.outputs, node.activation});
+  }
+  for (ValueId id : graph.outputs) {
+    if (net.axis_[static_cast<size_t>(id)] < 0)
+      return error(ErrorCode::kUnsupported, fmt::format("output '{}' doesn't depend on the input", graph.value(id).name));
+  }
+  return net;
+}
+
+std::vector<at::Tensor> Network::run(const std::vector<at::Tensor>& inputs, const Hooks& hooks) const {
+  std::vector<at::Tensor> values(axis_.size());
+  const auto put = [&](ValueId id, const at::Tensor& t) { values[static_cast<size_t>(id)] = hooks.value ? hooks.value(id, t) : t; };
+  for (size_t i = 0; i < inputs_.size(); ++i) put(inputs_[i], inputs[i]);
+  for (size_t k = 0; k < calls_.size(); ++k) {
+    const Call& call = calls_[k];
+    Values operands;
+    for (ValueId id : call.inputs) {
+      if (id == ir::kNoValue) {
+        operands.emplace_back();
+        continue;
+      }
+      const at::Tensor& constant = constants_[static_cast<size_t>(id)];
+      operands.push_back(!constant.defined() ? values[static_cast<size_t>(id)] : hooks.constant ? hooks.constant(id, constant) : constant);
+    }
+    Values results = call.step(operands);
+    results[0] = apply_function(call.activation, results[0]);
+    for (size_t i = 0; i < call.outputs.size() && i < results.size(); ++i) {
+      if (call.outputs[i] != ir::kNoValue) put(call.outputs[i], results[i]);
+    }
+    for (ValueId id : call.inputs) {
+      if (id != ir::kNoValue && last_use_[static_cast<size_t>(id)] == static_cast<int>(k) && std::find(outputs_.begin(), outputs_.end(), id) == outputs_.end()) values[static_cast<size_t>(id)] = at::Tensor();
+    }
+  }
+  std::vector<at::Tensor> outputs;
+  for (ValueId id : outputs_) {
+    const at::Tensor& t = values[static_cast<size_t>(id)];
+    const int axis = axis_[static_cast<size_t>(id)];
+    outputs.push_back(axis > 0 ? t.movedim(axis, 0) : t);
+  }
+  return outputs;
+}
+
+}  // namespace pith::train

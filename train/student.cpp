@@ -1,0 +1,190 @@
+// See student.h.
+#include "train/student.h"
+
+#include <fmt/format.h>
+
+#include <cmath>
+
+namespace pith::train {
+namespace {
+
+constexpr double kLn2 = 0.6931471805599453;
+
+// Rounding that gradients don't see.
+at::Tensor straight_through(const at::Tensor& x, const at::Tensor& rounded) { return x + (rounded - x).detach(); }
+
+std::vector<int64_t> along(const at::Tensor& w, int axis, int64_t n) {
+  std::vector<int64_t> shape(static_cast<size_t>(w.dim()), 1);
+  shape[static_cast<size_t>(axis)] = n;
+  return shape;
+}
+
+// Output channels x input channels x the rest.
+at::Tensor matrix_of(const at::Tensor& w, int axis) {
+  const at::Tensor t = axis == 0 ? w : w.transpose(0, 1);
+  return t.dim() == 2 ? t.unsqueeze(2) : t.flatten(2);
+}
+
+at::Tensor log_odds(const at::Tensor& p) { return at::log2(p / (1 - p)); }
+
+struct Rate {
+  at::Tensor surrogate;
+  double bits, nonzero;
+};
+
+Rate rate_of(const at::Tensor& u, const at::Tensor& q, int axis) {
+  at::Tensor first_slope, next_slope;
+  Rate r{};
+  {
+    at::NoGradGuard guard;
+    const at::Tensor a = matrix_of(q, axis).abs(), live = (a > 0).to(at::kFloat);
+    const double n = static_cast<double>(a.numel());
+    const double nonzero = live.sum().item<double>(), sum = a.sum().item<double>();
+    const double p = (nonzero + 0.5) / (n + 1);
+    const auto density = [&](std::vector<int64_t> axes, double count) {
+      return ((at::sum(live, axes, true) + p) / (count + 1)).clamp(1e-5, 1 - 1e-3);
+    };
+    const at::Tensor rows = log_odds(density({1, 2}, n / static_cast<double>(a.size(0)))), columns = log_odds(density({0, 2}, n / static_cast<double>(a.size(1))));
+    const at::Tensor odds = (rows + columns - std::log2(p / (1 - p))).clamp(-14, 8);
+    const double mean_tail = (sum - nonzero + 0.5) / (nonzero + 1), theta = mean_tail / (1 + mean_tail);
+    const double tail = -std::log2(theta), ends = -std::log2(1 - theta);
+    const at::Tensor zero_bits = at::log1p(at::exp2(odds)) / kLn2;
+    const at::Tensor bits = zero_bits + live * (1 + ends - odds) + at::relu(a - 1) * tail;
+    r.bits = bits.sum().item<double>();
+    r.nonzero = nonzero;
+    first_slope = (1 + ends - odds).clamp_min(0);
+    next_slope = at::full({}, tail);
+  }
+  const at::Tensor m = matrix_of(u, axis).abs();
+  r.surrogate = (first_slope * m.clamp_max(1) + next_slope * at::relu(m - 1)).sum();
+  return r;
+}
+
+at::Tensor grid_step(const at::Tensor& log2_step) {
+  return at::exp2(straight_through(log2_step, at::round(log2_step * 16) / 16));
+}
+
+at::Tensor fake_quantized(const at::Tensor& x, numerics::Affine a) {
+  const double s = numerics::scale_value(a.scale_code);
+  const at::Tensor inside = at::clamp(x, (0 - a.zero_point) * s, (255 - a.zero_point) * s);
+  return straight_through(inside, at::floor(inside / s + 0.5) * s);
+}
+
+}  // namespace
+
+Result<Student> Student::create(const Model& model, const std::vector<at::Tensor>& probe) {
+  Student s;
+  s.model_ = model;
+  PITH_TRY(s.network_, Network::build(model.graph));
+  // how large each value is: a bias moves in proportion to it
+  std::map<ir::ValueId, double> magnitude;
+  {
+    at::NoGradGuard guard;
+    Hooks hooks;
+    hooks.value = [&](ir::ValueId id, const at::Tensor& t) {
+      magnitude[id] = std::sqrt(t.square().mean().item<double>());
+      return t;
+    };
+    s.network_.run(probe, hooks);
+  }
+  std::map<std::string, ir::ValueId> by_name;
+  for (size_t i = 0; i < model.graph.values.size(); ++i) by_name[model.graph.values[i].name] = static_cast<ir::ValueId>(i);
+  for (const auto& [name, affine] : model.activations) {
+    if (by_name.count(name)) s.activations_[by_name[name]] = affine;
+  }
+  for (const ir::Node& n : model.graph.nodes) {
+    if (n.inputs.size() < 2 || n.inputs[1] == ir::kNoValue) continue;
+    const ir::Value& v = model.graph.value(n.inputs[1]);
+    const auto steps = model.steps.find(v.name);
+    if (!v.constant || steps == model.steps.end()) continue;
+    TrainedWeight w;
+    w.id = n.inputs[1];
+    w.name = v.name;
+    w.axis = steps->second.axis;
+    w.bias = n.inputs.size() > 2 ? n.inputs[2] : ir::kNoValue;
+    w.leaves = std::find(model.graph.outputs.begin(), model.graph.outputs.end(), n.outputs[0]) != model.graph.outputs.end();
+    const at::Tensor real = to_torch(*v.constant);
+    w.log2_step = at::tensor(steps->second.log2);
+    w.unit = at::exp2(w.log2_step).view(along(real, w.axis, w.log2_step.numel())).clone();
+    w.latent = (real / w.unit).set_requires_grad(true);
+    w.log2_step.set_requires_grad(true);
+    s.parameters_.push_back({w.latent, 1, false});
+    s.parameters_.push_back({w.log2_step, 1, true});
+    if (w.bias != ir::kNoValue && model.graph.value(w.bias).constant) {
+      const double unit = std::max(magnitude[n.outputs[0]], 1e-6) * 0.3;
+      w.bias_unit = at::full({}, unit);
+      w.bias_latent = (to_torch(*model.graph.value(w.bias).constant) / unit).set_requires_grad(true);
+      s.parameters_.push_back({w.bias_latent, 0.3, false});
+    } else {
+      w.bias = ir::kNoValue;
+    }
+    s.weights_.push_back(std::move(w));
+  }
+  if (s.weights_.empty()) return usage_error(fmt::format("'{}' has no layer with weights to retrain", model.graph.name));
+  return s;
+}
+
+Student::Forward Student::forward() const {
+  Forward f;
+  f.rate = at::zeros({});
+  for (const TrainedWeight& w : weights_) {
+    const at::Tensor step = grid_step(w.log2_step).view(along(w.latent, w.axis, w.log2_step.numel()));
+    const at::Tensor u = w.latent * w.unit / step;
+    const at::Tensor limited = u.clamp(-127, 127);
+    const at::Tensor q = straight_through(limited, at::floor(limited + 0.5));
+    f.constants[w.id] = q * step;
+    const Rate r = rate_of(u, q.detach(), w.axis);
+    f.rate = f.rate + r.surrogate;
+    f.bits += r.bits;
+    f.nonzero += r.nonzero;
+    f.count += static_cast<double>(u.numel());
+    if (w.bias == ir::kNoValue) continue;
+    at::Tensor bias = w.bias_latent * w.bias_unit;
+    if (!w.leaves && bias.numel() == q.size(w.axis)) {
+      at::NoGradGuard guard;
+      const at::Tensor live = (at::sum(matrix_of(q, w.axis).abs(), std::vector<int64_t>{1, 2}) > 0).to(at::kFloat).view(bias.sizes());
+      at::AutoGradMode on(true);
+      bias = bias * live;
+    }
+    f.constants[w.bias] = bias;
+  }
+  return f;
+}
+
+std::vector<at::Tensor> Student::run(const std::vector<at::Tensor>& inputs, const Forward& f) const {
+  Hooks hooks;
+  hooks.constant = [&](ir::ValueId id, const at::Tensor& t) {
+    const auto found = f.constants.find(id);
+    return found == f.constants.end() ? t : found->second;
+  };
+  if (!activations_.empty()) {
+    hooks.value = [&](ir::ValueId id, const at::Tensor& t) {
+      const auto found = activations_.find(id);
+      return found == activations_.end() ? t : fake_quantized(t, found->second);
+    };
+  }
+  return network_.run(inputs, hooks);
+}
+
+std::vector<at::Tensor> Student::units() const {
+  std::vector<at::Tensor> all;
+  for (const TrainedWeight& w : weights_) {
+    all.push_back(w.unit);
+    if (w.bias != ir::kNoValue) all.push_back(w.bias_unit);
+  }
+  return all;
+}
+
+Model Student::model() const {
+  Model m = model_;
+  at::NoGradGuard guard;
+  for (const TrainedWeight& w : weights_) {
+    m.graph.value(w.id).constant = from_torch(w.latent * w.unit);
+    const at::Tensor log2 = w.log2_step.contiguous();
+    m.steps[w.name].log2.assign(log2.data_ptr<float>(), log2.data_ptr<float>() + log2.numel());
+    if (w.bias != ir::kNoValue) m.graph.value(w.bias).constant = from_torch(w.bias_latent * w.bias_unit);
+  }
+  return m;
+}
+
+}  // namespace pith::train

@@ -1,0 +1,62 @@
+// A student's trainable parameters, its weights as they are rounded, and the rate of their code. Internal to train/.
+//
+// Rounding: u = w / s, q = round(u), w' = q s with s on the file's grid 2^(code/16). Gradients pass straight through the
+// rounding (Bengio et al. 2013), and reach the step as in LSQ (Esser et al., "Learned step size quantization", 2020).
+//
+// Rate: the adaptive coder's context sees neighbouring and preceding magnitudes, so its cost follows local density. The
+// estimate: weight (o, i) is nonzero with probability p whose log-odds are those of its output channel plus those of its
+// input channel less those of the tensor; magnitudes beyond 1 are geometric. That is
+//
+//     bits(q) = -log2(1 - p) for 0;  -log2 p + 1 (sign) + (|q| - 1) log2(1/theta) - log2(1 - theta) otherwise
+//
+// and its gradient is taken along the line through bits(0), bits(1), bits(2) at |u|. As a channel thins out, p falls and
+// the next weight pays more: whole filters vanish without a separate group term (reweighted sparsity, Candes et al. 2008).
+#pragma once
+
+#include "train/network.h"
+#include "train/trainer.h"
+
+namespace pith::train {
+
+struct TrainedWeight {
+  ir::ValueId id, bias;  // bias may be kNoValue
+  std::string name;
+  int axis = 0;               // of the output channels
+  bool leaves = false;        // the node's result is an output of the graph: its bias is never masked
+  at::Tensor latent, log2_step;  // leaves; latent in units of `unit`
+  at::Tensor unit;
+  at::Tensor bias_latent, bias_unit;
+};
+
+class Student {
+ public:
+  static Result<Student> create(const Model& model, const std::vector<at::Tensor>& probe);
+
+  // Rounded weights of this moment, for Hooks::constant, and their rate. Gradients flow to parameters().
+  struct Forward {
+    std::map<ir::ValueId, at::Tensor> constants;
+    at::Tensor rate;      // surrogate with gradient, in bits
+    double bits = 0;      // estimate of the code's length
+    double nonzero = 0, count = 0;
+  };
+  Forward forward() const;
+  std::vector<at::Tensor> run(const std::vector<at::Tensor>& inputs, const Forward& f) const;
+
+  struct Parameter {
+    at::Tensor tensor;
+    double rate;  // learning rate relative to the options' (weights, biases) or absolute for steps
+    bool step;
+  };
+  const std::vector<Parameter>& parameters() const { return parameters_; }
+  std::vector<at::Tensor> units() const;  // what the latents are multiples of
+  Model model() const;
+
+ private:
+  Model model_;
+  Network network_;
+  std::vector<TrainedWeight> weights_;
+  std::vector<Parameter> parameters_;
+  std::map<ir::ValueId, numerics::Affine> activations_;
+};
+
+}  // namespace pith::train

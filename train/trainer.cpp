@@ -1,0 +1,264 @@
+// See trainer.h. Adam (Kingma and Ba 2015) on latents in units of their first step, so that one learning rate fits all.
+#include "train/trainer.h"
+
+#include <chrono>
+#include <cmath>
+#include <cstring>
+
+#include "base/file.h"
+#include "train/batches.h"
+#include "train/student.h"
+
+namespace pith::train {
+namespace {
+
+at::Tensor divergence(const at::Tensor& student, const at::Tensor& teacher, double temperature) {
+  const at::Tensor expected = at::softmax(teacher / temperature, -1);
+  const at::Tensor per_row = (expected * (at::log_softmax(teacher / temperature, -1) - at::log_softmax(student / temperature, -1))).sum(-1);
+  return per_row.mean() * (temperature * temperature);
+}
+
+at::Tensor relative_error(const at::Tensor& student, const at::Tensor& teacher) {
+  return (student - teacher).square().mean() / (teacher.var(false) + 1e-12);
+}
+
+struct Moments {
+  at::Tensor first, second;
+};
+
+class TorchTrainer : public Trainer {
+ public:
+  TorchTrainer(Batches batches, Student student, const TrainOptions& options, std::vector<bool> probabilities)
+      : batches_(std::move(batches)), student_(std::move(student)), options_(options), probabilities_(std::move(probabilities)) {
+    status_.lambda = options.lambda;
+    forget();
+  }
+
+  Result<void> run(double share, const std::atomic<bool>& stop, const std::function<void(const Status&)>& observe) override {
+    try {
+      auto before = std::chrono::steady_clock::now();
+      while (status_.share < share && !stop) {
+        PITH_CHECK_OK(step());
+        const auto now = std::chrono::steady_clock::now();
+        spent_ += std::chrono::duration<double>(now - before).count();
+        before = now;
+        const double done = options_.steps > 0 ? static_cast<double>(status_.step) / static_cast<double>(options_.steps) : spent_ / options_.seconds;
+        steer(done - status_.share);
+        status_.share = done;
+        if (observe) observe(status_);
+      }
+    } catch (const std::exception& e) {
+      return internal_error(std::string("retraining: ") + e.what());
+    }
+    return {};
+  }
+  void aim(double target_bits) override { options_.target_bits = target_bits; }
+  Status status() const override { return status_; }
+  Model model() const override { return student_.model(); }
+  Result<void> replace(const Model& model) override {
+    PITH_TRY(student_, Student::create(model, {batches_.probe()}));
+    forget();
+    return {};
+  }
+  Result<void> save(const std::string& path) const override;
+  Result<void> load(const std::string& path) override;
+
+ private:
+  void forget() {
+    moments_.clear();
+    updates_ = 0;
+    for (const auto& p : student_.parameters()) moments_.push_back({at::zeros_like(p.tensor), at::zeros_like(p.tensor)});
+  }
+
+  // What a checkpoint holds beside the graph.
+  std::vector<at::Tensor> everything() const {
+    std::vector<at::Tensor> all = student_.units();
+    for (size_t i = 0; i < moments_.size(); ++i) all.insert(all.end(), {student_.parameters()[i].tensor, moments_[i].first, moments_[i].second});
+    return all;
+  }
+
+  Result<void> step() {
+    const Batch batch = batches_.at_step(status_.step);
+    const Student::Forward f = student_.forward();
+    const auto outputs = student_.run({batch.inputs}, f);
+    at::Tensor distortion = at::zeros({});
+    const auto logits = [&](size_t k, const at::Tensor& t) { return probabilities_[k] ? at::log(t.clamp_min(1e-7)) : t; };
+    for (size_t k = 0; k < outputs.size(); ++k) {
+      distortion = distortion + (options_.distribution ? divergence(logits(k, outputs[k]), logits(k, batch.answers[k]), options_.temperature) : relative_error(outputs[k], batch.answers[k]));
+    }
+    if (options_.label_weight > 0 && batch.labels.defined() && outputs[0].dim() == 2)
+      distortion = distortion + options_.label_weight * at::nll_loss(at::log_softmax(logits(0, outputs[0]), -1), batch.labels);
+    const at::Tensor loss = distortion + f.rate * status_.lambda;
+    loss.backward();
+    const double d = distortion.item<double>();
+    if (!std::isfinite(d)) return error(ErrorCode::kQuality, "retraining: the loss is not a number any more; use a smaller learning rate");
+    update();
+    const double keep = std::min(0.99, static_cast<double>(status_.step) / static_cast<double>(status_.step + 5));
+    status_.distortion = keep * status_.distortion + (1 - keep) * d;
+    status_.bits = f.bits;
+    status_.nonzero = f.nonzero / f.count;
+    if (first_bits_ == 0) first_bits_ = f.bits;
+    ++status_.step;
+    return {};
+  }
+
+  void update() {
+    at::NoGradGuard guard;
+    ++updates_;
+    const double warm = std::min(1.0, static_cast<double>(updates_) / 100);
+    const double cosine = 0.5 * (1 + std::cos(3.141592653589793 * std::min(1.0, status_.share))) + 0.002;
+    const double c1 = 1 - std::pow(0.9, updates_), c2 = 1 - std::pow(0.999, updates_);
+    for (size_t i = 0; i < moments_.size(); ++i) {
+      const auto& p = student_.parameters()[i];
+      at::Tensor gradient = p.tensor.grad();
+      if (!gradient.defined()) continue;
+      Moments& m = moments_[i];
+      m.first.mul_(0.9).add_(gradient, 0.1);
+      m.second.mul_(0.999).addcmul_(gradient, gradient, 0.001);
+      const double rate = (p.step ? options_.step_rate : options_.rate * p.rate) * warm * cosine;
+      at::Tensor(p.tensor).addcdiv_(m.first, (m.second / c2).sqrt().add_(1e-10), -rate / c1);
+      gradient.zero_();
+    }
+  }
+
+  // lambda follows the rate's distance from its schedule: at once in proportion, and in the long run until there is none.
+  void steer(double progress) {
+    if (options_.target_bits <= 0) return;
+    const double start = std::log(std::max(first_bits_, options_.target_bits)), end = std::log(options_.target_bits);
+    const double wanted = start + (end - start) * std::min(1.0, status_.share / options_.ramp);
+    const double off = std::log(std::max(status_.bits, 1.0)) - wanted;
+    options_.lambda = std::clamp(options_.lambda * std::exp(std::min(25 * progress, 0.03) * std::clamp(8 * off, -1.0, 1.0)), 1e-12, 1.0);
+    status_.lambda = options_.lambda * std::exp(4 * std::clamp(off, -0.5, 0.5));
+  }
+
+  Batches batches_;
+  Student student_;
+  TrainOptions options_;
+  Status status_;
+  std::vector<Moments> moments_;
+  int64_t updates_ = 0;
+  std::vector<bool> probabilities_;  // by output: a Softmax made it
+  double spent_ = 0, first_bits_ = 0;
+};
+
+// A checkpoint: numbers of the run, the student as text, then each parameter's tensors as raw floats.
+struct Head {
+  char magic[8] = {'p', 'i', 't', 'h', 'c', 'k', 'p', '1'};
+  Status status;
+  int64_t updates = 0, text = 0;
+  double spent = 0, first_bits = 0, target_bits = 0, lambda = 0;
+};
+
+void append(std::vector<uint8_t>& out, const void* data, size_t bytes) {
+  const auto* from = static_cast<const uint8_t*>(data);
+  out.insert(out.end(), from, from + bytes);
+}
+
+Result<void> TorchTrainer::save(const std::string& path) const {
+  const Model m = student_.model();
+  const std::string text = ir::to_text(m.graph, true);
+  Head head;
+  head.status = status_;
+  head.updates = updates_;
+  head.text = static_cast<int64_t>(text.size());
+  head.spent = spent_;
+  head.first_bits = first_bits_;
+  head.target_bits = options_.target_bits;
+  head.lambda = options_.lambda;
+  std::vector<uint8_t> out;
+  append(out, &head, sizeof head);
+  append(out, text.data(), text.size());
+  for (const auto& [name, steps] : m.steps) append(out, steps.log2.data(), steps.log2.size() * sizeof(float));
+  for (const at::Tensor& t : everything()) {
+    const at::Tensor plain = t.detach().contiguous();
+    append(out, plain.data_ptr<float>(), static_cast<size_t>(plain.numel()) * sizeof(float));
+  }
+  return write_file(path, out);
+}
+
+Result<void> TorchTrainer::load(const std::string& path) {
+  PITH_TRY(const std::vector<uint8_t> file, read_file(path));
+  const Error damaged = usage_error("'" + path + "' is no checkpoint of this retraining; give another one or start without --checkpoint");
+  Head head;
+  if (file.size() < sizeof head || std::memcmp(file.data(), head.magic, 8) != 0) return damaged;
+  std::memcpy(&head, file.data(), sizeof head);
+  size_t at = sizeof head;
+  if (head.text < 0 || static_cast<size_t>(head.text) > file.size() - at) return damaged;
+  Model m = student_.model();
+  auto graph = ir::parse_text(std::string_view(reinterpret_cast<const char*>(file.data()) + at, static_cast<size_t>(head.text)));
+  if (!graph.ok() || !ir::verify(*graph).ok()) return damaged;
+  at += static_cast<size_t>(head.text);
+  m.graph = std::move(*graph);
+  const auto take = [&](void* to, size_t bytes) {
+    if (bytes > file.size() - at) return false;
+    std::memcpy(to, file.data() + at, bytes);
+    at += bytes;
+    return true;
+  };
+  std::map<std::string, const ir::Value*> values;
+  for (const ir::Value& v : m.graph.values) values[v.name] = &v;
+  for (auto& [name, steps] : m.steps) {
+    if (!values.count(name) || static_cast<size_t>(steps.axis) >= values[name]->shape.size()) return damaged;
+    if (steps.log2.size() > 1) steps.log2.resize(static_cast<size_t>(values[name]->shape[static_cast<size_t>(steps.axis)]));
+    if (!take(steps.log2.data(), steps.log2.size() * sizeof(float))) return damaged;
+  }
+  PITH_CHECK_OK(replace(m));
+  at::NoGradGuard guard;
+  for (const at::Tensor& t : everything()) {
+    at::Tensor read = at::empty(t.sizes());
+    if (!take(read.data_ptr<float>(), static_cast<size_t>(t.numel()) * sizeof(float))) return damaged;
+    t.copy_(read);
+  }
+  status_ = head.status;
+  updates_ = head.updates;
+  spent_ = head.spent;
+  first_bits_ = head.first_bits;
+  options_.target_bits = head.target_bits;
+  options_.lambda = head.lambda;
+  return {};
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Trainer>> Trainer::create(const ir::Graph& teacher, const Model& student, Dataset data, const TrainOptions& options) {
+  if (options.steps <= 0 && options.seconds <= 0) return usage_error("retraining needs an end; give --steps or --time");
+  at::set_num_threads(options.threads);
+  try {
+    PITH_TRY(Batches batches, Batches::create(teacher, std::move(data), options));
+    PITH_TRY(Student first, Student::create(student, {batches.probe()}));
+    const std::vector<int> made_by = ir::producers(teacher);
+    std::vector<bool> probabilities;
+    for (ir::ValueId id : teacher.outputs) {
+      const int n = made_by[static_cast<size_t>(id)];
+      probabilities.push_back(n >= 0 && teacher.nodes[static_cast<size_t>(n)].op == ir::Op::kSoftmax);
+    }
+    return std::unique_ptr<Trainer>(std::make_unique<TorchTrainer>(std::move(batches), std::move(first), options, std::move(probabilities)));
+  } catch (const std::exception& e) {
+    return internal_error(std::string("retraining: ") + e.what());
+  }
+}
+
+Result<Agreement> agreement(const ir::Graph& teacher, const ir::Graph& student, const Dataset& data) {
+  PITH_TRY(const Network original, Network::build(teacher));
+  PITH_TRY(const Network small, Network::build(student));
+  at::NoGradGuard guard;
+  std::vector<int64_t> shape = data.shape;
+  shape[0] = data.count();
+  const at::Tensor all = at::from_blob(const_cast<float*>(data.values.data()), shape, at::kFloat);
+  double rows = 0, same = 0, right = 0, teacher_right = 0;
+  for (int64_t i = 0; i < shape[0]; i += 256) {
+    const int64_t n = std::min<int64_t>(256, shape[0] - i);
+    const at::Tensor x = all.narrow(0, i, n);
+    const at::Tensor expected = original.run({x})[0].argmax(-1), got = small.run({x})[0].argmax(-1);
+    same += (expected == got).sum().item<double>();
+    rows += static_cast<double>(got.numel());
+    if (data.labels.empty() || got.dim() != 1) continue;
+    const at::Tensor labels = at::tensor(std::vector<int64_t>(data.labels.begin() + i, data.labels.begin() + i + n), at::kLong);
+    right += (got == labels).sum().item<double>();
+    teacher_right += (expected == labels).sum().item<double>();
+  }
+  const double share = rows > 0 ? 100 / rows : 0;
+  return Agreement{same * share, right * share, teacher_right * share};
+}
+
+}  // namespace pith::train

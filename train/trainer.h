@@ -1,0 +1,105 @@
+// Retraining a compressed network towards its float original.
+//
+// One objective: D(teacher, student) + lambda R. D needs no labels: Kullback-Leibler divergence of the answers where they
+// are distributions, relative squared error elsewhere (labels may be added). R is an estimate of the bits that the
+// weights' adaptive code will take (student.h). lambda is given, or steered so that R meets `target_bits` on a schedule:
+// geometric from where it starts to the target at `ramp` of the way, then held while the learning rate's cosine runs out.
+//
+// Everything random comes from (seed, step), so a run of `steps` is reproducible, and a checkpoint resumes it bit for bit
+// (one thread). A budget in seconds stretches the same schedule over the time that passes.
+//
+// This header knows no libtorch: who includes it compiles without.
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "ir/graph.h"
+
+namespace pith::train {
+
+// The grid of a weight tensor: log2 of the step, one or one per index of `axis`.
+struct Steps {
+  int axis = 0;
+  std::vector<float> log2;
+};
+
+// A student as a value: a canonical float graph (ir::canonicalize) whose weights may lie between grid points.
+struct Model {
+  ir::Graph graph;
+  std::map<std::string, Steps> steps;               // by the weights' value name
+  std::map<std::string, numerics::Affine> activations;  // by value name: rounded to 8 bits while training
+};
+// First grids for every weighted node: a step of `share` standard deviations (of the tensor, or of each output channel).
+// Renames weights so that names are unique.
+Model start_model(const ir::Graph& canonical, bool per_channel, double share);
+// The weights on their grids: integers times 2^(code/16), and biases of dead channels zero.
+struct Rounded {
+  ir::Graph graph;
+  std::map<std::string, std::vector<int16_t>> codes;
+};
+Rounded round_model(const Model& model);
+
+// Unlabelled (or labelled) samples of a network with one input.
+struct Dataset {
+  ir::Shape shape;            // of one sample, first dimension 1
+  std::vector<float> values;  // all samples, one after the other
+  std::vector<int64_t> labels;  // empty, or one per sample
+  int64_t count() const { return static_cast<int64_t>(values.size()) / std::max<int64_t>(1, ir::element_count(shape)); }
+};
+
+struct TrainOptions {
+  bool distribution = true;  // the last axis of the outputs holds logits of classes
+  double temperature = 2;
+  double label_weight = 0;   // of the cross-entropy with labels
+  int64_t batch = 128, steps = 0;
+  double seconds = 0;        // instead of steps
+  double rate = 0.03;        // learning rate: in standard steps of a weight
+  double step_rate = 0.004;  // of log2 of a step
+  double lambda = 1e-7;      // of D per bit; the starting value where there is a target
+  double target_bits = 0;    // of all weights; 0: lambda stays
+  double ramp = 0.55;
+  int shift = 0;             // augmentation: pictures move by up to so many pixels, their edge repeated
+  bool flip = false;
+  int variants = 8;          // augmented versions of a sample that the teacher answers once
+  uint64_t seed = 1;
+  int threads = 1;
+};
+
+struct Status {
+  int64_t step = 0;
+  double share = 0;     // of the whole way, 0..1
+  double distortion = 0, bits = 0, lambda = 0;  // running means; bits as estimated
+  double nonzero = 0;   // share of the weights
+};
+
+class Trainer {
+ public:
+  virtual ~Trainer() = default;
+  // Error kUnsupported names a node that can't be trained through.
+  static Result<std::unique_ptr<Trainer>> create(const ir::Graph& teacher, const Model& student, Dataset data, const TrainOptions& options);
+
+  // Trains until `share` of the way, or until `stop` is set. `observe` is called after every step.
+  virtual Result<void> run(double share, const std::atomic<bool>& stop, const std::function<void(const Status&)>& observe) = 0;
+  virtual void aim(double target_bits) = 0;  // a better known target
+  virtual Status status() const = 0;
+  virtual Model model() const = 0;
+  // Goes on with a changed student (channels removed); the optimiser's memory starts afresh.
+  virtual Result<void> replace(const Model& student) = 0;
+
+  virtual Result<void> save(const std::string& path) const = 0;
+  virtual Result<void> load(const std::string& path) = 0;
+};
+
+// Share of samples whose strongest answer is the teacher's, and the label's where there are labels; in percent.
+struct Agreement {
+  double same = 0, right = 0, teacher_right = 0;
+};
+Result<Agreement> agreement(const ir::Graph& teacher, const ir::Graph& student, const Dataset& data);
+
+}  // namespace pith::train
