@@ -161,7 +161,7 @@ Result<void> retrain(ir::Graph& graph, const SampleSet& samples, const Preproces
   if (f.lambda > 0) t.lambda = f.lambda;
   const double target = f.ratio > 0 ? 4.0 * static_cast<double>(ir::parameter_count(graph)) / f.ratio : 0;
   t.target_bits = target > 0 ? std::max(64.0, 8 * target * 0.8) : 0;
-  options.equalize = options.correct_bias = false;
+  options.equalize = options.correct_bias = options.round_by_covariance = false;
   PITH_TRY(train::Dataset data, load(teacher, samples, preprocess, f.label_weight > 0));
   const train::Model first = train::start_model(teacher, f.per_channel, f.first_step);
   PITH_TRY(const std::unique_ptr<train::Trainer> trainer, train::Trainer::create(teacher, first, std::move(data), t));

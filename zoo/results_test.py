@@ -1,0 +1,64 @@
+#!/usr/bin/env python3
+"""The ratchet on committed results: each file of results.csv is there, has the stated bytes, loads, and is as good as stated.
+
+    zoo/results_test.py build/default/cli/pith [DATA]
+
+Bytes, parameters and ratio are checked for every row. Quality is measured again, by `pith eval` over the row's whole set, where the row's samples are at
+hand: in the repository, or under DATA (default: the environment's PITH_DATA), which holds the public sets under the names that the column gives.
+"""
+import csv
+import json
+import os
+import pathlib
+import shlex
+import subprocess
+import sys
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+
+
+def run(pith, *arguments):
+    return json.loads(subprocess.run([pith, *map(str, arguments), "--json"], check=True, stdout=subprocess.PIPE, text=True).stdout)
+
+
+def samples_of(row, data):
+    for folder in filter(None, [ROOT, data]):
+        path = pathlib.Path(folder) / row["samples"]
+        if path.exists():
+            return path
+    return None
+
+
+def check(pith, row, data):
+    file = ROOT / "zoo" / row["file"]
+    faults = []
+    size = file.stat().st_size
+    if size != int(row["bytes"]):
+        faults.append(f"{size} bytes, stated {row['bytes']}")
+    info = run(pith, "info", file)
+    if int(info["parameters"]) != int(row["parameters"]):
+        faults.append(f"{info['parameters']} parameters, stated {row['parameters']}")
+    ratio = 4 * int(row["parameters"]) / size
+    if abs(ratio - float(row["ratio"])) > 0.051:
+        faults.append(f"ratio {ratio:.1f}, stated {row['ratio']}")
+    if abs(float(row["float"]) - float(row["compressed"]) - float(row["drop"])) > 0.006:
+        faults.append("the drop isn't the difference of the two qualities")
+    samples, measured = samples_of(row, data), "not measured: no samples here"
+    if samples:
+        metrics = run(pith, "eval", file, "--samples", samples, *shlex.split(row["eval_flags"].replace("ROOT", str(ROOT))))["metrics"]
+        measured = f"{metrics[row['metric']]:.2f} %"
+        if metrics[row["metric"]] < float(row["compressed"]) - 0.03:
+            faults.append(f"{row['metric']} {measured}, stated {row['compressed']}")
+    print(f"{row['file']}: {size} bytes, {ratio:.1f}x, {row['metric']} {measured}", "; ".join(["", *faults]) if faults else "")
+    return not faults
+
+
+def main():
+    pith, data = sys.argv[1], sys.argv[2] if len(sys.argv) > 2 else os.environ.get("PITH_DATA")
+    rows = list(csv.DictReader(open(ROOT / "zoo/results.csv", newline="")))
+    assert rows, "results.csv has no rows"
+    return 0 if all([check(pith, row, data) for row in rows]) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
