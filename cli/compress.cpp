@@ -28,6 +28,7 @@ struct Flags {
   std::string model, samples, output, preprocess, labels, head, vocabulary, method = "mse", codec = "smallest";
   OnnxFlags onnx;
   RetrainFlags retrain;
+  int64_t ram = 0;
   size_t count = 1024, held_back = 64;
   int bits = 8;
   double percentile = 99.99, max_drop = -1, rate_weight = 0;
@@ -134,6 +135,7 @@ void add_model_flags(CLI::App* verb, Flags& f) {
   verb->add_option("--vocabulary", f.vocabulary, "tokenizer.json, vocab.txt ... of a model that reads text (default: what lies in its folder); travels in the file");
   verb->add_flag("--cut-head", f.cut, "make the last layers with weights the outputs; decoding is left to the post-processing library");
   verb->add_option("--codec", f.codec, "smallest (mixed contexts), balanced (adaptive codes) or fastest (rANS)")->capture_default_str();
+  verb->add_option("--ram", f.ram, "bytes that the arena may take; layers run in bands of rows to meet it (0: no limit)")->check(CLI::NonNegativeNumber)->capture_default_str();
   add_onnx_flags(verb, f.onnx);
 }
 
@@ -156,6 +158,12 @@ Result<std::vector<uint8_t>> write_model(const Program& program, const Flags& f,
   path = output_path(f);
   PITH_TRY(const CodecChoice codec, codec_choice(f.codec));
   return write_program(program, codec, sizes);
+}
+
+CompileOptions compile_options(const Flags& f) {
+  CompileOptions options;
+  options.ram = f.ram;
+  return options;
 }
 
 Result<void> compress(const Flags& f, const Global& global) {
@@ -187,7 +195,7 @@ Result<void> compress(const Flags& f, const Global& global) {
   QuantizeReport report;
   PITH_TRY(const ir::Graph quantized, quantize(student, inputs, options, &report));
   MemoryReport memory;
-  PITH_TRY(Program program, compile(quantized, {}, &memory));
+  PITH_TRY(Program program, compile(quantized, compile_options(f), &memory));
   program.metadata["parameters"] = std::to_string(parameters);
   if (preprocess.kind != InputKind::kTensor) program.metadata["preprocess"] = format_preprocess(preprocess);
   std::string path;
@@ -247,7 +255,7 @@ void add_compile(Context c) {
     action = [&global]() -> Result<void> {
       PITH_TRY(const ir::Graph g, import_with_metadata(f));
       MemoryReport memory;
-      PITH_TRY(Program program, compile(g, {}, &memory));
+      PITH_TRY(Program program, compile(g, compile_options(f), &memory));
       program.metadata["parameters"] = std::to_string(ir::parameter_count(g));
       std::string path;
       PITH_TRY(const std::vector<uint8_t> file, write_model(program, f, path, nullptr));

@@ -139,7 +139,7 @@ Result<void> plan_arena(Program& p, const CompileOptions& options, MemoryReport*
     if (all[i].op >= 0) p.ops[static_cast<size_t>(all[i].op)].scratch_offset = offset;
   }
   for (ProgramTensor& t : p.tensors) {
-    if (t.alias_of != kNone) t.offset = p.tensors[static_cast<size_t>(t.alias_of)].offset;
+    if (t.alias_of != kNone) t.offset = p.tensors[static_cast<size_t>(t.alias_of)].offset + t.alias_offset;
   }
   p.arena_bytes = (plan.peak + PITH_ARENA_ALIGNMENT - 1) / PITH_ARENA_ALIGNMENT * PITH_ARENA_ALIGNMENT;
   if (report) {

@@ -15,7 +15,15 @@
 namespace pith {
 
 struct CompileOptions {
+  int64_t ram = 0;  // bytes that the arena may take, for which layers run in bands of rows where they must (stream.h); 0: no limit
   int64_t planner_steps = 20'000;  // of the exact search over placements; a count, so that plans don't depend on the machine's speed
+};
+
+// Operators [first, last) of the program as lowered, run `bands` times on some rows of their results each (stream.h).
+struct StreamGroup {
+  size_t first = 0, last = 0;
+  int32_t bands = 2;
+  friend bool operator==(const StreamGroup&, const StreamGroup&) = default;
 };
 
 // What `pith info` shows of a layer, in order of execution.
@@ -27,6 +35,7 @@ struct LayerReport {
 struct MemoryReport {
   int64_t arena = 0, lower_bound = 0, float32_peak = 0;  // bytes; the last: layer by layer, every tensor in float32
   std::vector<LayerReport> layers;
+  std::vector<StreamGroup> groups;
 };
 
 // Error kUnsupported lists every node that has no machine form, kInternal names the pass that broke an invariant.

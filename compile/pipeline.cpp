@@ -1,5 +1,6 @@
 // The compiler's table of contents.
 #include "compile/compile.h"
+#include "compile/stream.h"
 
 namespace pith {
 
@@ -16,8 +17,11 @@ Result<Program> compile(const ir::Graph& source, const CompileOptions& options, 
   // Machine operators on physical layouts. From here on, shapes and order are final; offsets are not.
   PITH_TRY(Program program, lower(graph));
 
-  // Every tensor and scratch region gets its place in the arena.
-  PITH_CHECK_OK(plan_arena(program, options, report));
+  // Every tensor and scratch region gets its place in the arena; under a limit, layers run in bands of rows to fit it.
+  if (options.ram > 0)
+    PITH_CHECK_OK(fit_ram(program, options, report));
+  else
+    PITH_CHECK_OK(plan_arena(program, options, report));
 
   // What executes is what was checked.
   PITH_CHECK_OK(check_program(program));

@@ -408,7 +408,8 @@ Result<void> check_program(const Program& p) {
     }
     if (t.alias_of != kNone) {
       const ProgramTensor* root = t.alias_of >= 0 && t.alias_of < static_cast<int32_t>(i) ? &p.tensors[static_cast<size_t>(t.alias_of)] : nullptr;
-      if (!root || root->alias_of != kNone || root->dtype != t.dtype || root->affine != t.affine || root->offset != t.offset || count(root->dims) != n)
+      if (!root || root->alias_of != kNone || root->dtype != t.dtype || root->affine != t.affine || t.alias_offset < 0 ||
+          t.alias_offset % PITH_ARENA_ALIGNMENT != 0 || root->offset + t.alias_offset != t.offset || t.alias_offset + tensor_bytes(t) > tensor_bytes(*root))
         return usage_error(fmt::format("tensor {} doesn't fit the tensor whose memory it shares; the file is damaged", i));
     }
     if (t.dims.size() > PITH_MAX_RANK || t.dtype < 0 || t.dtype > PITH_I32) return usage_error(fmt::format("tensor {} has rank {} and data type {}, which the format doesn't have", i, t.dims.size(), t.dtype));

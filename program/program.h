@@ -29,8 +29,10 @@ struct ProgramTensor {
   std::vector<int32_t> dims;  // physical layout, rank 0..6
   numerics::Affine affine;    // u8
   int64_t offset = 0;         // bytes into the arena, a multiple of PITH_ARENA_ALIGNMENT
-  // Other dimensions for the memory of an earlier tensor that is itself no alias: same dtype, affine, offset and size.
+  // Other dimensions for the memory of an earlier tensor that is itself no alias, or for a part of it that begins
+  // alias_offset bytes into it (a multiple of PITH_ARENA_ALIGNMENT): same dtype and affine, offset is the root's and that.
   int32_t alias_of = kNone;
+  int64_t alias_offset = 0;
 };
 
 struct ProgramConstant {

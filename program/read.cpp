@@ -127,6 +127,8 @@ class Reader {
     if (r.alias_age != 0) {
       t = program_.tensors[program_.tensors.size() - r.alias_age];
       t.alias_of = static_cast<int32_t>(program_.tensors.size() - r.alias_age);
+      t.alias_offset = int64_t{r.alias_units} * PITH_ARENA_ALIGNMENT;
+      t.offset += t.alias_offset;
     } else {
       t.dtype = static_cast<int>(r.dtype);
       t.affine = r.affine;

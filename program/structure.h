@@ -26,9 +26,10 @@ struct Dims {
 
 struct TensorRecord {
   uint32_t dtype = PITH_U8;
-  // 0, or: this tensor is other dimensions for the memory of tensor (own id - alias_age); its dtype, affine and offset
-  // are that tensor's, and it takes no memory of its own
-  uint32_t alias_age = 0;
+  // 0, or: this tensor is other dimensions for the memory of tensor (own id - alias_age), or for a part of it that begins
+  // alias_units * PITH_ARENA_ALIGNMENT bytes into it; its dtype and affine are that tensor's, and it takes no memory of
+  // its own
+  uint32_t alias_age = 0, alias_units = 0;
   Dims dims;
   numerics::Affine affine;
   uint32_t offset_units = 0;
@@ -139,6 +140,7 @@ class StructureCodec {
     if (alias) {
       c.number(alias_age_, t.alias_age);
       if (t.alias_age == 0 || t.alias_age > tensors_) c.fail();
+      c.number(alias_units_, t.alias_units);
       dims(t.dims, predicted, alias_dims_);
       remember(t.dims);
       ++tensors_;
@@ -328,7 +330,7 @@ class StructureCodec {
   Coder& c;
   coding::IntegerModel counts_, arena_, name_length_, rank_, permutation_, opcode_[8], ints_[kOpModels],
       activation_, scratch_, references_[17], dtype_, offset_, constant_dtype_, codec_[4], bits_, shift_, bytes_,
-      real_kind_, scale_, constant_age_, alias_age_;
+      real_kind_, scale_, constant_age_, alias_age_, alias_units_;
   coding::BitModel has_scratch_, row_scales_, same_zero_, is_alias_;
   DimsModels tensor_dims_, constant_dims_, alias_dims_;
   numerics::Affine last_affine_, last_pre_;

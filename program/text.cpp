@@ -38,7 +38,7 @@ std::string to_text(const Program& program) {
   for (size_t i = 0; i < program.tensors.size(); ++i) {
     const ProgramTensor& t = program.tensors[i];
     if (t.alias_of != kNone) {
-      out += fmt::format("t{} = t{} as {}\n", i, t.alias_of, fmt::join(t.dims, "x"));
+      out += fmt::format("t{} = t{}{} as {}\n", i, t.alias_of, t.alias_offset > 0 ? fmt::format(" from byte {}", t.alias_offset) : "", fmt::join(t.dims, "x"));
       continue;
     }
     out += fmt::format("t{} {} {} at {}{}\n", i, kDataTypes[t.dtype], fmt::join(t.dims, "x"), t.offset,

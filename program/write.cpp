@@ -215,6 +215,7 @@ class Writer {
     const ProgramTensor& t = program_.tensors[static_cast<size_t>(id)];
     format::TensorRecord r;
     if (t.alias_of != kNone) r.alias_age = static_cast<uint32_t>(next_tensor_ - tensor_ids_[static_cast<size_t>(t.alias_of)]);
+    r.alias_units = static_cast<uint32_t>(t.alias_offset / PITH_ARENA_ALIGNMENT);
     r.dtype = static_cast<uint32_t>(t.dtype);
     r.dims = to_dims(t.dims);
     r.affine = t.affine;

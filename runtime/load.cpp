@@ -118,14 +118,15 @@ class StructureReader {
     int64_t bytes = 0;
     if (r.alias_age != 0) {
       t = model_.tensors[model_.tensor_count - static_cast<int32_t>(r.alias_age)];
-      bytes = t.bytes();
+      bytes = t.bytes() - int64_t{r.alias_units} * PITH_ARENA_ALIGNMENT;
+      t.offset += int64_t{r.alias_units} * PITH_ARENA_ALIGNMENT;
     } else {
       t.dtype = static_cast<uint8_t>(r.dtype);
       t.affine = r.affine;
       t.offset = int64_t{r.offset_units} * PITH_ARENA_ALIGNMENT;
     }
     if (!copy_dims(r.dims, t)) return false;
-    if (r.alias_age != 0 && t.bytes() != bytes) return fail("a tensor doesn't fit the one whose memory it shares");
+    if (r.alias_age != 0 && t.bytes() > bytes) return fail("a tensor doesn't fit the one whose memory it shares");
     if (t.offset + t.bytes() > model_.arena_bytes) return fail("a tensor lies outside the arena");
     ++model_.tensor_count;
     return true;

@@ -248,6 +248,7 @@ class Reader:
         if d.bit(self.model("is_alias")):
             root = len(self.tensors) - d.number(self.model("alias_age"))
             t = dict(self.tensors[root], alias=root)
+            t["offset"] += 16 * d.number(self.model("alias_units"))
             t["dims"] = self.dims(self.model("alias_dims"), predicted)
         else:
             t = {"dtype": d.number(self.model("dtype")), "alias": None}

@@ -1,13 +1,19 @@
 // Networks of random structure through the whole chain, executed twice: by the reference interpreter on the quantised
 // Graph and by the runtime on the written file, for every instruction set and memory mode. Integers must agree bit for
-// bit; the interpreter and the runtime share only numerics/.
+// bit; the interpreter and the runtime share only numerics/. Before each run the arena is painted, in two colours: results
+// must not depend on it, nothing beyond the arena may change, and what is touched must be what the plan says. Groups of
+// layers chosen at random run in bands of rows, with the same results.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstdlib>
+#include <cstring>
+#include <iostream>
 #include <memory>
 
 #include "base/random.h"
 #include "compile/compile.h"
+#include "compile/stream.h"
 #include "ir/interpret.h"
 #include "micro/quantize.h"
 #include "pith/pith.h"
@@ -79,20 +85,22 @@ class Builder {
   Graph graph;
 };
 
-// Ten to fifteen random layers and a classifier.
-Graph random_network(uint64_t s) {
+// Ten to fifteen random layers and a classifier. Channels are multiples of `step`; above 1 the input is 32 wide.
+Graph random_network(uint64_t s, int64_t step = 1) {
   Builder b(s);
-  ValueId x = b.input({1, b.random.integer(1, 4), b.random.integer(12, 24), b.random.integer(12, 24)});
-  x = b.conv(x, b.random.integer(4, 40), 3, 1, false);
+  const auto some = [&](int64_t low, int64_t high) { return (b.random.integer(low, high) + step - 1) / step * step; };
+  const int64_t depth = b.random.integer(1, 4), rows = b.random.integer(12, 24);
+  ValueId x = b.input({1, depth, rows, step > 1 ? 32 : b.random.integer(12, 24)});
+  x = b.conv(x, some(4, 40), 3, 1, false);
   for (int64_t n = b.random.integer(6, 10); n > 0; --n) {
     const ir::Shape s4 = b.graph.value(x).shape;
     const bool room = s4[2] >= 6 && s4[3] >= 6;
     switch (b.random.integer(0, 9)) {
-      case 0: x = b.conv(x, b.random.integer(3, 50), 1, 1, false); break;
-      case 1: if (room) x = b.conv(x, b.random.integer(3, 50), 3, b.random.integer(1, 2), false); break;
+      case 0: x = b.conv(x, some(3, 50), 1, 1, false); break;
+      case 1: if (room) x = b.conv(x, some(3, 50), 3, b.random.integer(1, 2), false); break;
       case 2: if (room) x = b.conv(x, 0, 3, b.random.integer(1, 2), true); break;
       case 3: x = b.node(Op::kAdd, {x, b.conv(x, s4[1], 1, 1, false)}, {}, b.some_activation()); break;
-      case 4: x = b.node(Op::kConcat, {x, b.conv(x, b.random.integer(1, 20), 1, 1, false)}, {{"axis", int64_t{1}}}); break;
+      case 4: x = b.node(Op::kConcat, {x, b.conv(x, some(1, 20), 1, 1, false)}, {{"axis", int64_t{1}}}); break;
       case 5: if (room) x = b.node(Op::kMaxPool, {x}, {{"kernel_shape", std::vector<int64_t>{2, 2}}, {"strides", std::vector<int64_t>{2, 2}}}); break;
       case 6: if (room) x = b.node(Op::kAveragePool, {x}, {{"kernel_shape", std::vector<int64_t>{3, 3}}, {"pads", std::vector<int64_t>{1, 1, 1, 1}}}); break;
       case 7: x = b.node(Op::kMul, {x, b.node(Op::kSigmoid, {b.conv(b.node(Op::kGlobalAveragePool, {x}), s4[1], 1, 1, false)})}); break;
@@ -121,53 +129,152 @@ struct Free {
 using Memory = std::unique_ptr<void, Free>;
 Memory memory(size_t bytes) { return Memory(std::aligned_alloc(64, (bytes + 63) / 64 * 64)); }
 
-std::vector<uint8_t> run_file(const std::vector<uint8_t>& file, pith_mode mode, const Tensor& input) {
+constexpr size_t kBeyond = 256;  // bytes after an instance that nobody may touch
+
+struct Painted {
+  std::vector<uint8_t> codes, arena;
+};
+
+// One run on an arena that is all `colour` before the input is set.
+Painted run_painted(const std::vector<uint8_t>& file, const Program& program, pith_mode mode, const Tensor& input, uint8_t colour) {
+  Painted result;
   pith_sizes sizes;
   EXPECT_EQ(pith_probe(file.data(), file.size(), mode, 1, &sizes), PITH_OK) << pith_last_error().reason;
-  const Memory m = memory(sizes.model_bytes), i = memory(sizes.instance_bytes);
+  const Memory m = memory(sizes.model_bytes), i = memory(sizes.instance_bytes + kBeyond);
+  std::memset(i.get(), colour, sizes.instance_bytes + kBeyond);
   pith_model* model = nullptr;
   pith_instance* instance = nullptr;
   EXPECT_EQ(pith_load(file.data(), file.size(), mode, 1, m.get(), sizes.model_bytes, &model), PITH_OK) << pith_last_error().reason;
   EXPECT_EQ(pith_instance_create(model, i.get(), sizes.instance_bytes, &instance), PITH_OK);
+  pith_tensor in;
+  EXPECT_EQ(pith_input(instance, 0, &in), PITH_OK);
+  uint8_t* arena = static_cast<uint8_t*>(in.data) - program.tensors[static_cast<size_t>(program.inputs[0].tensor)].offset;
+  const size_t bytes = static_cast<size_t>(program.arena_bytes), all = bytes + PITH_OVERREAD;
+  std::memset(arena, colour, all);
   EXPECT_EQ(pith_set_input_f32(instance, 0, input.as<float>().data(), input.as<float>().size()), PITH_OK);
   EXPECT_EQ(pith_run(instance), PITH_OK) << pith_last_error().reason;
   pith_tensor t;
   pith_model_output(model, 0, &t);
-  std::vector<uint8_t> codes(t.count);
-  EXPECT_EQ(pith_get_output_u8(instance, 0, codes.data(), codes.size()), PITH_OK);
-  return codes;
+  result.codes.resize(t.count);
+  EXPECT_EQ(pith_get_output_u8(instance, 0, result.codes.data(), result.codes.size()), PITH_OK);
+  const uint8_t* end = static_cast<const uint8_t*>(i.get()) + sizes.instance_bytes + kBeyond;
+  EXPECT_TRUE(std::all_of(static_cast<const uint8_t*>(arena + bytes), static_cast<const uint8_t*>(arena + all), [&](uint8_t b) { return b == colour; })) << "written beyond the arena";
+  EXPECT_TRUE(std::all_of(end - kBeyond, end, [&](uint8_t b) { return b == colour; })) << "written beyond the instance";
+  result.arena.assign(arena, arena + bytes);
+  return result;
+}
+
+// Where the highest tensor and the highest scratch region end.
+std::pair<int64_t, int64_t> planned_ends(const Program& p) {
+  int64_t tensors = 0, scratch = 0;
+  for (const StorageInterval& s : storage_intervals(p)) {
+    int64_t& end = s.kind == "scratch" ? scratch : tensors;
+    end = std::max(end, s.offset + s.bytes);
+  }
+  return {tensors, scratch};
+}
+
+// Every instruction set and memory mode gives `expected`, whatever lay in the arena before, and touches what was planned.
+void expect_codes(const Program& program, CodecChoice codec, const Tensor& input, std::span<const uint8_t> expected) {
+  const auto file = write_program(program, codec);
+  ASSERT_TRUE(file.ok()) << file.error().message;
+  const auto [tensors, scratch] = planned_ends(program);
+  EXPECT_EQ(program.arena_bytes, (std::max(tensors, scratch) + PITH_ARENA_ALIGNMENT - 1) / PITH_ARENA_ALIGNMENT * PITH_ARENA_ALIGNMENT);
+  for (int isa = 0; isa < PITH_ISA_COUNT; ++isa) {
+    if (pith_set_isa(static_cast<pith_isa>(isa)) != PITH_OK) continue;
+    for (const pith_mode mode : {PITH_MODE_SMALLEST, PITH_MODE_FASTEST}) {
+      SCOPED_TRACE(std::string(pith_isa_name(static_cast<pith_isa>(isa))) + " mode " + std::to_string(mode));
+      const Painted a = run_painted(*file, program, mode, input, 0xa5), b = run_painted(*file, program, mode, input, 0x5a);
+      EXPECT_EQ(a.codes, b.codes) << "the result depends on what lay in memory before";
+      ASSERT_EQ(a.codes.size(), expected.size());
+      size_t different = 0;
+      for (size_t i = 0; i < expected.size(); ++i) different += a.codes[i] != expected[i];
+      EXPECT_EQ(different, 0u);
+      int64_t highest = 0;  // bytes that were written differ from at least one colour
+      for (size_t i = 0; i < a.arena.size(); ++i)
+        if (a.arena[i] != 0xa5 || b.arena[i] != 0x5a) highest = static_cast<int64_t>(i) + 1;
+      EXPECT_GE(highest, tensors);
+      EXPECT_LE(highest, program.arena_bytes);
+    }
+  }
+  pith_set_isa(PITH_ISA_BEST);
+}
+
+struct Case {
+  Graph quantized;
+  Tensor input;
+  std::vector<uint8_t> codes;  // the interpreter's
+};
+
+void make_case(uint64_t trial, int64_t step, Case& c) {
+  const Graph g = random_network(seed() * 1000 + trial, step);
+  Random random(seed() + trial);
+  std::vector<std::vector<Tensor>> samples;
+  for (int i = 0; i < 4; ++i) samples.push_back({random_input(g, random)});
+  QuantizeOptions options;
+  options.weight_bits = static_cast<int>(random.integer(3, 8));
+  const auto quantized = quantize(g, samples, options);
+  ASSERT_TRUE(quantized.ok()) << quantized.error().message;
+  const auto expected = ir::interpret(*quantized, samples[0]);
+  ASSERT_TRUE(expected.ok()) << expected.error().message;
+  const auto codes = (*expected)[0].as<uint8_t>();
+  c = {*quantized, samples[0][0], {codes.begin(), codes.end()}};
 }
 
 TEST(InterpreterAndRuntime, AgreeBitForBit) {
   for (uint64_t trial = 0; trial < 12; ++trial) {
     SCOPED_TRACE("PITH_SEED=" + std::to_string(seed()) + " trial " + std::to_string(trial));
-    const Graph g = random_network(seed() * 1000 + trial);
-    Random random(seed() + trial);
-    std::vector<std::vector<Tensor>> samples;
-    for (int i = 0; i < 4; ++i) samples.push_back({random_input(g, random)});
-    QuantizeOptions options;
-    options.weight_bits = static_cast<int>(random.integer(3, 8));
-    const auto quantized = quantize(g, samples, options);
-    ASSERT_TRUE(quantized.ok()) << quantized.error().message;
-    const auto program = compile(*quantized, {});
+    Case c;
+    ASSERT_NO_FATAL_FAILURE(make_case(trial, 1, c));
+    const auto program = compile(c.quantized, {});
     ASSERT_TRUE(program.ok()) << program.error().message;
-    const auto file = write_program(*program, trial % 2 == 0 ? CodecChoice::kSmallest : CodecChoice::kFastest);
-    ASSERT_TRUE(file.ok()) << file.error().message;
-    const auto expected = ir::interpret(*quantized, samples[0]);
-    ASSERT_TRUE(expected.ok()) << expected.error().message;
-    const auto codes = (*expected)[0].as<uint8_t>();
-    for (int isa = 0; isa < PITH_ISA_COUNT; ++isa) {
-      if (pith_set_isa(static_cast<pith_isa>(isa)) != PITH_OK) continue;
-      for (const pith_mode mode : {PITH_MODE_SMALLEST, PITH_MODE_FASTEST}) {
-        const std::vector<uint8_t> got = run_file(*file, mode, samples[0][0]);
-        ASSERT_EQ(got.size(), codes.size());
-        size_t different = 0;
-        for (size_t i = 0; i < got.size(); ++i) different += got[i] != codes[i];
-        EXPECT_EQ(different, 0u) << pith_isa_name(static_cast<pith_isa>(isa)) << " mode " << mode;
-      }
-    }
-    pith_set_isa(PITH_ISA_BEST);
+    expect_codes(*program, trial % 2 == 0 ? CodecChoice::kSmallest : CodecChoice::kFastest, c.input, c.codes);
   }
+}
+
+TEST(InterpreterAndRuntime, AgreeWhereLayersRunInBands) {
+  int streamed = 0, smaller = 0;
+  for (uint64_t trial = 0; trial < 4; ++trial) {
+    SCOPED_TRACE("PITH_SEED=" + std::to_string(seed()) + " trial " + std::to_string(trial));
+    Case c;
+    ASSERT_NO_FATAL_FAILURE(make_case(trial, 16, c));
+    ASSERT_TRUE(ir::canonicalize(c.quantized).ok());
+    const auto source = lower(c.quantized);
+    ASSERT_TRUE(source.ok()) << source.error().message;
+    Random random(seed() + trial);
+    for (int attempt = 0, done = 0; attempt < 60 && done < 2; ++attempt) {
+      const int64_t count = static_cast<int64_t>(source->ops.size());
+      const int64_t first = random.integer(0, count - 2), last = random.integer(first + 2, std::min(count, first + 9));
+      const StreamGroup group{static_cast<size_t>(first), static_cast<size_t>(last), static_cast<int32_t>(random.integer(2, 9))};
+      auto program = stream_rows(*source, {group});
+      if (!program) continue;
+      SCOPED_TRACE("operators " + std::to_string(first) + " to " + std::to_string(last) + " in " + std::to_string(group.bands) + " bands");
+      ASSERT_TRUE(plan_arena(*program, {}, nullptr).ok());
+      const auto sound = check_program(*program);
+      ASSERT_TRUE(sound.ok()) << sound.error().message;
+      expect_codes(*program, CodecChoice::kSmallest, c.input, c.codes);
+      ++streamed, ++done;
+    }
+    // under a limit, the compiler chooses groups itself
+    MemoryReport report;
+    const auto whole = compile(c.quantized, {}, &report);
+    ASSERT_TRUE(whole.ok());
+    CompileOptions options;
+    options.ram = whole->arena_bytes * 4 / 5;
+    const auto fitted = compile(c.quantized, options, &report);
+    if (!fitted.ok()) {
+      EXPECT_EQ(fitted.error().code, ErrorCode::kDoesNotFit) << fitted.error().message;
+      EXPECT_NE(fitted.error().message.find("--ram"), std::string::npos);
+      continue;
+    }
+    EXPECT_LE(fitted->arena_bytes, options.ram);
+    EXPECT_FALSE(report.groups.empty());
+    expect_codes(*fitted, CodecChoice::kFastest, c.input, c.codes);
+    ++smaller;
+  }
+  std::cout << streamed << " random groups, " << smaller << " of 4 networks in 4/5 of their memory\n";
+  EXPECT_GE(streamed, 6);
+  EXPECT_GE(smaller, 1);
 }
 
 }  // namespace

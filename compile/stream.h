@@ -1,0 +1,33 @@
+// Row-wise execution of groups of layers: a few rows of every tensor at a time instead of whole tensors.
+//
+// Why: early layers of a vision network have large pictures and small windows. A layer needs only the rows under its
+// window, so a chain of convolutions, poolings and element-wise operators can run band by band, each tensor inside the
+// group being a buffer of some rows. The borders between bands are kept (moved to the buffer's start), so nothing is
+// computed twice and every value is the same bit for bit.
+//
+// Everything is decided here: a group becomes straight-line operators on parts of tensors (aliases with an offset), and
+// whoever executes a program knows nothing of bands.
+#pragma once
+
+#include <optional>
+#include <vector>
+
+#include "base/result.h"
+#include "compile/compile.h"
+#include "program/program.h"
+
+namespace pith {
+
+// Can this operator run on some rows of its (1 x height x width x channels) output at a time?
+bool runs_by_rows(const Program& program, const ProgramOp& op);
+
+// The program with these groups (disjoint, ascending) in bands; `origin`, if given, gets for each new operator the old
+// one. Nothing where a group can't run so: an operator that needs whole tensors, parts that don't begin at multiples of
+// PITH_ARENA_ALIGNMENT.
+std::optional<Program> stream_rows(const Program& program, const std::vector<StreamGroup>& groups, std::vector<size_t>* origin = nullptr);
+
+// Chooses groups until the plan fits into options.ram bytes, as few additional operators as it can (stream_choose.cpp).
+// Error kDoesNotFit: the byte count, the layer, and what to change.
+Result<void> fit_ram(Program& program, const CompileOptions& options, MemoryReport* report);
+
+}  // namespace pith
