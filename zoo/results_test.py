@@ -56,10 +56,7 @@ def check(pith, row, data):
 def main():
     pith, data = sys.argv[1], sys.argv[2] if len(sys.argv) > 2 else os.environ.get("PITH_DATA")
     rows = list(csv.DictReader(open(ROOT / "zoo/results.csv", newline="")))
-    if not rows:
-        print("results.csv has no rows: nothing was checked")
-        return 77  # ctest counts this as skipped
-    return 0 if all([check(pith, row, data) for row in rows]) else 1
+    return 0 if rows and all([check(pith, row, data) for row in rows]) else 1
 
 
 if __name__ == "__main__":
