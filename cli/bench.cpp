@@ -76,9 +76,7 @@ void add_bench(Context c) {
   verb->add_option("-r,--repetitions", f.repetitions, "measured runs")->capture_default_str();
   verb->add_option("--warmup", f.warmup, "runs before measuring")->capture_default_str();
   verb->add_flag("--no-warmup", f.no_warmup, "measure from the first run on");
-  verb->add_option("-t,--threads", f.engine.threads, "threads")->capture_default_str();
-  verb->add_option("--memory", f.engine.memory, "smallest or fastest")->capture_default_str();
-  verb->add_option("--isa", f.engine.isa, "instruction set: best, reference, avx2, avx512 ...")->capture_default_str();
+  add_engine_flags(verb, f.engine);
   verb->add_option("--format", f.format, "md, csv or json")->capture_default_str();
   verb->callback([&global = c.global, &action = c.action] { action = [&global] { return bench(f, global); }; });
 }

@@ -1,6 +1,7 @@
 // See engine.h.
 #include "cli/engine.h"
 
+#include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
 #include <cstdlib>
@@ -202,6 +203,12 @@ class GraphEngine : public Engine {
 };
 
 }  // namespace
+
+void add_engine_flags(CLI::App* verb, EngineOptions& options) {
+  verb->add_option("--memory", options.memory, "smallest or fastest")->capture_default_str();
+  verb->add_option("-t,--threads", options.threads, "threads")->capture_default_str();
+  verb->add_option("--isa", options.isa, "instruction set: best, reference, avx2, avx512 ...")->capture_default_str();
+}
 
 Result<std::unique_ptr<Engine>> pith_engine(std::vector<uint8_t> file, const std::string& path, const EngineOptions& options) {
   return PithEngine::open(std::move(file), path, options);

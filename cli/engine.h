@@ -11,6 +11,10 @@
 #include "data/samples.h"
 #include "ir/graph.h"
 
+namespace CLI {
+class App;
+}
+
 namespace pith::cli {
 
 struct Port {
@@ -44,6 +48,9 @@ struct EngineOptions {
   int threads = 1;
   std::string isa = "best";
 };
+
+// The flags --memory, --threads and --isa.
+void add_engine_flags(CLI::App* verb, EngineOptions& options);
 
 // .pith through the runtime; ONNX, Hugging Face folders and checkpoints of llama2.c through the float interpreter.
 Result<std::unique_ptr<Engine>> open_engine(const std::string& path, const EngineOptions& options);

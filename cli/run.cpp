@@ -100,9 +100,7 @@ void add_run(Context c) {
   verb->add_option("--top", f.top, "how many classes to show")->capture_default_str();
   verb->add_option("--score", f.score, "least score of a box")->capture_default_str();
   verb->add_option("--iou", f.iou, "overlap above which the weaker box goes")->capture_default_str();
-  verb->add_option("--memory", f.engine.memory, "smallest or fastest")->capture_default_str();
-  verb->add_option("-t,--threads", f.engine.threads, "threads")->capture_default_str();
-  verb->add_option("--isa", f.engine.isa, "instruction set: best, reference, avx2, avx512 ...")->capture_default_str();
+  add_engine_flags(verb, f.engine);
   verb->callback([&global = c.global, &action = c.action] { action = [&global] { return run(f, global); }; });
 }
 

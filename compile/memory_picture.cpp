@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "base/markup.h"
+
 namespace pith {
 namespace {
 
@@ -15,18 +17,6 @@ struct Style {
 constexpr Style kStyles[] = {{"input", "#4c9f70"}, {"activation", "#5b8def"}, {"state", "#b07fd8"}, {"decoding", "#e0a030"}, {"output", "#d9605a"}};
 
 constexpr double kLeft = 86, kTop = 64, kWidth = 1000, kHeight = 480, kBottom = 60;
-
-std::string escaped(const std::string& text) {
-  std::string out;
-  for (char c : text) {
-    if (c == '<') out += "&lt;";
-    else if (c == '>') out += "&gt;";
-    else if (c == '&') out += "&amp;";
-    else if (c == '"') out += "&quot;";
-    else out += c;
-  }
-  return out;
-}
 
 std::string size_text(double bytes) {
   if (bytes >= 1e6) return fmt::format("{:.4g} MB", bytes / 1e6);
@@ -56,7 +46,7 @@ std::string memory_svg(const std::vector<PictureBuffer>& buffers, const PictureO
   std::string out = fmt::format(
       "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {0:.0f} {1:.0f}\" font-family=\"system-ui,sans-serif\" font-size=\"12\">\n"
       "<rect width=\"{0:.0f}\" height=\"{1:.0f}\" fill=\"#fff\"/>\n<text x=\"{2}\" y=\"24\" font-size=\"17\" fill=\"#1c2430\">{3}</text>\n",
-      kLeft + kWidth + 30, kTop + kHeight + kBottom, kLeft, escaped(options.title));
+      kLeft + kWidth + 30, kTop + kHeight + kBottom, kLeft, escape_xml(options.title));
   double legend = kLeft;
   for (const Style& s : kStyles) {
     out += fmt::format("<rect x=\"{:.1f}\" y=\"36\" width=\"12\" height=\"12\" rx=\"2\" fill=\"{}\"/><text x=\"{:.1f}\" y=\"46\" fill=\"#4a5568\">{}</text>\n", legend, s.fill, legend + 17, s.name);
@@ -72,11 +62,11 @@ std::string memory_svg(const std::vector<PictureBuffer>& buffers, const PictureO
     const double width = x(b.upper) - x(b.lower), height = static_cast<double>(b.size) * y_unit;
     const Style& s = kStyles[static_cast<int>(b.kind)];
     out += fmt::format("<g><title>{}: {} at {}, steps {} to {}</title><rect x=\"{:.2f}\" y=\"{:.2f}\" width=\"{:.2f}\" height=\"{:.2f}\" fill=\"{}\" fill-opacity=\"0.82\" stroke=\"#fff\" stroke-width=\"0.7\"/>",
-                       escaped(b.name), size_text(static_cast<double>(b.size)), b.offset, b.lower, b.upper - 1, x(b.lower), y(b.offset + b.size), width, height, s.fill);
+                       escape_xml(b.name), size_text(static_cast<double>(b.size)), b.offset, b.lower, b.upper - 1, x(b.lower), y(b.offset + b.size), width, height, s.fill);
     const size_t room = static_cast<size_t>(width / 7);
     if (height > 14 && room >= 4) {
       const std::string shown = b.name.size() > room ? b.name.substr(0, room - 1) + "…" : b.name;
-      out += fmt::format("<text x=\"{:.1f}\" y=\"{:.1f}\" fill=\"#fff\" font-size=\"11\" pointer-events=\"none\">{}</text>", x(b.lower) + 4, y(b.offset + b.size) + 12, escaped(shown));
+      out += fmt::format("<text x=\"{:.1f}\" y=\"{:.1f}\" fill=\"#fff\" font-size=\"11\" pointer-events=\"none\">{}</text>", x(b.lower) + 4, y(b.offset + b.size) + 12, escape_xml(shown));
     }
     out += "</g>\n";
   }
@@ -86,7 +76,7 @@ std::string memory_svg(const std::vector<PictureBuffer>& buffers, const PictureO
   const int64_t every = std::max<int64_t>(1, static_cast<int64_t>(std::ceil(14 / x_unit)));
   for (int64_t i = 0; i < static_cast<int64_t>(options.steps.size()); i += every) {
     const double at = x(i) + x_unit * 0.5;
-    out += fmt::format("<text transform=\"translate({:.1f},{:.1f}) rotate(35)\" fill=\"#4a5568\" font-size=\"10\">{}</text>\n", at, kTop + kHeight + 12, escaped(options.steps[static_cast<size_t>(i)]));
+    out += fmt::format("<text transform=\"translate({:.1f},{:.1f}) rotate(35)\" fill=\"#4a5568\" font-size=\"10\">{}</text>\n", at, kTop + kHeight + 12, escape_xml(options.steps[static_cast<size_t>(i)]));
   }
   return out + "</svg>\n";
 }

@@ -16,109 +16,10 @@ import sys
 import zlib
 
 import read_mixed as mixed
+from read_codes import Bit, Damaged, Decoder, Integer
+from read_vocabulary import vocabulary
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-FAST = [1, 2, 3, 3, 4, 4, 4, 4]
-SLOW = [1, 2, 2, 3, 3, 3] + [4] * 6 + [5] * 8 + [6] * 19 + [7]
-
-
-class Damaged(Exception):
-    pass
-
-
-class Bit:
-    __slots__ = ("fast", "slow", "seen")
-
-    def __init__(self):
-        self.fast = self.slow = 32768
-        self.seen = 0
-
-    def update(self, bit):
-        target = 65535 if bit else 0
-        self.fast += (target - self.fast) >> FAST[min(self.seen, 7)]
-        self.slow += (target - self.slow) >> SLOW[self.seen]
-        self.seen = min(self.seen + 1, 39)
-
-
-class Integer:
-    def __init__(self):
-        self.length = [Bit() for _ in range(16)]
-        self.first = [Bit() for _ in range(8)]
-        self.second = [[Bit(), Bit()] for _ in range(8)]
-
-
-class Decoder:
-    def __init__(self, data):
-        self.data, self.at, self.missing = data, 0, 0
-        self.range, self.code = 0xFFFFFFFF, 0
-        for _ in range(4):
-            self.code = self.code << 8 | self.byte()
-
-    def byte(self):
-        if self.at < len(self.data):
-            self.at += 1
-            return self.data[self.at - 1]
-        self.missing += 1
-        if self.missing > 4:
-            raise Damaged("a stream ends early")
-        return 0
-
-    def normalize(self):
-        while self.range < 1 << 24:
-            self.range <<= 8
-            self.code = self.code << 8 | self.byte()
-
-    def bit(self, m):
-        p = min(max((m.fast + m.slow) >> 2, 32), 32736)
-        bound = (self.range >> 15) * p
-        one = self.code < bound
-        if one:
-            self.range = bound
-        else:
-            self.code -= bound
-            self.range -= bound
-        m.update(one)
-        self.normalize()
-        return int(one)
-
-    def chance(self, p):
-        bound = (self.range >> 16) * p
-        one = self.code < bound
-        if one:
-            self.range = bound
-        else:
-            self.code -= bound
-            self.range -= bound
-        self.normalize()
-        return int(one)
-
-    def raw(self, count):
-        value = 0
-        for _ in range(count):
-            self.range >>= 1
-            one = self.code < self.range
-            if not one:
-                self.code -= self.range
-            value = value << 1 | int(one)
-            self.normalize()
-        return value
-
-    def number(self, m):
-        length = 0
-        while length < 32 and self.bit(m.length[min(length, 15)]):
-            length += 1
-        if length <= 1:
-            return length
-        slot, left = min(length, 7), length - 1
-        first = self.bit(m.first[slot])
-        value, left = 2 | first, left - 1
-        if left > 0:
-            value, left = value << 1 | self.bit(m.second[slot][first]), left - 1
-        return value << left | self.raw(left)
-
-    def signed(self, m):
-        n = self.number(m)
-        return n >> 1 if n % 2 == 0 else -(n >> 1) - 1
 
 
 def words(text):
@@ -536,62 +437,6 @@ class Reader:
                 pair.append(bytes(text))
             key = pair[0].decode("utf-8", "replace")
             self.texts[key] = vocabulary(pair[1]) if key == "tokenizer" else pair[1].decode("utf-8", "replace")
-
-
-def vocabulary(block):
-    """The block of section 9: every token decoded, told in one line."""
-    d, fields = Decoder(block), {}
-    number = lambda name: d.number(fields.setdefault(name, Integer()))
-    signed = lambda name: d.signed(fields.setdefault(name, Integer()))
-    bits = [Bit() for _ in range(3)]
-    letters = [[Bit() for _ in range(256)] for _ in range(128)]
-    if number("format") != 1:
-        raise Damaged("a vocabulary of an unknown form")
-    kind, flags, count, pool, pairs, added, max_word = (number(n) for n in ("kind", "flags", "count", "pool", "pairs", "added", "max_word"))
-    roles = [number("role") - 1 for _ in range(5)]
-    around = [[number("around") for _ in range(number("around"))] for _ in range(2)]
-
-    def spell():
-        text = bytearray()
-        for _ in range(number("length")):
-            node, context = 1, letters[text[-1] & 127 if text else 0]
-            for _ in range(8):
-                node = node << 1 | d.bit(context[node])
-            text.append(node & 255)
-        return bytes(text)
-
-    tokens = {}
-    if kind == 0:
-        symbols, made = [], []
-        for i in range(count):
-            if d.bit(bits[0]):
-                tokens[i] = spell()
-                symbols.append(tokens[i])
-        for _ in range(pairs):
-            joined = symbols[number("left")] + symbols[number("right")]
-            if d.bit(bits[1]):
-                number("result")
-            else:
-                symbols.append(joined)
-                made.append(joined)
-        last = -1
-        for token in made:
-            last += 1 + signed("id")
-            tokens[last] = token
-    else:
-        tokens = {i: spell() for i in range(count)}
-        wide = d.bit(bits[2]) if kind == 2 else 0
-        for _ in range(count if kind >= 2 else 0):
-            signed("rank") if kind == 3 else d.raw(64 if wide else 32)
-    last, names = -1, []
-    for _ in range(added):
-        last += 1 + number("added_id")
-        number("added_flags")
-        names.append(tokens[last].decode("utf-8", "replace"))
-    if len(tokens) != count or sum(map(len, tokens.values())) != pool:
-        raise Damaged("a vocabulary that contradicts itself")
-    kinds = ("byte pairs", "word pieces", "unigrams", "scored pairs")
-    return f"{count} {kinds[kind]}, {pairs} pairs, flags {flags:#x}, roles {roles}, around {around}, added {' '.join(names)}, in {len(block)} bytes"
 
 
 def digest(values, reals):

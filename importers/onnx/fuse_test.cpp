@@ -13,13 +13,13 @@ using testing::model;
 using testing::must_import;
 using testing::node;
 using testing::op_counts;
+using testing::real;
 using testing::tensor;
 using testing::value;
 using testing::wave;
 using Ints = std::vector<int64_t>;
 using Counts = std::map<std::string, int>;
 
-SourceTensor real(const std::string& name, float v) { return tensor(name, Tensor::f32({}, {v})); }
 SourceTensor positive(const std::string& name, int64_t n) {
   Tensor t(DType::kF32, {n});
   for (int64_t k = 0; k < n; ++k) t.set(k, 0.5 + 0.1 * static_cast<double>(k));

@@ -12,12 +12,11 @@ using testing::expect_fuses;
 using testing::integers;
 using testing::model;
 using testing::node;
+using testing::real;
 using testing::tensor;
 using testing::value;
 using testing::wave;
 using Ints = std::vector<int64_t>;
-
-SourceTensor real(const std::string& name, float v) { return tensor(name, Tensor::f32({}, {v})); }
 
 SourceModel on_tokens(std::vector<SourceNode> nodes, std::vector<SourceTensor> constants) { return model({value("x", {2, 3, 8})}, std::move(nodes), {"y"}, std::move(constants)); }
 

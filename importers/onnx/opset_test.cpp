@@ -12,6 +12,7 @@ using testing::expect_values;
 using testing::integers;
 using testing::model;
 using testing::node;
+using testing::real;
 using testing::run;
 using testing::tensor;
 using testing::value;
@@ -26,8 +27,6 @@ Tensor apply(const SourceNode& n, const Tensor& x, int64_t opset, std::vector<So
   const auto results = run(m, {x});
   return results.empty() ? Tensor() : results[0];
 }
-
-SourceTensor real(const std::string& name, float v) { return tensor(name, Tensor::f32({}, {v})); }
 
 const Tensor kRamp = Tensor::f32({2, 2, 2}, {0, 1, 2, 3, 4, 5, 6, 7});
 

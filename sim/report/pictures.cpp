@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "base/markup.h"
 #include "sim/report/report.h"
 
 namespace pith::sim {
@@ -13,15 +14,9 @@ constexpr double kLeft = 80, kTop = 64, kWidth = 920, kHeight = 470;
 constexpr const char* kFill[] = {"#e0912f", "#3b78b8", "#b8465a", "#8b95a5"};
 constexpr const char* kOwner[] = {"frame", "network", "CPU", "weights"};
 
-std::string escaped(const std::string& text) {
-  std::string out;
-  for (char c : text) out += c == '<' ? "&lt;" : c == '>' ? "&gt;" : c == '&' ? "&amp;" : c == '"' ? "&quot;" : std::string(1, c);
-  return out;
-}
-
 std::string head(const std::string& title) {
   return fmt::format("<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 1030 600\" font-family=\"system-ui,sans-serif\" font-size=\"12\">\n<rect width=\"1030\" height=\"600\" fill=\"#fff\"/>\n"
-                     "<text x=\"{}\" y=\"26\" font-size=\"17\" fill=\"#1c2430\">{}</text>\n", kLeft, escaped(title));
+                     "<text x=\"{}\" y=\"26\" font-size=\"17\" fill=\"#1c2430\">{}</text>\n", kLeft, escape_xml(title));
 }
 
 double nice_step(double range) {
@@ -33,7 +28,7 @@ double nice_step(double range) {
 }
 
 std::string text_at(double x, double y, const char* anchor, const std::string& text) {
-  return fmt::format("<text x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"{}\" fill=\"#4a5568\">{}</text>\n", x, y, anchor, escaped(text));
+  return fmt::format("<text x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"{}\" fill=\"#4a5568\">{}</text>\n", x, y, anchor, escape_xml(text));
 }
 
 // Axes from 0 with a grid; labels in the given units.
@@ -60,7 +55,7 @@ std::string memory_svg(const Prepared& n, const Outcome& o, const chip::Device& 
   const auto block = [&](const Occupancy& b) {
     const double width = std::max(x(std::min(b.to, period)) - x(b.from), 0.3);
     out += fmt::format("<rect x=\"{:.2f}\" y=\"{:.2f}\" width=\"{:.2f}\" height=\"{:.2f}\" fill=\"{}\" fill-opacity=\"0.85\" stroke=\"#fff\" stroke-width=\"0.4\"><title>{}: {} bytes at {}, {:.3f} to {:.3f} ms</title></rect>\n",
-                       x(b.from), y(static_cast<double>(b.span.end)), width, y(static_cast<double>(b.span.begin)) - y(static_cast<double>(b.span.end)), kFill[b.owner], escaped(b.name), b.span.end - b.span.begin,
+                       x(b.from), y(static_cast<double>(b.span.end)), width, y(static_cast<double>(b.span.begin)) - y(static_cast<double>(b.span.end)), kFill[b.owner], escape_xml(b.name), b.span.end - b.span.begin,
                        b.span.begin, b.from * 1e3, b.to * 1e3);
   };
   const std::vector<Occupancy> all = occupancy(n, o, setting.point.mhz * 1e6);
@@ -98,7 +93,7 @@ std::string pareto_svg(const std::vector<SweepPoint>& points, const std::string&
   for (const SweepPoint& p : points) {
     const double x = kLeft + kWidth * p.rate / rate, y = kTop + kHeight * (1 - p.milliwatts / power), r = 4 + 12 * std::sqrt(p.area / std::max(area, 1e-9));
     out += fmt::format("<circle cx=\"{:.1f}\" cy=\"{:.1f}\" r=\"{:.1f}\" fill=\"{}\" fill-opacity=\"0.55\" stroke=\"{}\"><title>{}: {:.1f}/s, {:.1f} mW, {:.2f} mm2{}</title></circle>\n", x, y, r,
-                       !p.fits ? "none" : p.front ? kFill[1] : kFill[3], p.front ? kFill[1] : "#8b95a5", escaped(p.label), p.rate, p.milliwatts, p.area, p.fits ? "" : ", doesn't fit");
+                       !p.fits ? "none" : p.front ? kFill[1] : kFill[3], p.front ? kFill[1] : "#8b95a5", escape_xml(p.label), p.rate, p.milliwatts, p.area, p.fits ? "" : ", doesn't fit");
     const bool right = x > kLeft + 0.7 * kWidth;  // the label stays inside the picture
     if (p.front) out += text_at(right ? x - r - 3 : x + r + 3, y + 4, right ? "end" : "start", p.label);
   }

@@ -50,6 +50,8 @@ inline SourceTensor integers(const std::string& name, const std::vector<int64_t>
   return tensor(name, ir::Tensor::i64({static_cast<int64_t>(v.size())}, v));
 }
 
+inline SourceTensor real(const std::string& name, float v) { return tensor(name, ir::Tensor::f32({}, {v})); }
+
 // A tensor of small values that differ: k -> sin(k + seed) / 2.
 SourceTensor wave(const std::string& name, const ir::Shape& shape, double seed = 0);
 
