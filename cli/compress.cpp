@@ -20,6 +20,7 @@
 #include "importers/tokenizer/tokenizer.h"
 #include "macro/cut_head.h"
 #include "micro/quantize.h"
+#include "zoo/structures/structures.h"
 
 namespace pith::cli {
 namespace {
@@ -32,7 +33,7 @@ struct Flags {
   size_t count = 1024, held_back = 64;
   int bits = 8;
   double percentile = 99.99, max_drop = -1, rate_weight = 0;
-  bool cut = false, no_equalize = false, no_bias = false, force = false;
+  bool cut = false, rows = false, no_equalize = false, no_bias = false, force = false;
 };
 
 struct Agreed {
@@ -99,8 +100,17 @@ Result<RangeMethod> range_method(const std::string& name) {
   return usage_error(fmt::format("unknown --range '{}'; choose mse, minmax or percentile", name));
 }
 
-Result<ir::Graph> import_with_metadata(const Flags& f) {
-  PITH_TRY(ir::Graph g, import_model(f.model, f.onnx));
+// `structure:NAME`: a well-known network with seeded random weights, quantised as it stands.
+Result<ir::Graph> read_graph(const Flags& f, uint64_t seed) {
+  const std::string prefix = "structure:";
+  if (!f.model.starts_with(prefix)) return import_model(f.model, f.onnx);
+  zoo::StructureOptions options;
+  options.seed = seed;
+  return zoo::build_structure(f.model.substr(prefix.size()), options);
+}
+
+Result<ir::Graph> import_with_metadata(const Flags& f, uint64_t seed) {
+  PITH_TRY(ir::Graph g, read_graph(f, seed));
   if (!f.preprocess.empty()) {
     PITH_TRY(const Preprocess p, parse_preprocess(f.preprocess));
     g.metadata["preprocess"] = format_preprocess(p);
@@ -136,6 +146,7 @@ void add_model_flags(CLI::App* verb, Flags& f) {
   verb->add_flag("--cut-head", f.cut, "make the last layers with weights the outputs; decoding is left to the post-processing library");
   verb->add_option("--codec", f.codec, "smallest (mixed contexts), balanced (adaptive codes) or fastest (rANS)")->capture_default_str();
   verb->add_option("--ram", f.ram, "bytes that the arena may take; layers run in bands of rows to meet it (0: no limit)")->check(CLI::NonNegativeNumber)->capture_default_str();
+  verb->add_flag("--rows", f.rows, "with --ram: inputs may come and outputs may go row by row, so that neither lies in memory whole (C: pith_set_row_source, pith_set_row_sink)");
   add_onnx_flags(verb, f.onnx);
 }
 
@@ -163,13 +174,20 @@ Result<std::vector<uint8_t>> write_model(const Program& program, const Flags& f,
 CompileOptions compile_options(const Flags& f) {
   CompileOptions options;
   options.ram = f.ram;
+  options.row_ports = f.rows;
   return options;
+}
+
+nlohmann::json memory_json(const MemoryReport& m) {
+  int64_t macs = 0;
+  for (const LayerReport& layer : m.layers) macs += layer.macs;
+  return {{"arena_bytes", m.arena}, {"lower_bound", m.lower_bound}, {"float32_peak", m.float32_peak}, {"operators", m.layers.size()}, {"macs", macs}, {"groups", m.groups.size()}};
 }
 
 Result<void> compress(const Flags& f, const Global& global) {
   if (f.retrain.wanted()) PITH_CHECK_OK(hand_over_retraining());
   const auto started = std::chrono::steady_clock::now();
-  PITH_TRY(const ir::Graph g, import_with_metadata(f));
+  PITH_TRY(const ir::Graph g, import_with_metadata(f, global.seed));
   QuantizeOptions options;
   options.weight_bits = f.bits;
   options.rate_weight = f.rate_weight;
@@ -208,7 +226,7 @@ Result<void> compress(const Flags& f, const Global& global) {
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
   if (global.json) {
     print_json("compress", {{"output", path}, {"bytes", file.size()}, {"parameters", parameters}, {"ratio", ratio},
-                            {"bits_per_parameter", 8.0 * static_cast<double>(file.size()) / static_cast<double>(parameters)}, {"arena_bytes", memory.arena},
+                            {"bits_per_parameter", 8.0 * static_cast<double>(file.size()) / static_cast<double>(parameters)}, {"arena_bytes", memory.arena}, {"memory", memory_json(memory)},
                             {"calibration_samples", report.samples}, {"saturating", report.saturating}, {"seconds", seconds},
                             {"held_back", {{"samples", agreed.samples}, {"cosine", agreed.cosine}, {"sqnr_db", agreed.sqnr}, {"rows", agreed.rows}, {"same_answer", 100 - agreed.drop()}}}});
   } else {
@@ -253,7 +271,7 @@ void add_compile(Context c) {
   add_model_flags(verb, f);
   verb->callback([&global = c.global, &action = c.action] {
     action = [&global]() -> Result<void> {
-      PITH_TRY(const ir::Graph g, import_with_metadata(f));
+      PITH_TRY(const ir::Graph g, import_with_metadata(f, global.seed));
       MemoryReport memory;
       PITH_TRY(Program program, compile(g, compile_options(f), &memory));
       program.metadata["parameters"] = std::to_string(ir::parameter_count(g));
@@ -261,7 +279,7 @@ void add_compile(Context c) {
       PITH_TRY(const std::vector<uint8_t> file, write_model(program, f, path, nullptr));
       PITH_CHECK_OK(write_file(path, file));
       if (global.json) {
-        print_json("compile", {{"output", path}, {"bytes", file.size()}, {"arena_bytes", memory.arena}});
+        print_json("compile", {{"output", path}, {"bytes", file.size()}, {"arena_bytes", memory.arena}, {"memory", memory_json(memory)}});
       } else {
         fmt::print("{}: {}, arena {}\n", path, bytes_text(static_cast<int64_t>(file.size())), bytes_text(memory.arena));
       }

@@ -31,7 +31,33 @@ Error runtime_error(pith_status status, const std::string& path) {
   return usage_error(fmt::format("'{}': {}{}: {}", path, pith_status_text(status), at, detail.reason ? detail.reason : ""));
 }
 
-std::vector<float> floats_of(const Array& a) { return to_floats(a); }
+// An output's values in logical order; those of an output by rows gather while the network runs.
+struct RowSink {
+  pith_tensor port{};
+  std::vector<float> values;
+
+  static void take(void* context, int32_t, int32_t row, int32_t rows, void* data) {
+    RowSink& sink = *static_cast<RowSink*>(context);
+    const pith_tensor& t = sink.port;
+    size_t logical[4], step = 1, stride[4];
+    for (int i = 3; i >= 0; --i) logical[i] = step, step *= static_cast<size_t>(t.dims[i]);
+    for (int i = 0; i < 4; ++i) stride[i] = logical[t.permutation[i]];
+    const size_t width = static_cast<size_t>(t.dims[t.permutation[2]]), channels = static_cast<size_t>(t.dims[t.permutation[3]]);
+    size_t at = 0;
+    for (size_t y = static_cast<size_t>(row); y < static_cast<size_t>(row + rows); ++y) {
+      for (size_t x = 0; x < width; ++x) {
+        for (size_t c = 0; c < channels; ++c, ++at) sink.values[y * stride[1] + x * stride[2] + c * stride[3]] = value(t, data, at);
+      }
+    }
+  }
+
+ private:
+  static float value(const pith_tensor& t, const void* data, size_t at) {
+    if (t.type == PITH_TYPE_F32) return static_cast<const float*>(data)[at];
+    if (t.type == PITH_TYPE_I32) return static_cast<float>(static_cast<const int32_t*>(data)[at]);
+    return static_cast<float>((static_cast<const uint8_t*>(data)[at] - t.zero_point) * t.scale);
+  }
+};
 
 class PithEngine : public Engine {
  public:
@@ -69,6 +95,12 @@ class PithEngine : public Engine {
       pith_model_input(engine->model_, i, &t);
       engine->inputs_.push_back({t.name, std::vector<int64_t>(t.dims, t.dims + t.rank), t.type == PITH_TYPE_I32});
     }
+    engine->outputs_.resize(static_cast<size_t>(pith_output_count(engine->model_)));
+    for (size_t i = 0; i < engine->outputs_.size(); ++i) {
+      RowSink& sink = engine->outputs_[i];
+      pith_model_output(engine->model_, static_cast<int32_t>(i), &sink.port);
+      if (sink.port.rows > 0) pith_set_row_sink(engine->instance_, static_cast<int32_t>(i), &RowSink::take, &sink);
+    }
     return std::unique_ptr<Engine>(std::move(engine));
   }
 
@@ -78,31 +110,32 @@ class PithEngine : public Engine {
   void reset() override { pith_reset(instance_); }
 
   Result<std::vector<Output>> run(const std::vector<Array>& inputs) override {
+    std::vector<std::vector<float>> converted(inputs.size());  // until the run is over: inputs by rows are read during it
+    std::vector<std::vector<int32_t>> whole(inputs.size());
     for (size_t i = 0; i < inputs.size(); ++i) {
       const int32_t index = static_cast<int32_t>(i);
       pith_status s;
       if (inputs_[i].whole) {
-        std::vector<int32_t> values;
-        for (int64_t x : to_integers(inputs[i])) values.push_back(static_cast<int32_t>(x));
-        s = pith_set_input_i32(instance_, index, values.data(), values.size());
+        for (int64_t x : to_integers(inputs[i])) whole[i].push_back(static_cast<int32_t>(x));
+        s = pith_set_input_i32(instance_, index, whole[i].data(), whole[i].size());
       } else if (inputs[i].type == ArrayType::kF32) {
         s = pith_set_input_f32(instance_, index, inputs[i].f32().data(), inputs[i].elements());
       } else {
-        const std::vector<float> values = floats_of(inputs[i]);
-        s = pith_set_input_f32(instance_, index, values.data(), values.size());
+        converted[i] = to_floats(inputs[i]);
+        s = pith_set_input_f32(instance_, index, converted[i].data(), converted[i].size());
       }
       if (s != PITH_OK) return runtime_error(s, path_);
     }
+    for (RowSink& sink : outputs_) sink.values.resize(sink.port.count);
     if (const pith_status s = pith_run(instance_); s != PITH_OK) return runtime_error(s, path_);
     std::vector<Output> outputs;
-    for (int32_t i = 0; i < pith_output_count(model_); ++i) {
-      pith_tensor t;
-      pith_model_output(model_, i, &t);
-      Output o;
-      o.dims.assign(t.dims, t.dims + t.rank);
-      o.values.resize(t.count);
-      if (const pith_status s = pith_get_output_f32(instance_, i, o.values.data(), t.count); s != PITH_OK) return runtime_error(s, path_);
-      outputs.push_back(std::move(o));
+    for (size_t i = 0; i < outputs_.size(); ++i) {
+      const pith_tensor& t = outputs_[i].port;
+      if (t.rows == 0) {
+        if (const pith_status s = pith_get_output_f32(instance_, static_cast<int32_t>(i), outputs_[i].values.data(), t.count); s != PITH_OK) return runtime_error(s, path_);
+      }
+      outputs.push_back({std::vector<int64_t>(t.dims, t.dims + t.rank), std::move(outputs_[i].values)});
+      outputs_[i].values.clear();
     }
     return outputs;
   }
@@ -124,6 +157,7 @@ class PithEngine : public Engine {
   pith_model* model_ = nullptr;
   pith_instance* instance_ = nullptr;
   std::vector<Port> inputs_;
+  std::vector<RowSink> outputs_;
   Memory memory_;
 };
 

@@ -44,6 +44,10 @@ std::vector<int64_t> coded_bytes(const Program& p, const WrittenSizes& sizes) {
   return bytes;
 }
 
+std::vector<int32_t> output_dims(const Program& p, const ProgramOp& op) {
+  return op.outputs.empty() || op.outputs[0] == kNone ? std::vector<int32_t>{} : p.tensors[static_cast<size_t>(op.outputs[0])].dims;
+}
+
 std::string picture(const Program& p) {
   std::vector<PictureBuffer> buffers;
   for (const StorageInterval& s : storage_intervals(p)) {
@@ -84,7 +88,7 @@ Result<void> info(const Global& global) {
     for (size_t i = 0; i < p.ops.size(); ++i) {
       const ProgramOp& op = p.ops[i];
       layers.push_back({{"index", i}, {"op", format::kOpcodeNames[op.opcode]}, {"macs", op_macs(p, op)}, {"coded_bytes", coded[i]}, {"scratch_bytes", scratch_bytes(p, op)},
-                        {"output", op.outputs[0] == kNone ? std::vector<int32_t>{} : p.tensors[static_cast<size_t>(op.outputs[0])].dims}});
+                        {"output", output_dims(p, op)}});
     }
     const auto mode = [](const pith_sizes& s) { return nlohmann::json{{"model_bytes", s.model_bytes}, {"instance_bytes", s.instance_bytes}, {"arena_bytes", s.arena_bytes}}; };
     print_json("info", {{"model", model}, {"bytes", file.size()}, {"parameters", parameters}, {"macs", macs}, {"arena_bytes", p.arena_bytes},
@@ -100,7 +104,7 @@ Result<void> info(const Global& global) {
   fmt::print("\n{:>4}  {:<18} {:<20} {:>12} {:>12} {:>12}\n", "", "operator", "output", "MACs", "coded bytes", "scratch");
   for (size_t i = 0; i < p.ops.size(); ++i) {
     const ProgramOp& op = p.ops[i];
-    const std::string dims = op.outputs[0] == kNone ? "" : fmt::format("{}", fmt::join(p.tensors[static_cast<size_t>(op.outputs[0])].dims, "x"));
+    const std::string dims = fmt::format("{}", fmt::join(output_dims(p, op), "x"));
     fmt::print("{:>4}  {:<18} {:<20} {:>12} {:>12} {:>12}\n", i, format::kOpcodeNames[op.opcode], dims, op_macs(p, op), coded[i], scratch_bytes(p, op));
   }
   fmt::print("\nfile: {} weights and tables, {} structure, {} metadata, {} frame\n", bytes_text(static_cast<int64_t>(file.size()) - sizes.structure - sizes.metadata - sizes.header),

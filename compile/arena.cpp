@@ -67,8 +67,11 @@ std::vector<StorageInterval> storage_intervals(const Program& p) {
     for (int32_t id : p.ops[static_cast<size_t>(i)].inputs) touch(id, i);
     for (int32_t id : p.ops[static_cast<size_t>(i)].outputs) touch(id, i);
   }
-  for (const ProgramPort& in : p.inputs) port(in.tensor, 0, "input");
-  for (const ProgramPort& out : p.outputs) port(out.tensor, std::max<int64_t>(steps - 1, 0), "output");
+  const RowPorts by_rows = row_ports(p);
+  for (size_t i = 0; i < p.inputs.size(); ++i)
+    if (by_rows.inputs[i] == 0) port(p.inputs[i].tensor, 0, "input");
+  for (size_t i = 0; i < p.outputs.size(); ++i)
+    if (by_rows.outputs[i] == 0) port(p.outputs[i].tensor, std::max<int64_t>(steps - 1, 0), "output");
   for (const auto& [in, out] : p.state) {
     port(in, 0, "state");
     port(in, std::max<int64_t>(steps - 1, 0), "state");

@@ -16,6 +16,7 @@ namespace pith {
 
 struct CompileOptions {
   int64_t ram = 0;  // bytes that the arena may take, for which layers run in bands of rows where they must (stream.h); 0: no limit
+  bool row_ports = false;  // inputs may come and outputs may go row by row (pith_set_row_source), where that saves memory
   int64_t planner_steps = 20'000;  // of the exact search over placements; a count, so that plans don't depend on the machine's speed
 };
 

@@ -1,5 +1,6 @@
 // The compiler's table of contents.
 #include "compile/compile.h"
+#include "compile/order.h"
 #include "compile/stream.h"
 
 namespace pith {
@@ -14,8 +15,14 @@ Result<Program> compile(const ir::Graph& source, const CompileOptions& options, 
   PITH_CHECK_OK(ir::canonicalize(graph));
   PITH_CHECK_OK(ir::verify(graph));
 
-  // Machine operators on physical layouts. From here on, shapes and order are final; offsets are not.
+  // Machine operators on physical layouts. From here on, shapes are final; order and offsets are not.
   PITH_TRY(Program program, lower(graph));
+
+  // Branches run in the order in which least is alive at once, where that isn't the author's.
+  if (options.ram == 0) {
+    const Order order = best_order(program);
+    if (order.peak < given_order(program).peak) apply_order(program, order);
+  }
 
   // Every tensor and scratch region gets its place in the arena; under a limit, layers run in bands of rows to fit it.
   if (options.ram > 0)

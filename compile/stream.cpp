@@ -6,81 +6,15 @@
 #include <map>
 #include <tuple>
 
+#include "compile/rows.h"
 #include "program/schema.h"
 
 namespace pith {
 namespace {
 
-constexpr int64_t kNever = INT64_MAX;
-
-struct Rows {
-  int64_t from = 0, to = 0;
-};
-
-const ProgramTensor& tensor(const Program& p, int32_t id) { return p.tensors[static_cast<size_t>(id)]; }
-bool is_picture(const Program& p, int32_t id) {
-  return id != kNone && !is_constant(id) && tensor(p, id).alias_of == kNone && tensor(p, id).dims.size() == 4 && tensor(p, id).dims[0] == 1;
-}
-int64_t height(const Program& p, int32_t id) { return tensor(p, id).dims[1]; }
-int64_t row_elements(const ProgramTensor& t) { return int64_t{t.dims[2]} * t.dims[3]; }
-int64_t row_bytes(const ProgramTensor& t) { return row_elements(t) * (t.dtype == PITH_U8 ? 1 : 4); }
-int32_t root_of(const Program& p, int32_t id) { return tensor(p, id).alias_of == kNone ? id : tensor(p, id).alias_of; }
-
-// Where a window operator has its vertical parameters: kernel, stride, dilation, and the indices of its pads.
-struct Window {
-  int64_t kernel = 1, stride = 1, dilation = 1, pad_top = 0;
-  size_t top = 0, bottom = 0;
-};
-std::optional<Window> window_of(const Program& p, const ProgramOp& op) {
-  const auto& v = op.ints;
-  if (op.opcode == PITH_OPCODE_Conv2d && is_constant(op.inputs[1]))
-    return Window{p.constants[static_cast<size_t>(op.inputs[1] - kConstantBase)].dims[1], v[0], v[2], v[4], 4, 6};
-  if (op.opcode == PITH_OPCODE_Pool2d) return Window{v[1], v[3], v[5], v[7], 7, 9};
-  return std::nullopt;
-}
-
-// Rows of an input, before it ends above or below, that output rows [from, to) need.
-Rows needed(const Program& p, const ProgramOp& op, Rows out) {
-  const auto w = window_of(p, op);
-  if (!w) return out;
-  return {out.from * w->stride - w->pad_top, (out.to - 1) * w->stride - w->pad_top + (w->kernel - 1) * w->dilation + 1};
-}
-
-// A copy whose outermost loop walks down the rows of both pictures.
-bool copies_rows(const Program& p, const ProgramOp& op) {
-  const ProgramTensor &x = tensor(p, op.inputs[0]), &y = tensor(p, op.outputs[0]);
-  const auto& v = op.ints;
-  const int64_t extent = v[format::kCopyExtents], rows = y.dims[1];
-  if (v[format::kCopyRank] < 1 || op.inputs[0] == op.outputs[0] || x.dims[1] != rows || extent % rows != 0) return false;
-  int64_t low[2] = {}, high[2] = {};
-  for (int side = 0; side < 2; ++side) {
-    const size_t strides = side == 0 ? format::kCopySourceStrides : format::kCopyTargetStrides;
-    const int64_t row = row_elements(side == 0 ? x : y);
-    if (extent / rows * v[strides] != row) return false;
-    low[side] = high[side] = v[side == 0 ? format::kCopySourceOffset : format::kCopyTargetOffset];
-    for (int i = 0; i < v[format::kCopyRank]; ++i) {
-      const int64_t steps = i == 0 ? extent / rows : v[format::kCopyExtents + static_cast<size_t>(i)];
-      const int64_t reach = (steps - 1) * v[strides + static_cast<size_t>(i)];
-      (reach < 0 ? low[side] : high[side]) += reach;
-    }
-    if (low[side] < 0 || high[side] >= row) return false;
-  }
-  return true;
-}
-
-// Input slots that advance with the output's rows; the others are constants and tensors of one row.
-std::vector<size_t> moving_inputs(const Program& p, const ProgramOp& op) {
-  if (op.opcode != PITH_OPCODE_Binary) return {0};
-  std::vector<size_t> slots;
-  for (size_t i = 0; i < 2; ++i) {
-    if (is_picture(p, op.inputs[i]) && height(p, op.inputs[i]) == height(p, op.outputs[0])) slots.push_back(i);
-  }
-  return slots;
-}
-
 class Streamer {
  public:
-  Streamer(const Program& source, std::vector<size_t>* origin) : p_(source), out_(source), origin_(origin) {
+  Streamer(const Program& source, bool row_ports, std::vector<size_t>* origin) : p_(source), out_(source), origin_(origin), row_ports_(row_ports) {
     out_.ops.clear();
     uses_.assign(p_.tensors.size(), {});
     writers_.assign(p_.tensors.size(), {});
@@ -113,10 +47,14 @@ class Streamer {
     return std::move(out_);
   }
 
+  bool run_alone(const StreamGroup& g) { return group(g); }
+  Program unfinished() { return std::move(out_); }
+
  private:
   struct Lines {          // a tensor that the group makes
     bool whole = false;   // used after the group: its rows go where they belong
     bool carries = false; // a line buffer that keeps rows from band to band
+    std::optional<size_t> source, sink;  // the input whose rows it takes from the caller, the output whose rows it hands over
     std::vector<int64_t> made, kept;  // by band, from 1 on: rows that exist after it; first row in the buffer during it
     int32_t buffer = kNone;           // in out_; without carry one for each band
   };
@@ -124,6 +62,36 @@ class Streamer {
   void emit(const ProgramOp& op, size_t from) {
     out_.ops.push_back(op);
     if (origin_) origin_->push_back(from);
+  }
+
+  // The output that a tensor is, when nothing but the caller reads it after the group.
+  std::optional<size_t> sink_of(int32_t y, const StreamGroup& g) const {
+    const auto& uses = uses_[static_cast<size_t>(y)];
+    if (std::any_of(uses.begin(), uses.end() - 1, [&](size_t i) { return i >= g.last; })) return std::nullopt;
+    for (size_t i = 0; i < p_.outputs.size(); ++i)
+      if (p_.outputs[i].tensor == y) return i;
+    return std::nullopt;
+  }
+
+  // Inputs that are read here only, row by row.
+  void collect_sources(const StreamGroup& g) {
+    for (size_t i = 0; i < p_.inputs.size(); ++i) {
+      const int32_t x = p_.inputs[i].tensor;
+      const auto& uses = uses_[static_cast<size_t>(x)];
+      if (!row_ports_ || !is_picture(p_, x) || !writers_[static_cast<size_t>(x)].empty() || uses.empty() || uses.front() < g.first || uses.back() >= g.last) continue;
+      bool moves = true;
+      for (size_t use : uses) {
+        size_t slots = 0;
+        for (size_t slot : moving_inputs(p_, p_.ops[use])) slots += p_.ops[use].inputs[slot] == x;
+        moves = moves && slots == static_cast<size_t>(std::count(p_.ops[use].inputs.begin(), p_.ops[use].inputs.end(), x)) && slots > 0;
+      }
+      if (!moves) continue;
+      Lines& lines = lines_[x];
+      lines.source = i;
+      lines.carries = true;
+      lines.made.assign(static_cast<size_t>(g.bands) + 1, 0);
+      lines.made.back() = height(p_, x);
+    }
   }
 
   bool collect(const StreamGroup& g) {
@@ -137,12 +105,15 @@ class Streamer {
       const auto& uses = uses_[static_cast<size_t>(y)];
       if (writers.front() < g.first || writers.back() >= g.last || uses.empty() || uses.front() <= writers.back()) return false;
       lines.whole = uses.back() >= g.last;
-      if (!lines.whole) continue;
+      if (lines.whole && row_ports_) lines.sink = sink_of(y, g);
+      if (lines.sink) lines.whole = false;
+      if (!lines.whole && !lines.sink) continue;
       for (size_t k = 1; k < lines.made.size(); ++k) {
         const int64_t rows = height(p_, y), bands = g.bands;
         lines.made[k] = (rows * static_cast<int64_t>(k) + bands - 1) / bands;
       }
     }
+    collect_sources(g);
     for (const auto& [id, lines] : lines_) {  // what is broadcast over rows must exist before
       for (size_t i : uses_[static_cast<size_t>(id)]) {
         if (i >= g.last) continue;
@@ -158,7 +129,9 @@ class Streamer {
   void schedule(const StreamGroup& g) {
     for (size_t i = g.last; i-- > g.first;) {
       const ProgramOp& op = p_.ops[i];
-      const Lines& y = lines_.at(op.outputs[0]);
+      Lines& y = lines_.at(op.outputs[0]);
+      const int64_t together = grain(p_, op);
+      for (int64_t& made : y.made) made = std::min((made + together - 1) / together * together, height(p_, op.outputs[0]));
       for (size_t slot : moving_inputs(p_, op)) {
         const auto x = lines_.find(op.inputs[slot]);
         if (x == lines_.end()) continue;
@@ -236,6 +209,34 @@ class Streamer {
     emit(op, from);
   }
 
+  static int64_t most_rows(const Lines& lines) {
+    int64_t most = 0;
+    for (size_t b = 1; b < lines.made.size(); ++b) most = std::max(most, lines.made[b] - lines.kept[b]);
+    return most;
+  }
+
+  // The rows of band k between a line buffer and the caller.
+  bool exchange(Lines& lines, size_t k, size_t from) {
+    const Rows rows{lines.made[k - 1], lines.made[k]};
+    if (rows.from == rows.to) return true;
+    if (lines.source && lines.buffer == kNone) {
+      lines.buffer = new_tensor(tensor(p_, p_.inputs[*lines.source].tensor), most_rows(lines));
+      out_.inputs[*lines.source].tensor = lines.buffer;
+    } else if (lines.source) {
+      move_kept_rows(lines, k, from);
+    }
+    const int64_t base = first_row(lines, k);
+    const int32_t id = part(lines.buffer, {rows.from - base, rows.to - base});
+    if (id == kNone) return false;
+    if (lines.sink && rows.from == 0) out_.outputs[*lines.sink].tensor = lines.buffer;
+    ProgramOp op;
+    op.opcode = lines.source ? PITH_OPCODE_RowsIn : PITH_OPCODE_RowsOut;
+    (lines.source ? op.outputs : op.inputs) = {id};
+    op.ints = {static_cast<int32_t>(lines.source ? *lines.source : *lines.sink), static_cast<int32_t>(rows.from)};
+    emit(op, from);
+    return true;
+  }
+
   // Memory for what operator i makes in band k, before its first writer of that band.
   void prepare(int32_t y, Lines& lines, size_t k, size_t i) {
     if (i != writers_[static_cast<size_t>(y)].front()) return;
@@ -247,9 +248,7 @@ class Streamer {
       lines.buffer = new_tensor(tensor(p_, y), lines.made[k] - lines.made[k - 1]);
       if (writers_[static_cast<size_t>(y)].size() > 1) clear(lines.buffer, i);
     } else if (lines.buffer == kNone) {
-      int64_t most = 0;
-      for (size_t b = 1; b < lines.made.size(); ++b) most = std::max(most, lines.made[b] - lines.kept[b]);
-      lines.buffer = new_tensor(tensor(p_, y), most);
+      lines.buffer = new_tensor(tensor(p_, y), most_rows(lines));
       clear(lines.buffer, i);
     } else {
       move_kept_rows(lines, k, i);
@@ -284,9 +283,9 @@ class Streamer {
       }
     }
     if (op.opcode == PITH_OPCODE_Copy)
-      op.ints[format::kCopyExtents] = static_cast<int32_t>(op.ints[format::kCopyExtents] / height(p_, y) * (rows.to - rows.from));
+      op.ints[format::kCopyExtents] = static_cast<int32_t>(op.ints[format::kCopyExtents] * (rows.to - rows.from) / height(p_, y));
     emit(op, i);
-    return true;
+    return !lines.sink || i != writers_[static_cast<size_t>(y)].back() || exchange(lines, k, i);
   }
 
   bool group(const StreamGroup& g) {
@@ -294,6 +293,9 @@ class Streamer {
     if (g.bands < 2 || g.last <= g.first || g.last > p_.ops.size() || !collect(g)) return false;
     schedule(g);
     for (size_t k = 1; k <= static_cast<size_t>(g.bands); ++k) {
+      for (auto& [id, lines] : lines_) {
+        if (lines.source && !exchange(lines, k, g.first)) return false;
+      }
       for (size_t i = g.first; i < g.last; ++i) {
         if (!band(p_.ops[i], i, k)) return false;
       }
@@ -336,6 +338,7 @@ class Streamer {
   const Program& p_;
   Program out_;
   std::vector<size_t>* origin_;
+  bool row_ports_;
   std::vector<std::vector<size_t>> uses_, writers_;  // of each root, operators in order; the end of the program: ops.size()
   std::map<int32_t, Lines> lines_;
   std::map<int32_t, bool> cleared_;
@@ -344,40 +347,16 @@ class Streamer {
 
 }  // namespace
 
-bool runs_by_rows(const Program& p, const ProgramOp& op) {
-  switch (op.opcode) {
-    case PITH_OPCODE_Conv2d: case PITH_OPCODE_Pool2d: case PITH_OPCODE_Unary: case PITH_OPCODE_Convert: case PITH_OPCODE_Binary: case PITH_OPCODE_Copy:
-      break;
-    default:
-      return false;
-  }
-  if (!is_picture(p, op.outputs[0])) return false;
-  const std::vector<size_t> moving = moving_inputs(p, op);
-  if (moving.empty()) return false;
-  for (size_t slot : moving)
-    if (!is_picture(p, op.inputs[slot])) return false;
-  switch (op.opcode) {
-    case PITH_OPCODE_Conv2d: case PITH_OPCODE_Pool2d:
-      return window_of(p, op).has_value();
-    case PITH_OPCODE_Copy:
-      return copies_rows(p, op);
-    case PITH_OPCODE_Binary:
-      for (size_t i = 0; i < 2; ++i) {  // the other operand is one row for all
-        const int32_t id = op.inputs[i];
-        const auto& dims = is_constant(id) ? p.constants[static_cast<size_t>(id - kConstantBase)].dims : tensor(p, id).dims;
-        const bool moves = std::find(moving.begin(), moving.end(), i) != moving.end();
-        if (!moves && (dims.size() != 4 || dims[1] != 1)) return false;
-      }
-      return true;
-    default:
-      return height(p, op.inputs[0]) == height(p, op.outputs[0]);
-  }
-}
-
-std::optional<Program> stream_rows(const Program& program, const std::vector<StreamGroup>& groups, std::vector<size_t>* origin) {
-  Streamer streamer(program, origin);
+std::optional<Program> stream_rows(const Program& program, const std::vector<StreamGroup>& groups, bool row_ports, std::vector<size_t>* origin) {
+  Streamer streamer(program, row_ports, origin);
   if (!streamer.run(groups)) return std::nullopt;
   return streamer.result();
+}
+
+std::optional<Program> stream_group(const Program& program, const StreamGroup& group, bool row_ports) {
+  Streamer streamer(program, row_ports, nullptr);
+  if (!streamer.run_alone(group)) return std::nullopt;
+  return streamer.unfinished();
 }
 
 }  // namespace pith

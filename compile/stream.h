@@ -22,9 +22,13 @@ namespace pith {
 bool runs_by_rows(const Program& program, const ProgramOp& op);
 
 // The program with these groups (disjoint, ascending) in bands; `origin`, if given, gets for each new operator the old
-// one. Nothing where a group can't run so: an operator that needs whole tensors, parts that don't begin at multiples of
+// one. With `row_ports`, inputs that one group alone reads come from the caller row by row, and outputs that are made in a
+// group and not read after it go to the caller so. Nothing where a group can't run so: an operator that needs whole tensors, parts that don't begin at multiples of
 // PITH_ARENA_ALIGNMENT.
-std::optional<Program> stream_rows(const Program& program, const std::vector<StreamGroup>& groups, std::vector<size_t>* origin = nullptr);
+std::optional<Program> stream_rows(const Program& program, const std::vector<StreamGroup>& groups, bool row_ports, std::vector<size_t>* origin = nullptr);
+
+// Only the operators of one group in bands; tensors keep their numbers, new ones come after them.
+std::optional<Program> stream_group(const Program& program, const StreamGroup& group, bool row_ports);
 
 // Chooses groups until the plan fits into options.ram bytes, as few additional operators as it can (stream_choose.cpp).
 // Error kDoesNotFit: the byte count, the layer, and what to change.

@@ -1,54 +1,61 @@
 // Which groups of layers run in bands, so that the plan fits into a given number of bytes.
 //
-// While some step holds too much, the ranges of operators around it are tried as groups, with more and more bands; the
-// range that fits with the fewest additional operators is taken, or else the one that lowers the peak most. What a
-// range can reach is bounded by the whole tensors that cross its ends, which prunes most ranges. Bytes alive at a step
-// are a bound from below for the arena; where the packing needs more, the search is repeated for less.
+// Bytes alive during a group depend on the group alone: what crosses its ends is whole either way. So the cheapest choice
+// is a shortest path through the operators: a step is one operator as it is, or a group, in the fewest bands under
+// which none of its operators holds more than the target; the length of the way is the operators that bands add. What a
+// group can reach is bounded by the whole tensors that cross its ends, which rules most groups out. Bytes alive are a
+// bound from below for the arena; where the packing needs more, the search is repeated for less. Where nothing fits, the
+// least target that can be met is found by bisection.
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <array>
+#include <map>
 
+#include "compile/order.h"
 #include "compile/stream.h"
 
 namespace pith {
 namespace {
 
-constexpr size_t kReach = 40;  // operators before and after the peak that a group may span
-constexpr std::array<int32_t, 12> kBands = {2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 80, 112};
+constexpr size_t kLongest = 48;  // operators of a group
+constexpr std::array<int32_t, 16> kBands = {2, 3, 4, 6, 8, 10, 12, 16, 20, 24, 32, 40, 48, 56, 80, 112};
 constexpr int kAttempts = 6;  // to make up for what the packing loses
 
-// Bytes alive during each operator.
-std::vector<int64_t> step_bytes(const Program& p) {
-  std::vector<int64_t> change(p.ops.size() + 1, 0);
-  for (const StorageInterval& s : storage_intervals(p)) {
-    const int64_t bytes = (s.bytes + PITH_ARENA_ALIGNMENT - 1) / PITH_ARENA_ALIGNMENT * PITH_ARENA_ALIGNMENT;
-    change[static_cast<size_t>(s.first)] += bytes;
-    change[static_cast<size_t>(s.last) + 1] -= bytes;
-  }
-  change.pop_back();
-  for (size_t i = 1; i < change.size(); ++i) change[i] += change[i - 1];
-  return change;
-}
+int64_t aligned(int64_t bytes) { return (bytes + PITH_ARENA_ALIGNMENT - 1) / PITH_ARENA_ALIGNMENT * PITH_ARENA_ALIGNMENT; }
 
-// Bytes that are alive both before and after the boundary in front of each operator.
-std::vector<int64_t> crossing_bytes(const Program& p) {
-  std::vector<int64_t> change(p.ops.size() + 2, 0);
-  for (const StorageInterval& s : storage_intervals(p)) {
-    if (s.kind == "scratch") continue;
-    const int64_t from = s.kind == "input" || s.kind == "state" ? 0 : s.first + 1;
-    change[static_cast<size_t>(from)] += s.bytes;
-    change[static_cast<size_t>(std::max(s.last, from - 1)) + 1] -= s.bytes;
-  }
-  for (size_t i = 1; i < change.size(); ++i) change[i] += change[i - 1];
-  return change;
-}
-
-struct Choice {
-  StreamGroup group;
-  int64_t peak = INT64_MAX;  // of its steps
-  size_t ops = SIZE_MAX;
+struct Life {
+  int64_t first = INT64_MAX, last = -1, bytes = 0;  // operators
 };
+
+// Bytes alive during each operator of a program, given the lives of its tensors (aliases have none).
+std::vector<int64_t> step_bytes(const Program& p, const std::vector<Life>& lives) {
+  const auto root = [&](int32_t id) {
+    const int32_t alias = p.tensors[static_cast<size_t>(id)].alias_of;
+    return static_cast<size_t>(alias == kNone ? id : alias);
+  };
+  std::vector<int64_t> bytes(p.ops.size() + 1, 0);
+  for (const Life& life : lives) {
+    if (life.last < life.first) continue;
+    bytes[static_cast<size_t>(life.first)] += life.bytes;
+    bytes[static_cast<size_t>(life.last) + 1] -= life.bytes;
+  }
+  bytes.pop_back();
+  for (size_t i = 1; i < bytes.size(); ++i) bytes[i] += bytes[i - 1];
+  for (size_t i = 0; i < p.ops.size(); ++i) {
+    const ProgramOp& op = p.ops[i];
+    bytes[i] += scratch_bytes(p, op);
+    if (op.opcode != PITH_OPCODE_Unary && op.opcode != PITH_OPCODE_Binary) continue;
+    const size_t out = root(op.outputs[0]);
+    const bool in_place = lives[out].first == static_cast<int64_t>(i) && std::any_of(op.inputs.begin(), op.inputs.end(), [&](int32_t id) {
+      if (id == kNone || is_constant(id)) return false;
+      const Life& in = lives[root(id)];
+      return in.last == static_cast<int64_t>(i) && in.bytes == lives[out].bytes && p.tensors[root(id)].dtype == p.tensors[out].dtype;
+    });
+    if (in_place) bytes[i] -= lives[out].bytes;
+  }
+  return bytes;
+}
 
 struct TooLarge {
   size_t op = 0;  // of the source
@@ -57,79 +64,141 @@ struct TooLarge {
 
 class Chooser {
  public:
-  explicit Chooser(const Program& source) : skeleton_(source) {
+  Chooser(const Program& source, bool row_ports) : skeleton_(source), row_ports_(row_ports) {
     for (ProgramConstant& k : skeleton_.constants) {  // only dimensions matter here
       k.integers.clear();
       k.reals.clear();
     }
-    crossing_ = crossing_bytes(skeleton_);
     for (const ProgramOp& op : skeleton_.ops) by_rows_.push_back(runs_by_rows(skeleton_, op));
-  }
-
-  // Groups under which no step holds more than `target` bytes; else where it failed and the bytes that were reached.
-  std::optional<TooLarge> choose(int64_t target, std::vector<StreamGroup>& groups) {
-    groups.clear();
-    for (;;) {
-      std::vector<size_t> origin;
-      const std::optional<Program> now = stream_rows(skeleton_, groups, &origin);
-      if (!now) return TooLarge{};
-      const std::vector<int64_t> bytes = step_bytes(*now);
-      const size_t worst = static_cast<size_t>(std::max_element(bytes.begin(), bytes.end()) - bytes.begin());
-      if (bytes.empty() || bytes[worst] <= target) return std::nullopt;
-      const TooLarge at{origin[worst], bytes[worst]};
-      std::vector<StreamGroup> others = groups;
-      std::erase_if(others, [&](const StreamGroup& g) { return g.first <= at.op && at.op < g.last; });
-      const Choice best = best_group(at.op, target, others);
-      if (best.peak >= at.bytes) return at;
-      others.push_back(best.group);
-      std::sort(others.begin(), others.end(), [](const StreamGroup& a, const StreamGroup& b) { return a.first < b.first; });
-      groups = std::move(others);
+    lives_.resize(skeleton_.tensors.size());
+    at_ends_.resize(skeleton_.tensors.size(), 0);
+    must_.resize(skeleton_.ops.size(), 0);
+    for (const StorageInterval& s : storage_intervals(skeleton_)) {
+      if (s.tensor == kNone) continue;
+      const size_t t = static_cast<size_t>(s.tensor);
+      lives_[t] = {s.first, s.last, aligned(s.bytes)};
+      if (s.kind != "activation") at_ends_[t] = 1;
+      if (row_ports && (s.kind == "input" || s.kind == "output")) let_go_by_rows(t);
     }
+    plain_ = step_bytes(skeleton_, lives_);
+    crossing_.assign(skeleton_.ops.size() + 1, 0);
+    for (const Life& life : lives_)
+      for (int64_t i = life.last < 0 ? 0 : life.first + 1; i <= life.last; ++i) crossing_[static_cast<size_t>(i)] += life.bytes;
   }
 
- private:
-  Choice best_group(size_t op, int64_t target, const std::vector<StreamGroup>& others) {
-    const auto free = [&](size_t i) {
-      return by_rows_[i] && std::none_of(others.begin(), others.end(), [&](const StreamGroup& g) { return g.first <= i && i < g.last; });
-    };
-    Choice best;
-    if (!free(op)) return best;
-    size_t low = op, high = op + 1;
-    while (low > 0 && op - low < kReach && free(low - 1)) --low;
-    while (high < by_rows_.size() && high - op <= kReach && free(high)) ++high;
-    for (size_t first = low; first <= op; ++first) {
-      for (size_t last = op + 1; last <= high; ++last) {
-        const int64_t bound = std::max(crossing_[first], crossing_[last]);
-        if (last - first < 2 || bound > target || (best.peak > target && bound >= best.peak)) continue;
-        try_bands(first, last, target, best);
+  // Groups under which no operator holds more than `target` bytes, adding the fewest operators; else where it failed.
+  std::optional<TooLarge> choose(int64_t target, std::vector<StreamGroup>& groups) {
+    const size_t n = skeleton_.ops.size();
+    std::vector<size_t> best(n + 1, SIZE_MAX);
+    std::vector<StreamGroup> step(n + 1);
+    best[0] = 0;
+    for (size_t last = 1; last <= n; ++last) {
+      if (!must_[last - 1] && plain_[last - 1] <= target && best[last - 1] != SIZE_MAX) {
+        best[last] = best[last - 1];
+        step[last] = {last - 1, last, 1};
+      }
+      if (crossing_[last] > target) continue;
+      bool useful = false;
+      for (size_t first = last; first-- > 0 && last - first <= kLongest && by_rows_[first];) {
+        useful = useful || must_[first] || plain_[first] > target;
+        if (useful && best[first] < best[last] && crossing_[first] <= target) extend(first, last, target, best, step);
       }
     }
-    return best;
+    groups.clear();
+    if (best[n] == SIZE_MAX) {
+      size_t at = n;
+      while (best[at] == SIZE_MAX) --at;
+      while (at + 1 < n && !must_[at] && plain_[at] <= target) ++at;
+      return TooLarge{at, plain_[at]};
+    }
+    for (size_t at = n; at > 0; at = step[at].first)
+      if (step[at].bands > 1) groups.insert(groups.begin(), step[at]);
+    return std::nullopt;
   }
 
-  void try_bands(size_t first, size_t last, int64_t target, Choice& best) {
+  int64_t highest() const { return *std::max_element(plain_.begin(), plain_.end()); }
+
+ private:
+  // A port that operators can read or write row by row lies nowhere whole; these operators must then be in a group.
+  void let_go_by_rows(size_t t) {
+    std::vector<size_t> users;
+    for (size_t i = 0; i < skeleton_.ops.size(); ++i) {
+      const auto names = [&](const std::vector<int32_t>& ids) { return std::count(ids.begin(), ids.end(), static_cast<int32_t>(t)) > 0; };
+      if (names(skeleton_.ops[i].inputs) || names(skeleton_.ops[i].outputs)) users.push_back(i);
+    }
+    const bool can = !users.empty() && users.back() - users.front() < kLongest / 2 && skeleton_.tensors[t].dims.size() == 4 && skeleton_.tensors[t].dims[1] > 1 &&
+                     std::all_of(by_rows_.begin() + static_cast<ptrdiff_t>(users.front()), by_rows_.begin() + static_cast<ptrdiff_t>(users.back()) + 1, [](char b) { return b; });
+    if (!can) return;
+    for (size_t i : users) must_[i] = 1;
+    lives_[t] = {};
+  }
+
+  void extend(size_t first, size_t last, int64_t target, std::vector<size_t>& best, std::vector<StreamGroup>& step) {
     const int32_t id = skeleton_.ops[last - 1].outputs[0];
     const int32_t rows = skeleton_.tensors[static_cast<size_t>(id)].dims[1];
-    for (size_t b = 0; b < kBands.size() && kBands[b] <= rows; ++b) {
-      const StreamGroup group{first, last, kBands[b]};
-      if (best.peak <= target && static_cast<size_t>(kBands[b]) * (last - first) >= 2 * best.ops) return;
-      std::vector<size_t> origin;
-      const std::optional<Program> p = stream_rows(skeleton_, {group}, &origin);
-      if (!p) return;
-      const std::vector<int64_t> bytes = step_bytes(*p);
-      Choice choice{group, 0, p->ops.size() - skeleton_.ops.size()};
-      for (size_t i = 0; i < bytes.size(); ++i)
-        if (first <= origin[i] && origin[i] < last) choice.peak = std::max(choice.peak, bytes[i]);
-      const bool fits = choice.peak <= target, best_fits = best.peak <= target;
-      const bool better = fits != best_fits ? fits : fits ? choice.ops < best.ops : choice.peak < best.peak;
-      if (better) best = choice;
-      if (fits) return;
+    for (const int32_t bands : kBands) {
+      if (bands > rows || best[first] + static_cast<size_t>(bands - 1) * (last - first) / 2 >= best[last]) return;
+      const Cost& cost = cost_of({first, last, bands});
+      if (cost.peak == INT64_MAX) return;
+      if (cost.peak > target) continue;
+      if (best[first] + cost.ops < best[last]) {
+        best[last] = best[first] + cost.ops;
+        step[last] = {first, last, bands};
+      }
+      return;
     }
+  }
+
+  struct Cost {
+    int64_t peak = INT64_MAX;  // bytes
+    size_t ops = 0;            // more than before
+  };
+
+  const Cost& cost_of(const StreamGroup& g) {
+    const auto [entry, fresh] = costs_.try_emplace({g.first, g.last, g.bands});
+    if (!fresh) return entry->second;
+    const std::optional<Program> part = stream_group(skeleton_, g, row_ports_);
+    if (!part) return entry->second;
+    const std::vector<int64_t> bytes = step_bytes(*part, lives_within(*part, g));
+    entry->second = {*std::max_element(bytes.begin(), bytes.end()), part->ops.size() - (g.last - g.first)};
+    return entry->second;
+  }
+
+  // Lives in the operators of one group: what was there before it or is needed after it lives as long as it does.
+  std::vector<Life> lives_within(const Program& part, const StreamGroup& g) const {
+    std::vector<Life> lives(part.tensors.size());
+    const int64_t end = static_cast<int64_t>(part.ops.size()) - 1;
+    for (int64_t i = 0; i <= end; ++i) {
+      for (const auto* ids : {&part.ops[static_cast<size_t>(i)].inputs, &part.ops[static_cast<size_t>(i)].outputs}) {
+        for (int32_t id : *ids) {
+          if (id == kNone || is_constant(id)) continue;
+          const ProgramTensor& named = part.tensors[static_cast<size_t>(id)];
+          const size_t r = static_cast<size_t>(named.alias_of == kNone ? id : named.alias_of);
+          const ProgramTensor& t = part.tensors[r];
+          int64_t bytes = t.dtype == PITH_U8 ? 1 : 4;
+          for (int32_t d : t.dims) bytes *= d;
+          lives[r] = {std::min(lives[r].first, i), std::max(lives[r].last, i), aligned(bytes)};
+        }
+      }
+    }
+    for (size_t t = 0; t < lives_.size(); ++t) {
+      const Life& life = lives_[t];
+      const bool before = life.first < static_cast<int64_t>(g.first) || (at_ends_[t] && life.first == 0), after = life.last >= static_cast<int64_t>(g.last);
+      if (life.last < life.first || (lives[t].last < 0 && !(before && after))) continue;
+      lives[t].bytes = life.bytes;
+      if (before) lives[t].first = 0;
+      if (after) lives[t].last = end;
+    }
+    return lives;
   }
 
   Program skeleton_;
-  std::vector<int64_t> crossing_;
-  std::vector<char> by_rows_;
+  bool row_ports_;
+  std::vector<Life> lives_;        // of tensors; ports that go by rows have none
+  std::vector<char> at_ends_;      // inputs, outputs, state
+  std::vector<char> by_rows_, must_;
+  std::vector<int64_t> plain_, crossing_;  // bytes during an operator; alive both before and after the boundary in front of it
+  std::map<std::tuple<size_t, size_t, int32_t>, Cost> costs_;
 };
 
 Error refusal(const Program& source, const TooLarge& at, int64_t ram, int64_t least) {
@@ -141,39 +210,75 @@ Error refusal(const Program& source, const TooLarge& at, int64_t ram, int64_t le
                                                    least, least - ram, ram, at.op, name, least));
 }
 
+struct Fitted {
+  Program program;
+  MemoryReport report;
+};
+
+// The program in bands under options.ram, or nothing: then `least` and `at` are of the smallest that can be.
+Result<std::optional<Fitted>> fit_order(const Program& source, const CompileOptions& options, int64_t& least, TooLarge& at) {
+  Chooser chooser(source, options.row_ports);
+  const auto plan = [&](const std::vector<StreamGroup>& groups) -> Result<Fitted> {
+    Fitted now;
+    std::optional<Program> streamed = stream_rows(source, groups, options.row_ports);
+    if (!streamed) return internal_error("a chosen group of layers can't run in bands");
+    now.program = std::move(*streamed);
+    PITH_CHECK_OK(plan_arena(now.program, options, &now.report));
+    now.report.groups = groups;
+    least = std::min(least, now.program.arena_bytes);
+    return now;
+  };
+  std::vector<StreamGroup> groups;
+  int64_t target = options.ram;
+  for (int attempt = 0; attempt < kAttempts && target > 0 && !chooser.choose(target, groups); ++attempt) {
+    PITH_TRY(Fitted now, plan(groups));
+    if (now.program.arena_bytes <= options.ram) return std::optional<Fitted>(std::move(now));
+    target -= std::max<int64_t>(now.program.arena_bytes - target, options.ram / 100);
+  }
+  int64_t low = target, high = chooser.highest();
+  for (int step = 0; step < 12 && high - low > high / 256; ++step) {
+    const int64_t middle = low + (high - low) / 2;
+    const std::optional<TooLarge> failed = chooser.choose(middle, groups);
+    if (failed) at = *failed;
+    (failed ? low : high) = middle;
+  }
+  if (!chooser.choose(high, groups)) {
+    PITH_TRY(Fitted now, plan(groups));
+    if (now.program.arena_bytes <= options.ram) return std::optional<Fitted>(std::move(now));
+  }
+  return std::optional<Fitted>();
+}
+
 }  // namespace
 
 Result<void> fit_ram(Program& program, const CompileOptions& options, MemoryReport* report) {
-  const Program source = program;
-  MemoryReport whole;
-  PITH_CHECK_OK(plan_arena(program, options, &whole));
-  if (report) *report = whole;
-  if (program.arena_bytes <= options.ram) return {};
-  int64_t target = options.ram, least = program.arena_bytes;
-  TooLarge at;
-  Chooser chooser(source);
-  for (int attempt = 0; attempt < kAttempts && target > 0; ++attempt) {
-    std::vector<StreamGroup> groups;
-    const std::optional<TooLarge> failed = chooser.choose(target, groups);
-    std::optional<Program> streamed = stream_rows(source, groups);
-    if (!streamed) return internal_error("a chosen group of layers can't run in bands");
-    MemoryReport now;
-    PITH_CHECK_OK(plan_arena(*streamed, options, &now));
-    if (streamed->arena_bytes <= options.ram) {
-      program = std::move(*streamed);
-      now.groups = groups;
-      now.float32_peak = whole.float32_peak;  // of whole tensors
-      if (report) *report = std::move(now);
-      return {};
-    }
-    least = std::min(least, streamed->arena_bytes);
-    if (failed) {
-      at = *failed;
-      break;
-    }
-    target -= std::max<int64_t>(streamed->arena_bytes - target, options.ram / 100);
+  std::vector<Program> sources = {program};
+  const Order order = best_order(program, {.row_ports = options.row_ports});
+  if (!std::is_sorted(order.ops.begin(), order.ops.end())) {
+    sources.push_back(program);
+    apply_order(sources.back(), order);
   }
-  return refusal(source, at, options.ram, least);
+  MemoryReport whole;
+  int64_t float32_peak = INT64_MAX, least = INT64_MAX;
+  for (Program& source : sources) {
+    PITH_CHECK_OK(plan_arena(source, options, &whole));
+    float32_peak = std::min(float32_peak, whole.float32_peak);
+    least = std::min(least, source.arena_bytes);
+    if (source.arena_bytes > options.ram) continue;
+    program = source;
+    if (report) *report = whole;
+    return {};
+  }
+  TooLarge at;
+  for (const Program& source : sources) {
+    PITH_TRY(std::optional<Fitted> fitted, fit_order(source, options, least, at));
+    if (!fitted) continue;
+    program = std::move(fitted->program);
+    if (report) *report = std::move(fitted->report);
+    if (report) report->float32_peak = float32_peak;  // of whole tensors
+    return {};
+  }
+  return refusal(sources.back(), at, options.ram, least);
 }
 
 }  // namespace pith

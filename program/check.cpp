@@ -171,7 +171,7 @@ Result<void> check_operands(const Program& p, size_t index) {
     if (id != kNone && (id < 0 || id >= static_cast<int32_t>(p.tensors.size()))) return bad(p, index, "an output that doesn't exist");
     any = any || id != kNone;
   }
-  if (!any) return bad(p, index, "it has no output");
+  if (!any && schema.outputs > 0) return bad(p, index, "it has no output");
   return {};
 }
 
@@ -183,7 +183,7 @@ Result<void> check_shapes(const Program& p, size_t index) {
     if (derived[i] != dims_of(p, op.outputs[i]))
       return bad(p, index, fmt::format("output {} is {} and should be {}", i, fmt::join(dims_of(p, op.outputs[i]), "x"), fmt::join(derived[i], "x")));
   }
-  const size_t rank = op.opcode == PITH_OPCODE_Fill ? 0 : dims_of(p, op.inputs[0]).size();
+  const size_t rank = op.inputs.empty() ? 0 : dims_of(p, op.inputs[0]).size();
   switch (op.opcode) {
     case PITH_OPCODE_Conv2d: {
       const Dims &x = dims_of(p, op.inputs[0]), &w = dims_of(p, op.inputs[1]);
@@ -242,6 +242,27 @@ Result<void> check_shapes(const Program& p, size_t index) {
   }
 }
 
+// Every port that goes by rows gets each of its rows once, from the first to the last, in parts that differ only in height.
+Result<void> check_row_ports(const Program& p) {
+  RowPorts rows{std::vector<int32_t>(p.inputs.size(), 0), std::vector<int32_t>(p.outputs.size(), 0)};
+  for (size_t i = 0; i < p.ops.size(); ++i) {
+    const ProgramOp& op = p.ops[i];
+    if (op.opcode != PITH_OPCODE_RowsIn && op.opcode != PITH_OPCODE_RowsOut) continue;
+    const bool in = op.opcode == PITH_OPCODE_RowsIn;
+    const std::vector<ProgramPort>& ports = in ? p.inputs : p.outputs;
+    const int32_t port = op.ints[0], id = in ? op.outputs[0] : op.inputs[0];
+    if (port < 0 || static_cast<size_t>(port) >= ports.size()) return bad(p, i, "there is no such input or output");
+    if (is_constant(id)) return bad(p, i, "a constant handed over by rows");
+    const ProgramTensor &part = p.tensors[static_cast<size_t>(id)], &whole = p.tensors[static_cast<size_t>(ports[static_cast<size_t>(port)].tensor)];
+    const bool fits = part.dims.size() == 4 && whole.dims.size() == 4 && part.dims[0] == 1 && whole.dims[0] == 1 && part.dims[2] == whole.dims[2] && part.dims[3] == whole.dims[3];
+    if (!fits || part.dtype != whole.dtype || part.affine != whole.affine) return bad(p, i, "its rows aren't those of its input or output");
+    int32_t& next = (in ? rows.inputs : rows.outputs)[static_cast<size_t>(port)];
+    if (op.ints[1] != next || next > (1 << 24)) return bad(p, i, fmt::format("it begins at row {} where row {} is the next", op.ints[1], next));
+    next += part.dims[1];
+  }
+  return {};
+}
+
 struct Region {
   int64_t begin, end;
   std::string name;
@@ -258,8 +279,11 @@ Result<void> check_memory(const Program& p) {
     first[static_cast<size_t>(id)] = std::min(first[static_cast<size_t>(id)], step);
     last[static_cast<size_t>(id)] = std::max(last[static_cast<size_t>(id)], step);
   };
-  for (const ProgramPort& port : p.inputs) touch(port.tensor, -1);
-  for (const ProgramPort& port : p.outputs) touch(port.tensor, steps);
+  const RowPorts by_rows = row_ports(p);
+  for (size_t i = 0; i < p.inputs.size(); ++i)
+    if (by_rows.inputs[i] == 0) touch(p.inputs[i].tensor, -1);
+  for (size_t i = 0; i < p.outputs.size(); ++i)
+    if (by_rows.outputs[i] == 0) touch(p.outputs[i].tensor, steps);
   for (const auto& [in, out] : p.state) {
     touch(in, -1);
     touch(in, steps);
@@ -309,6 +333,18 @@ Result<void> check_memory(const Program& p) {
 }
 
 }  // namespace
+
+RowPorts row_ports(const Program& p) {
+  RowPorts rows{std::vector<int32_t>(p.inputs.size(), 0), std::vector<int32_t>(p.outputs.size(), 0)};
+  for (const ProgramOp& op : p.ops) {
+    if (op.opcode != PITH_OPCODE_RowsIn && op.opcode != PITH_OPCODE_RowsOut) continue;
+    const bool in = op.opcode == PITH_OPCODE_RowsIn;
+    std::vector<int32_t>& ports = in ? rows.inputs : rows.outputs;
+    const Dims& part = dims_of(p, in ? op.outputs[0] : op.inputs[0]);
+    if (op.ints[0] >= 0 && static_cast<size_t>(op.ints[0]) < ports.size() && part.size() == 4) ports[static_cast<size_t>(op.ints[0])] += part[1];
+  }
+  return rows;
+}
 
 std::vector<Dims> derived_dims(const Program& p, const ProgramOp& op) {
   const auto dims = [&](size_t i) -> const Dims& { return dims_of(p, op.inputs[i]); };
@@ -451,6 +487,7 @@ Result<void> check_program(const Program& p) {
         p.tensors[static_cast<size_t>(in)].dtype != p.tensors[static_cast<size_t>(out)].dtype)
       return usage_error("a state's input and output differ; the file is damaged");
   }
+  PITH_CHECK_OK(check_row_ports(p));
   return check_memory(p);
 }
 

@@ -99,6 +99,13 @@ Result<void> check_program(const Program& program);
 
 std::string to_text(const Program& program);  // printable, diffable
 
+// For each port the rows in all where it goes by rows (opcodes RowsIn and RowsOut: its tensor is then any part of it, and
+// lies in the arena only as long as operators use it); 0: it is there whole, before and after a run.
+struct RowPorts {
+  std::vector<int32_t> inputs, outputs;
+};
+RowPorts row_ports(const Program& program);
+
 // Dimensions of an operator's outputs as they follow from its inputs and parameters; empty where they must be stated.
 std::vector<std::vector<int32_t>> derived_dims(const Program& program, const ProgramOp& op);
 int64_t op_macs(const Program& program, const ProgramOp& op);

@@ -4,6 +4,7 @@
 #include "program/format.h"
 #include "program/schema.h"
 #include "runtime/load.h"
+#include "runtime/ports.h"
 
 struct pith_model {
   pith::runtime::Model model;
@@ -82,40 +83,14 @@ void describe(const Port& port, uint8_t* arena, pith_tensor* out) {
   out->rank = t.rank;
   for (int i = 0; i < t.rank; ++i) {
     out->permutation[i] = port.permutation[i];
-    out->dims[port.permutation[i]] = t.dims[i];
+    out->dims[port.permutation[i]] = i == 1 && port.rows > 0 ? port.rows : t.dims[i];
   }
-  out->count = static_cast<size_t>(t.count());
+  out->count = static_cast<size_t>(port_elements(port));
+  out->rows = port.rows;
   out->scale = t.dtype == PITH_U8 ? numerics::scale_value(t.affine.scale_code) : 1;
   out->zero_point = t.dtype == PITH_U8 ? t.affine.zero_point : 0;
-  out->data = arena != nullptr ? arena + t.offset : nullptr;
+  out->data = arena != nullptr && port.rows == 0 ? arena + t.offset : nullptr;
 }
-
-// Calls body(physical start, logical start, count, logical stride) for runs along the last physical axis.
-template <typename Body>
-void each_run(const Port& port, const Body& body) {
-  const Tensor& t = *port.tensor;
-  const int rank = t.rank;
-  int64_t logical_dims[PITH_MAX_RANK], logical_strides[PITH_MAX_RANK], strides[PITH_MAX_RANK];
-  for (int i = 0; i < rank; ++i) logical_dims[port.permutation[i]] = t.dims[i];
-  int64_t stride = 1;
-  for (int i = rank - 1; i >= 0; --i) {
-    logical_strides[i] = stride;
-    stride *= logical_dims[i];
-  }
-  for (int i = 0; i < rank; ++i) strides[i] = logical_strides[port.permutation[i]];
-  const int64_t n = rank > 0 ? t.dims[rank - 1] : 1, step = rank > 0 ? strides[rank - 1] : 1;
-  const int64_t runs = t.count() / n;
-  for (int64_t r = 0; r < runs; ++r) {
-    int64_t rest = r, logical = 0;
-    for (int i = rank - 2; i >= 0; --i) {
-      logical += rest % t.dims[i] * strides[i];
-      rest /= t.dims[i];
-    }
-    body(r * n, logical, n, step);
-  }
-}
-
-constexpr int64_t kChunk = 256;
 
 const Port* find_port(const Port* ports, int32_t port_count, int32_t index, const void* values, size_t count,
                       int dtype) {
@@ -126,9 +101,9 @@ const Port* find_port(const Port* ports, int32_t port_count, int32_t index, cons
   const Tensor& t = *ports[index].tensor;
   if (values == nullptr) {
     fail(PITH_ERROR_ARGUMENT, "the values are null");
-  } else if (count != static_cast<size_t>(t.count())) {
+  } else if (count != static_cast<size_t>(port_elements(ports[index]))) {
     fail(PITH_ERROR_ARGUMENT, "the count isn't the tensor's; see pith_tensor.count");
-  } else if (dtype >= 0 && t.dtype != dtype) {
+  } else if (dtype != PITH_F32 && t.dtype != dtype) {
     fail(PITH_ERROR_TYPE, "the tensor has another data type; see pith_tensor.type");
   } else {
     return &ports[index];
@@ -136,84 +111,35 @@ const Port* find_port(const Port* ports, int32_t port_count, int32_t index, cons
   return nullptr;
 }
 
-int32_t toward_zero(float x) {
-  return x != x ? 0 : x <= -2147483648.0f ? INT32_MIN : x >= 2147483648.0f ? INT32_MAX : static_cast<int32_t>(x);
-}
-
-void write_reals(const Kernels& kernels, const Port& port, uint8_t* arena, const float* values) {
-  const Tensor& t = *port.tensor;
-  each_run(port, [&](int64_t to, int64_t from, int64_t n, int64_t step) {
-    float chunk[kChunk];
-    for (int64_t i = 0; i < n; i += kChunk) {
-      const int64_t m = n - i < kChunk ? n - i : kChunk;
-      const float* source = values + from + i * step;
-      if (step != 1) {
-        for (int64_t k = 0; k < m; ++k) chunk[k] = source[k * step];
-        source = chunk;
-      }
-      if (t.dtype == PITH_U8) {
-        kernels.quantize_u8(source, arena + t.offset + to + i, m, t.affine);
-      } else if (t.dtype == PITH_F32) {
-        memcpy(arena + t.offset + (to + i) * 4, source, static_cast<size_t>(m) * 4);
-      } else {
-        int32_t* y = reinterpret_cast<int32_t*>(arena + t.offset) + to + i;
-        for (int64_t k = 0; k < m; ++k) y[k] = toward_zero(source[k]);
-      }
-    }
-  });
-}
-
-void read_reals(const Kernels& kernels, const Port& port, const uint8_t* arena, float* values) {
-  const Tensor& t = *port.tensor;
-  each_run(port, [&](int64_t from, int64_t to, int64_t n, int64_t step) {
-    float chunk[kChunk];
-    for (int64_t i = 0; i < n; i += kChunk) {
-      const int64_t m = n - i < kChunk ? n - i : kChunk;
-      float* target = step == 1 ? values + to + i : chunk;
-      if (t.dtype == PITH_U8) {
-        kernels.dequantize_u8(arena + t.offset + from + i, target, m, t.affine);
-      } else if (t.dtype == PITH_F32) {
-        memcpy(target, arena + t.offset + (from + i) * 4, static_cast<size_t>(m) * 4);
-      } else {
-        const int32_t* x = reinterpret_cast<const int32_t*>(arena + t.offset) + from + i;
-        for (int64_t k = 0; k < m; ++k) target[k] = static_cast<float>(x[k]);
-      }
-      for (int64_t k = 0; k < m && step != 1; ++k) values[to + (i + k) * step] = chunk[k];
-    }
-  });
-}
-
-// Elements without conversion, in either direction.
-template <typename T, bool kWrite>
-void move_elements(const Port& port, T* physical, T* logical) {
-  each_run(port, [&](int64_t at, int64_t user, int64_t n, int64_t step) {
-    for (int64_t k = 0; k < n; ++k) {
-      if constexpr (kWrite) {
-        physical[at + k] = logical[user + k * step];
-      } else {
-        logical[user + k * step] = physical[at + k];
-      }
-    }
-  });
-}
-
-template <typename T>
-pith_status set_input(pith_instance* instance, int32_t index, const T* values, size_t count, int dtype) {
+// An input that goes by rows only remembers where its values are.
+pith_status set_input(pith_instance* instance, int32_t index, const void* values, size_t count, int dtype) {
   if (instance == nullptr) return fail(PITH_ERROR_ARGUMENT, "the instance is null");
   const Instance& i = instance->instance;
   const Port* port = find_port(i.model->inputs, i.model->input_count, index, values, count, dtype);
   if (port == nullptr) return last_error.status;
-  move_elements<T, true>(*port, reinterpret_cast<T*>(i.arena + port->tensor->offset), const_cast<T*>(values));
+  if (port->rows > 0) {
+    i.sources[index] = {nullptr, nullptr, values, dtype};
+  } else {
+    write_rows(*i.model->kernels, *port, *port->tensor, 0, i.arena + port->tensor->offset, values, dtype);
+  }
   return PITH_OK;
 }
 
-template <typename T>
-pith_status get_output(const pith_instance* instance, int32_t index, T* values, size_t count, int dtype) {
+pith_status get_output(const pith_instance* instance, int32_t index, void* values, size_t count, int dtype) {
   if (instance == nullptr) return fail(PITH_ERROR_ARGUMENT, "the instance is null");
   const Instance& i = instance->instance;
   const Port* port = find_port(i.model->outputs, i.model->output_count, index, values, count, dtype);
   if (port == nullptr) return last_error.status;
-  move_elements<T, false>(*port, reinterpret_cast<T*>(i.arena + port->tensor->offset), values);
+  if (port->rows > 0) return fail(PITH_ERROR_TYPE, "the output goes by rows; see pith_set_row_sink");
+  read_rows(*i.model->kernels, *port, *port->tensor, 0, i.arena + port->tensor->offset, values, dtype);
+  return PITH_OK;
+}
+
+pith_status set_rows(const Port* ports, int32_t count, RowEnd* ends, int32_t index, pith_rows function, void* context) {
+  if (index < 0 || index >= count) return fail(PITH_ERROR_ARGUMENT, "there is no input or output of this index");
+  if (function == nullptr) return fail(PITH_ERROR_ARGUMENT, "the function is null");
+  if (ports[index].rows == 0) return fail(PITH_ERROR_TYPE, "it doesn't go by rows: the network was compiled without --rows");
+  ends[index] = {function, context, nullptr, PITH_F32};
   return PITH_OK;
 }
 
@@ -338,12 +264,7 @@ pith_status pith_output(pith_instance* instance, int32_t index, pith_tensor* ten
 }
 
 pith_status pith_set_input_f32(pith_instance* instance, int32_t index, const float* values, size_t count) {
-  if (instance == nullptr) return fail(PITH_ERROR_ARGUMENT, "the instance is null");
-  const Instance& i = instance->instance;
-  const Port* port = find_port(i.model->inputs, i.model->input_count, index, values, count, -1);
-  if (port == nullptr) return last_error.status;
-  write_reals(*i.model->kernels, *port, i.arena, values);
-  return PITH_OK;
+  return set_input(instance, index, values, count, PITH_F32);
 }
 pith_status pith_set_input_u8(pith_instance* instance, int32_t index, const uint8_t* codes, size_t count) {
   return set_input(instance, index, codes, count, PITH_U8);
@@ -352,12 +273,7 @@ pith_status pith_set_input_i32(pith_instance* instance, int32_t index, const int
   return set_input(instance, index, values, count, PITH_I32);
 }
 pith_status pith_get_output_f32(const pith_instance* instance, int32_t index, float* values, size_t count) {
-  if (instance == nullptr) return fail(PITH_ERROR_ARGUMENT, "the instance is null");
-  const Instance& i = instance->instance;
-  const Port* port = find_port(i.model->outputs, i.model->output_count, index, values, count, -1);
-  if (port == nullptr) return last_error.status;
-  read_reals(*i.model->kernels, *port, i.arena, values);
-  return PITH_OK;
+  return get_output(instance, index, values, count, PITH_F32);
 }
 pith_status pith_get_output_u8(const pith_instance* instance, int32_t index, uint8_t* codes, size_t count) {
   return get_output(instance, index, codes, count, PITH_U8);
@@ -366,9 +282,21 @@ pith_status pith_get_output_i32(const pith_instance* instance, int32_t index, in
   return get_output(instance, index, values, count, PITH_I32);
 }
 
+pith_status pith_set_row_source(pith_instance* instance, int32_t index, pith_rows function, void* context) {
+  if (instance == nullptr) return fail(PITH_ERROR_ARGUMENT, "the instance is null");
+  const Instance& i = instance->instance;
+  return set_rows(i.model->inputs, i.model->input_count, i.sources, index, function, context);
+}
+pith_status pith_set_row_sink(pith_instance* instance, int32_t index, pith_rows function, void* context) {
+  if (instance == nullptr) return fail(PITH_ERROR_ARGUMENT, "the instance is null");
+  const Instance& i = instance->instance;
+  return set_rows(i.model->outputs, i.model->output_count, i.sinks, index, function, context);
+}
+
 pith_status pith_run(pith_instance* instance) { return pith_run_observed(instance, nullptr, nullptr); }
 pith_status pith_run_observed(pith_instance* instance, pith_observer observer, void* context) {
   if (instance == nullptr) return fail(PITH_ERROR_ARGUMENT, "the instance is null");
+  if (const char* reason = missing_rows(instance->instance)) return fail(PITH_ERROR_ARGUMENT, reason);
   execute(instance->instance, observer, context);
   return PITH_OK;
 }

@@ -11,8 +11,14 @@ namespace {
 
 int64_t round_up(int64_t n) { return (n + PITH_ALIGNMENT - 1) / PITH_ALIGNMENT * PITH_ALIGNMENT; }
 
-constexpr int64_t kHeader =
-    (static_cast<int64_t>(sizeof(Instance)) + PITH_ALIGNMENT - 1) / PITH_ALIGNMENT * PITH_ALIGNMENT;
+// The Instance and its row ends, before the arena.
+int64_t header_bytes(const Model& model) {
+  bool by_rows = false;
+  for (int32_t i = 0; i < model.input_count; ++i) by_rows = by_rows || model.inputs[i].rows > 0;
+  for (int32_t i = 0; i < model.output_count; ++i) by_rows = by_rows || model.outputs[i].rows > 0;
+  const int64_t ends = by_rows ? model.input_count + model.output_count : 0;
+  return round_up(static_cast<int64_t>(sizeof(Instance)) + ends * static_cast<int64_t>(sizeof(RowEnd)));
+}
 
 // Zero, or what stands for it.
 void clear(const Instance& instance, const Tensor& t) {
@@ -72,7 +78,7 @@ const char* check_memory(const Model& model, Op& op) {
     if (op.outputs[i] == nullptr && !(schema.optional_outputs >> i & 1)) return "a required output is absent";
     any = any || op.outputs[i] != nullptr;
   }
-  if (!any) return "it has no output";
+  if (!any && schema.outputs > 0) return "it has no output";
   op.scratch_bytes = pith_scratch_bytes(op.opcode, op.ints, inputs, outputs);
   if (op.scratch_bytes < 0 || op.scratch_offset < 0 || op.scratch_offset + op.scratch_bytes > model.arena_bytes) {
     return "its scratch lies outside the arena";
@@ -98,7 +104,7 @@ const char* prepare(Memory& memory, Model& model, int32_t* op_index) {
 }
 
 int64_t instance_bytes(const Model& model) {
-  return kHeader + round_up(model.arena_bytes + PITH_OVERREAD) + (model.threads - 1) * model.scratch_bytes;
+  return header_bytes(model) + round_up(model.arena_bytes + PITH_OVERREAD) + (model.threads - 1) * model.scratch_bytes;
 }
 
 Instance* make_instance(const Model& model, void* memory) {
@@ -106,17 +112,38 @@ Instance* make_instance(const Model& model, void* memory) {
   Instance* instance = static_cast<Instance*>(memory);
   *instance = Instance{};
   instance->model = &model;
-  instance->arena = bytes + kHeader;
+  const int64_t header = header_bytes(model);
+  if (header > round_up(static_cast<int64_t>(sizeof(Instance)))) {
+    instance->sources = reinterpret_cast<RowEnd*>(bytes + sizeof(Instance));
+    instance->sinks = instance->sources + model.input_count;
+    for (int32_t i = 0; i < model.input_count + model.output_count; ++i) instance->sources[i] = RowEnd{};
+  }
+  instance->arena = bytes + header;
   instance->extra_scratch = instance->arena + round_up(model.arena_bytes + PITH_OVERREAD);
   memset(instance->arena, 0, static_cast<size_t>(round_up(model.arena_bytes + PITH_OVERREAD)));
-  for (int32_t i = 0; i < model.input_count; ++i) clear(*instance, *model.inputs[i].tensor);
+  for (int32_t i = 0; i < model.input_count; ++i) {
+    if (model.inputs[i].rows == 0) clear(*instance, *model.inputs[i].tensor);
+  }
   clear_state(*instance);
   return instance;
 }
 
+const char* missing_rows(const Instance& instance) {
+  const Model& model = *instance.model;
+  for (int32_t i = 0; i < model.input_count; ++i) {
+    if (model.inputs[i].rows > 0 && instance.sources[i].function == nullptr && instance.sources[i].values == nullptr)
+      return "an input goes by rows and has no source; see pith_set_row_source";
+  }
+  for (int32_t i = 0; i < model.output_count; ++i) {
+    if (model.outputs[i].rows > 0 && instance.sinks[i].function == nullptr)
+      return "an output goes by rows and has no sink; see pith_set_row_sink";
+  }
+  return nullptr;
+}
+
 void execute(const Instance& instance, pith_observer observer, void* context) {
   const Model& model = *instance.model;
-  const Run run{model, *model.kernels, instance.threads, instance.arena, instance.extra_scratch};
+  const Run run{model, *model.kernels, instance.threads, instance.arena, instance.extra_scratch, instance.sources, instance.sinks};
   for (int32_t i = 0; i < model.op_count; ++i) {
     const Op& op = model.ops[i];
     kOperators[op.opcode].run(op, run);

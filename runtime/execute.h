@@ -11,11 +11,14 @@ struct Instance {
   uint8_t* arena = nullptr;
   uint8_t* extra_scratch = nullptr;  // of the tasks after the first
   Threads threads;
+  RowEnd *sources = nullptr, *sinks = nullptr;  // of each input and output
 };
 
 // Bytes of an instance's memory, which must be aligned to PITH_ALIGNMENT: the Instance, the arena with PITH_OVERREAD
 // readable bytes after it, and the scratch of further threads.
 int64_t instance_bytes(const Model& model);
+// Why an inference can't begin: a port by rows without a source or sink. Null where it can.
+const char* missing_rows(const Instance& instance);
 // Lays an instance out in `memory` of instance_bytes(model), with the arena cleared.
 Instance* make_instance(const Model& model, void* memory);
 

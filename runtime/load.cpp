@@ -13,6 +13,7 @@ namespace pith::runtime {
 namespace {
 
 constexpr int64_t kMostElements = INT32_MAX;  // of one tensor
+constexpr int32_t kMostRows = 1 << 24;        // of a port
 
 Failure damaged(const char* reason, int32_t op_index = -1, const char* op = nullptr) {
   return {PITH_ERROR_DAMAGED, op_index, op, reason};
@@ -58,6 +59,8 @@ class StructureReader {
     model_.outputs = memory_.take<Port>(h.outputs);
     model_.states = memory_.take<StatePair>(h.states);
     if (memory_.full()) return {PITH_ERROR_MEMORY, -1, nullptr, "the memory given is too small"};
+    for (uint32_t i = 0; i < h.inputs; ++i) model_.inputs[i] = Port{};
+    for (uint32_t i = 0; i < h.outputs; ++i) model_.outputs[i] = Port{};
     model_.input_count = static_cast<int32_t>(h.inputs);
     model_.output_count = static_cast<int32_t>(h.outputs);
     model_.state_count = static_cast<int32_t>(h.states);
@@ -180,7 +183,6 @@ class StructureReader {
     codec_.port(r);
     if (coder_.failed() || r.tensor < 0) return fail("an input or output is malformed");
     if (r.tensor == model_.tensor_count && !tensor(format::OpRecord{})) return false;
-    p = Port{};
     p.tensor = operand(r.tensor);
     char* name = memory_.take<char>(r.name_length + 1);
     if (name == nullptr) return out_of_memory();
@@ -194,6 +196,15 @@ class StructureReader {
       seen |= 1u << r.permutation[i];
     }
     if (seen != (1u << r.rank) - 1) return fail("an input or output has a bad axis order");
+    return true;
+  }
+
+  // A port that goes by rows gets each of them once, from the first to the last.
+  bool rows(const Op& op, const Tensor& part, Port* ports, int32_t count) {
+    if (op.ints[0] < 0 || op.ints[0] >= count) return fail("there is no such input or output");
+    Port& p = ports[op.ints[0]];
+    if (part.is_constant() || part.rank != 4 || op.ints[1] != p.rows || p.rows > kMostRows) return fail("its rows don't follow the last ones");
+    p.rows += part.dims[1];
     return true;
   }
 
@@ -239,6 +250,8 @@ class StructureReader {
       if (follows == 2 && !tensor(r)) return false;
       operands[schema.inputs + i] = operand(r.outputs[i]);
     }
+    if (op.opcode == PITH_OPCODE_RowsIn && !rows(op, *op.outputs[0], model_.inputs, model_.input_count)) return false;
+    if (op.opcode == PITH_OPCODE_RowsOut && !rows(op, *op.inputs[0], model_.outputs, model_.output_count)) return false;
     ++model_.op_count;
     op_index_ = -1;
     op_name_ = nullptr;

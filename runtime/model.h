@@ -61,8 +61,18 @@ struct Op {
 // An input or output as the user sees it: dims[i] = tensor dims[position of i in permutation].
 struct Port {
   const char* name = nullptr;
-  Tensor* tensor = nullptr;
+  Tensor* tensor = nullptr;  // any part of it, where it goes by rows
+  int32_t rows = 0;          // in all, where RowsIn or RowsOut move it; 0: it lies in the arena whole
   uint8_t permutation[PITH_MAX_RANK] = {};  // physical axis p is logical axis permutation[p]
+};
+
+// Where an instance's rows come from or go to: the caller's function, or for an input all of its values (dtype PITH_F32:
+// to be converted; else the tensor's own).
+struct RowEnd {
+  pith_rows function = nullptr;
+  void* context = nullptr;
+  const void* values = nullptr;
+  int32_t dtype = PITH_F32;
 };
 
 struct StatePair {

@@ -34,6 +34,7 @@ struct Run {
   const Threads& threads;
   uint8_t* arena;
   uint8_t* extra_scratch;  // of the tasks after the first, model.scratch_bytes each
+  const RowEnd *sources, *sinks;  // of each input and output
 
   template <typename T>
   const T* read(const Tensor* t) const {

@@ -135,6 +135,25 @@ struct Painted {
   std::vector<uint8_t> codes, arena;
 };
 
+// Takes an output that goes by rows; N,H,W,C to N,C,H,W.
+struct RowSink {
+  pith_tensor port{};
+  std::vector<uint8_t> codes;
+  int32_t next = 0;
+
+  static void take(void* context, int32_t index, int32_t row, int32_t rows, void* data) {
+    RowSink& sink = *static_cast<RowSink*>(context);
+    EXPECT_EQ(index, 0);
+    EXPECT_EQ(row, sink.next);
+    sink.next = row + rows;
+    const int32_t channels = sink.port.dims[1], height = sink.port.dims[2], width = sink.port.dims[3];
+    const uint8_t* from = static_cast<const uint8_t*>(data);
+    for (int32_t y = row; y < row + rows; ++y)
+      for (int32_t x = 0; x < width; ++x)
+        for (int32_t c = 0; c < channels; ++c) sink.codes[static_cast<size_t>((c * height + y) * width + x)] = *from++;
+  }
+};
+
 // One run on an arena that is all `colour` before the input is set.
 Painted run_painted(const std::vector<uint8_t>& file, const Program& program, pith_mode mode, const Tensor& input, uint8_t colour) {
   Painted result;
@@ -146,17 +165,23 @@ Painted run_painted(const std::vector<uint8_t>& file, const Program& program, pi
   pith_instance* instance = nullptr;
   EXPECT_EQ(pith_load(file.data(), file.size(), mode, 1, m.get(), sizes.model_bytes, &model), PITH_OK) << pith_last_error().reason;
   EXPECT_EQ(pith_instance_create(model, i.get(), sizes.instance_bytes, &instance), PITH_OK);
-  pith_tensor in;
-  EXPECT_EQ(pith_input(instance, 0, &in), PITH_OK);
-  uint8_t* arena = static_cast<uint8_t*>(in.data) - program.tensors[static_cast<size_t>(program.inputs[0].tensor)].offset;
   const size_t bytes = static_cast<size_t>(program.arena_bytes), all = bytes + PITH_OVERREAD;
+  uint8_t* arena = static_cast<uint8_t*>(i.get()) + sizes.instance_bytes - (all + PITH_ALIGNMENT - 1) / PITH_ALIGNMENT * PITH_ALIGNMENT;
   std::memset(arena, colour, all);
   EXPECT_EQ(pith_set_input_f32(instance, 0, input.as<float>().data(), input.as<float>().size()), PITH_OK);
+  RowSink sink;
+  pith_model_output(model, 0, &sink.port);
+  sink.codes.resize(sink.port.count);
+  if (sink.port.rows > 0) {
+    EXPECT_EQ(pith_set_row_sink(instance, 0, &RowSink::take, &sink), PITH_OK);
+  }
   EXPECT_EQ(pith_run(instance), PITH_OK) << pith_last_error().reason;
-  pith_tensor t;
-  pith_model_output(model, 0, &t);
-  result.codes.resize(t.count);
-  EXPECT_EQ(pith_get_output_u8(instance, 0, result.codes.data(), result.codes.size()), PITH_OK);
+  if (sink.port.rows > 0) {
+    EXPECT_EQ(sink.next, sink.port.rows) << "rows that were never handed over";
+  } else {
+    EXPECT_EQ(pith_get_output_u8(instance, 0, sink.codes.data(), sink.codes.size()), PITH_OK);
+  }
+  result.codes = std::move(sink.codes);
   const uint8_t* end = static_cast<const uint8_t*>(i.get()) + sizes.instance_bytes + kBeyond;
   EXPECT_TRUE(std::all_of(static_cast<const uint8_t*>(arena + bytes), static_cast<const uint8_t*>(arena + all), [&](uint8_t b) { return b == colour; })) << "written beyond the arena";
   EXPECT_TRUE(std::all_of(end - kBeyond, end, [&](uint8_t b) { return b == colour; })) << "written beyond the instance";
@@ -246,7 +271,7 @@ TEST(InterpreterAndRuntime, AgreeWhereLayersRunInBands) {
       const int64_t count = static_cast<int64_t>(source->ops.size());
       const int64_t first = random.integer(0, count - 2), last = random.integer(first + 2, std::min(count, first + 9));
       const StreamGroup group{static_cast<size_t>(first), static_cast<size_t>(last), static_cast<int32_t>(random.integer(2, 9))};
-      auto program = stream_rows(*source, {group});
+      auto program = stream_rows(*source, {group}, done == 1);
       if (!program) continue;
       SCOPED_TRACE("operators " + std::to_string(first) + " to " + std::to_string(last) + " in " + std::to_string(group.bands) + " bands");
       ASSERT_TRUE(plan_arena(*program, {}, nullptr).ok());
@@ -261,6 +286,7 @@ TEST(InterpreterAndRuntime, AgreeWhereLayersRunInBands) {
     ASSERT_TRUE(whole.ok());
     CompileOptions options;
     options.ram = whole->arena_bytes * 4 / 5;
+    options.row_ports = trial % 2 == 1;
     const auto fitted = compile(c.quantized, options, &report);
     if (!fitted.ok()) {
       EXPECT_EQ(fitted.error().code, ErrorCode::kDoesNotFit) << fitted.error().message;

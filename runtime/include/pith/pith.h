@@ -125,7 +125,8 @@ typedef struct pith_tensor {
   size_t count;                         /* elements */
   double scale;                         /* u8: value = (code - zero_point) * scale */
   int32_t zero_point;
-  void* data; /* physical order; valid before pith_run for inputs and after it for outputs. Null for a model's ports */
+  int32_t rows; /* 0, or: it goes by rows (pith_set_row_source, pith_set_row_sink), so many in all */
+  void* data;   /* physical order; valid before pith_run for inputs and after it for outputs. Null for a model's ports */
 } pith_tensor;
 
 int32_t pith_input_count(const pith_model* model);
@@ -145,9 +146,22 @@ pith_status pith_get_output_f32(const pith_instance* instance, int32_t index, fl
 pith_status pith_get_output_u8(const pith_instance* instance, int32_t index, uint8_t* codes, size_t count);
 pith_status pith_get_output_i32(const pith_instance* instance, int32_t index, int32_t* values, size_t count);
 
+/* ---- ports by rows ---------------------------------------------------------------------------------------------- */
+
+/* A network that was compiled with --rows never holds all of a picture: it asks for the input's rows as it needs them,
+ * and hands an output's over as they are made, on the thread of pith_run, each row once, in ascending order. `data` are
+ * `rows` rows from `row` on in physical order (H,W,C of pith_tensor's `type`), to be filled or to be read before the
+ * function returns. pith_tensor.rows says which ports go so; their `data` is null. pith_set_input_* on such an input
+ * copies nothing: the values must stay where they are until pith_run has returned. pith_get_output_* doesn't know such an
+ * output. PITH_ERROR_TYPE: this port is there whole. */
+typedef void (*pith_rows)(void* context, int32_t index, int32_t row, int32_t rows, void* data);
+pith_status pith_set_row_source(pith_instance* instance, int32_t index, pith_rows function, void* context);
+pith_status pith_set_row_sink(pith_instance* instance, int32_t index, pith_rows function, void* context);
+
 /* ---- running -------------------------------------------------------------------------------------------------- */
 
-/* One inference. State (a recurrent network's, say) is carried to the next one. */
+/* One inference. State (a recurrent network's, say) is carried to the next one. PITH_ERROR_ARGUMENT: a port that goes by
+ * rows has no source or sink. */
 pith_status pith_run(pith_instance* instance);
 
 /* State as it was when the instance was made: zero. */
