@@ -1,16 +1,20 @@
 // Every machine operator, one at a time: networks of one node through the whole chain, in float and quantised, executed
-// by the reference interpreter and by the runtime for every instruction set and memory mode. Integers must agree bit for
-// bit; what is computed in float, to a tolerance, and codes made from floats to one step. The test counts the opcodes
-// that it compiled to, and fails where one of program/opcodes.inc was never reached.
+// by the reference interpreter and by the runtime for every instruction set and memory mode. Integers must agree bit
+// for bit; what is computed in float, to a tolerance, and codes made from floats to one step. The test counts the
+// opcodes that it compiled to, and fails where one of program/opcodes.inc was never reached.
 #include <gtest/gtest.h>
 
+#include <array>
 #include <cmath>
 #include <cstdlib>
 #include <iostream>
+#include <map>
 #include <memory>
+#include <optional>
 #include <set>
 
 #include "compile/compile.h"
+#include "compile/stream.h"
 #include "ir/interpret.h"
 #include "micro/quantize.h"
 #include "pith/pith.h"
@@ -43,7 +47,8 @@ class Instance {
     if (pith_probe(file.data(), file.size(), mode, 1, &sizes) != PITH_OK) return;
     model_memory_ = memory(sizes.model_bytes);
     memory_ = memory(sizes.instance_bytes);
-    if (pith_load(file.data(), file.size(), mode, 1, model_memory_.get(), sizes.model_bytes, &model_) != PITH_OK) return;
+    if (pith_load(file.data(), file.size(), mode, 1, model_memory_.get(), sizes.model_bytes, &model_) != PITH_OK)
+      return;
     pith_instance_create(model_, memory_.get(), sizes.instance_bytes, &instance_);
   }
   bool good() const { return instance_ != nullptr; }
@@ -57,23 +62,56 @@ class Instance {
       for (int64_t i = 0; i < t.count(); ++i) v.push_back(static_cast<int32_t>(t.at(i)));
       ASSERT_EQ(pith_set_input_i32(instance_, index, v.data(), v.size()), PITH_OK);
     } else {
-      std::vector<float> v;
+      std::vector<float>& v = fed_.emplace_back();  // stays: an input that goes by rows is read while running
       for (int64_t i = 0; i < t.count(); ++i) v.push_back(static_cast<float>(t.at(i)));
       ASSERT_EQ(pith_set_input_f32(instance_, index, v.data(), v.size()), PITH_OK);
     }
   }
-  void run() { ASSERT_EQ(pith_run(instance_), PITH_OK) << pith_last_error().reason; }
+  void run() {
+    pith_tensor port;
+    for (int32_t i = 0; pith_model_output(model_, i, &port) == PITH_OK && i < pith_output_count(model_); ++i) {
+      if (port.rows == 0) continue;
+      sunk_[i].resize(port.count);
+      ASSERT_EQ(pith_set_row_sink(instance_, i, &Instance::sink, this), PITH_OK);
+    }
+    ASSERT_EQ(pith_run(instance_), PITH_OK) << pith_last_error().reason;
+  }
 
   // An output as numbers: codes of 8-bit ones.
   std::vector<double> output(int32_t index) const {
     pith_tensor port;
     EXPECT_EQ(pith_model_output(model_, index, &port), PITH_OK);
+    if (port.rows > 0) return sunk_.at(index);
     if (port.type == PITH_TYPE_U8) return numbers<uint8_t>(port, pith_get_output_u8, index);
     if (port.type == PITH_TYPE_I32) return numbers<int32_t>(port, pith_get_output_i32, index);
     return numbers<float>(port, pith_get_output_f32, index);
   }
 
  private:
+  // Rows of an output put where they belong: from physical into logical order.
+  static void sink(void* context, int32_t index, int32_t row, int32_t rows, void* data) {
+    Instance& self = *static_cast<Instance*>(context);
+    pith_tensor port;
+    ASSERT_EQ(pith_model_output(self.model_, index, &port), PITH_OK);
+    ASSERT_EQ(port.rank, 4);
+    std::array<int64_t, 4> extent{}, stride{};  // of the physical axes, in the logical tensor
+    for (size_t i = 0; i < 4; ++i) {
+      const int32_t axis = port.permutation[i];
+      extent[i] = port.dims[axis], stride[i] = 1;
+      for (int32_t inner = axis + 1; inner < 4; ++inner) stride[i] *= port.dims[inner];
+    }
+    const auto value = [&](size_t i) -> double {
+      if (port.type == PITH_TYPE_U8) return static_cast<const uint8_t*>(data)[i];
+      if (port.type == PITH_TYPE_I32) return static_cast<const int32_t*>(data)[i];
+      return static_cast<const float*>(data)[i];
+    };
+    size_t from = 0;
+    for (int64_t y = row; y < row + rows; ++y)
+      for (int64_t x = 0; x < extent[2]; ++x)
+        for (int64_t c = 0; c < extent[3]; ++c)
+          self.sunk_[index].at(static_cast<size_t>(y * stride[1] + x * stride[2] + c * stride[3])) = value(from++);
+  }
+
   template <typename T, typename Get>
   std::vector<double> numbers(const pith_tensor& port, Get get, int32_t index) const {
     std::vector<T> v(port.count);
@@ -83,6 +121,8 @@ class Instance {
   Memory model_memory_, memory_;
   pith_model* model_ = nullptr;
   pith_instance* instance_ = nullptr;
+  std::vector<std::vector<float>> fed_;
+  std::map<int32_t, std::vector<double>> sunk_;
 };
 
 // All arithmetic in integers: then nothing may differ.
@@ -102,32 +142,57 @@ void expect_agreement(const std::vector<double>& got, const Tensor& wanted, bool
     const double difference = std::abs(got[static_cast<size_t>(i)] - wanted.at(i));
     if (!(difference <= worst)) worst = difference, at = i;
   }
-  const double allowed = wanted.dtype() == DType::kF32 ? kFloatTolerance * largest : wanted.dtype() == DType::kU8 && !exact ? 1 : 0;
-  EXPECT_LE(worst, allowed) << where << " at " << at << ": " << got[static_cast<size_t>(at)] << " where " << wanted.at(at) << " is expected";
+  const double allowed = wanted.dtype() == DType::kF32            ? kFloatTolerance * largest
+                         : wanted.dtype() == DType::kU8 && !exact ? 1
+                                                                  : 0;
+  EXPECT_LE(worst, allowed) << where << " at " << at << ": " << got[static_cast<size_t>(at)] << " where "
+                            << wanted.at(at) << " is expected";
 }
 
-// Compiles the graph, executes it in every way and compares; adds the opcodes that it is made of.
+// Executes the program in every way and compares; adds the opcodes that it is made of.
+void compare(const Program& program, const std::vector<Tensor>& sample, const std::vector<Tensor>& expected,
+             std::set<int>& opcodes) {
+  for (const ProgramOp& op : program.ops) opcodes.insert(op.opcode);
+  const auto file = write_program(program, CodecChoice::kFastest);
+  ASSERT_TRUE(file.ok()) << file.error().message;
+  for (int isa = 0; isa < PITH_ISA_COUNT; ++isa) {
+    if (pith_set_isa(static_cast<pith_isa>(isa)) != PITH_OK) continue;
+    for (const pith_mode mode : {PITH_MODE_SMALLEST, PITH_MODE_FASTEST}) {
+      const std::string where =
+          std::string(pith_isa_name(static_cast<pith_isa>(isa))) + " mode " + std::to_string(mode);
+      Instance instance(*file, mode);
+      ASSERT_TRUE(instance.good()) << where << ": " << pith_last_error().reason << "\n" << to_text(program);
+      for (size_t i = 0; i < sample.size(); ++i) instance.feed(static_cast<int32_t>(i), sample[i]);
+      instance.run();
+      for (size_t i = 0; i < expected.size(); ++i)
+        expect_agreement(instance.output(static_cast<int32_t>(i)), expected[i], is_exact(program),
+                         where + " output " + std::to_string(i));
+    }
+  }
+  pith_set_isa(PITH_ISA_BEST);
+}
+
+// The same program with its first operators in bands of rows, its pictures coming and going by rows, where it can be
+// so.
+std::optional<Program> by_rows(ir::Graph graph) {
+  if (!ir::canonicalize(graph).ok()) return std::nullopt;
+  const auto whole = lower(graph);
+  if (!whole.ok()) return std::nullopt;
+  auto rows = stream_rows(*whole, {{0, whole->ops.size(), 2}}, true);
+  if (!rows || !plan_arena(*rows, {.planner_steps = 200}, nullptr).ok()) return std::nullopt;
+  return rows;
+}
+
 void compare(const ir::Graph& graph, const std::vector<Tensor>& sample, std::set<int>& opcodes) {
   const auto expected = ir::interpret(graph, sample);
   ASSERT_TRUE(expected.ok()) << expected.error().message;
   const auto program = compile(graph, {.planner_steps = 200});
   ASSERT_TRUE(program.ok()) << program.error().message;
-  for (const ProgramOp& op : program->ops) opcodes.insert(op.opcode);
-  const auto file = write_program(*program, CodecChoice::kFastest);
-  ASSERT_TRUE(file.ok()) << file.error().message;
-  for (int isa = 0; isa < PITH_ISA_COUNT; ++isa) {
-    if (pith_set_isa(static_cast<pith_isa>(isa)) != PITH_OK) continue;
-    for (const pith_mode mode : {PITH_MODE_SMALLEST, PITH_MODE_FASTEST}) {
-      const std::string where = std::string(pith_isa_name(static_cast<pith_isa>(isa))) + " mode " + std::to_string(mode);
-      Instance instance(*file, mode);
-      ASSERT_TRUE(instance.good()) << where << ": " << pith_last_error().reason << "\n" << to_text(*program);
-      for (size_t i = 0; i < sample.size(); ++i) instance.feed(static_cast<int32_t>(i), sample[i]);
-      instance.run();
-      for (size_t i = 0; i < expected->size(); ++i)
-        expect_agreement(instance.output(static_cast<int32_t>(i)), (*expected)[i], is_exact(*program), where + " output " + std::to_string(i));
-    }
+  compare(*program, sample, *expected, opcodes);
+  if (const auto rows = by_rows(graph)) {
+    SCOPED_TRACE("by rows");
+    compare(*rows, sample, *expected, opcodes);
   }
-  pith_set_isa(PITH_ISA_BEST);
 }
 
 TEST(Operators, InterpreterAndRuntimeAgreeOnEveryOpcode) {
@@ -146,7 +211,8 @@ TEST(Operators, InterpreterAndRuntimeAgreeOnEveryOpcode) {
       compare(*quantized, c.samples[0], opcodes);
     }
   }
-  for (int i = 0; i < PITH_OPCODE_COUNT; ++i) EXPECT_TRUE(opcodes.count(i)) << format::kOpcodeNames[i] << " was never reached";
+  for (int i = 0; i < PITH_OPCODE_COUNT; ++i)
+    EXPECT_TRUE(opcodes.count(i)) << format::kOpcodeNames[i] << " was never reached";
 }
 
 }  // namespace
