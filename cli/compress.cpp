@@ -14,6 +14,7 @@
 #include "cli/heads.h"
 #include "cli/language.h"
 #include "cli/onnx_flags.h"
+#include "cli/report.h"
 #include "cli/retrain.h"
 #include "compile/compile.h"
 #include "data/metrics.h"
@@ -29,6 +30,7 @@ struct Flags {
   std::string model, samples, output, preprocess, labels, head, vocabulary, method = "mse", codec = "smallest";
   OnnxFlags onnx;
   RetrainFlags retrain;
+  ReportFlags report;
   int64_t ram = 0;
   size_t count = 1024, held_back = 64;
   int bits = 8;
@@ -147,6 +149,7 @@ void add_model_flags(CLI::App* verb, Flags& f) {
   verb->add_option("--codec", f.codec, "smallest (mixed contexts), balanced (adaptive codes) or fastest (rANS)")->capture_default_str();
   verb->add_option("--ram", f.ram, "bytes that the arena may take; layers run in bands of rows to meet it (0: no limit)")->check(CLI::NonNegativeNumber)->capture_default_str();
   verb->add_flag("--rows", f.rows, "with --ram: inputs may come and outputs may go row by row, so that neither lies in memory whole (C: pith_set_row_source, pith_set_row_sink)");
+  add_report_flags(verb, f.report);
   add_onnx_flags(verb, f.onnx);
 }
 
@@ -222,6 +225,7 @@ Result<void> compress(const Flags& f, const Global& global) {
   PITH_TRY(const std::unique_ptr<Engine> compressed, pith_engine(file, path, {}));
   PITH_TRY(const Agreed agreed, agreement(*original, *compressed, parts.held_back, preprocess, head));
   PITH_CHECK_OK(write_file(path, file));
+  PITH_CHECK_OK(write_reports(f.report, {path, program, file, sizes, &memory}));
   const double ratio = 4.0 * static_cast<double>(parameters) / static_cast<double>(file.size());
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
   if (global.json) {
@@ -276,8 +280,10 @@ void add_compile(Context c) {
       PITH_TRY(Program program, compile(g, compile_options(f), &memory));
       program.metadata["parameters"] = std::to_string(ir::parameter_count(g));
       std::string path;
-      PITH_TRY(const std::vector<uint8_t> file, write_model(program, f, path, nullptr));
+      WrittenSizes sizes;
+      PITH_TRY(const std::vector<uint8_t> file, write_model(program, f, path, &sizes));
       PITH_CHECK_OK(write_file(path, file));
+      PITH_CHECK_OK(write_reports(f.report, {path, program, file, sizes, &memory}));
       if (global.json) {
         print_json("compile", {{"output", path}, {"bytes", file.size()}, {"arena_bytes", memory.arena}, {"memory", memory_json(memory)}});
       } else {

@@ -4,6 +4,8 @@
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <chrono>
 #include <cstdlib>
 
 #include "base/file.h"
@@ -110,22 +112,8 @@ class PithEngine : public Engine {
   void reset() override { pith_reset(instance_); }
 
   Result<std::vector<Output>> run(const std::vector<Array>& inputs) override {
-    std::vector<std::vector<float>> converted(inputs.size());  // until the run is over: inputs by rows are read during it
-    std::vector<std::vector<int32_t>> whole(inputs.size());
-    for (size_t i = 0; i < inputs.size(); ++i) {
-      const int32_t index = static_cast<int32_t>(i);
-      pith_status s;
-      if (inputs_[i].whole) {
-        for (int64_t x : to_integers(inputs[i])) whole[i].push_back(static_cast<int32_t>(x));
-        s = pith_set_input_i32(instance_, index, whole[i].data(), whole[i].size());
-      } else if (inputs[i].type == ArrayType::kF32) {
-        s = pith_set_input_f32(instance_, index, inputs[i].f32().data(), inputs[i].elements());
-      } else {
-        converted[i] = to_floats(inputs[i]);
-        s = pith_set_input_f32(instance_, index, converted[i].data(), converted[i].size());
-      }
-      if (s != PITH_OK) return runtime_error(s, path_);
-    }
+    Fed fed;
+    PITH_CHECK_OK(feed(inputs, fed));
     for (RowSink& sink : outputs_) sink.values.resize(sink.port.count);
     if (const pith_status s = pith_run(instance_); s != PITH_OK) return runtime_error(s, path_);
     std::vector<Output> outputs;
@@ -140,6 +128,37 @@ class PithEngine : public Engine {
     return outputs;
   }
 
+  Result<std::vector<double>> operator_seconds(int runs) override {
+    using Clock = std::chrono::steady_clock;
+    struct Observed {
+      std::vector<std::vector<double>> seconds;
+      Clock::time_point last;
+      static void end(void* context, int32_t op, const char*) {
+        Observed& self = *static_cast<Observed*>(context);
+        const Clock::time_point now = Clock::now();
+        self.seconds.at(static_cast<size_t>(op)).push_back(std::chrono::duration<double>(now - self.last).count());
+        self.last = Clock::now();
+      }
+    } observed;
+    observed.seconds.resize(static_cast<size_t>(pith_op_count(model_)));
+    std::vector<Array> zeros;
+    for (const Port& p : inputs_) zeros.push_back(make_array(ArrayType::kF32, p.dims));
+    for (RowSink& sink : outputs_) sink.values.resize(sink.port.count);
+    for (int i = 0; i < runs; ++i) {
+      Fed fed;
+      PITH_CHECK_OK(feed(zeros, fed));
+      observed.last = Clock::now();
+      if (const pith_status s = pith_run_observed(instance_, &Observed::end, &observed); s != PITH_OK) return runtime_error(s, path_);
+    }
+    reset();
+    std::vector<double> median;
+    for (std::vector<double>& all : observed.seconds) {
+      std::nth_element(all.begin(), all.begin() + static_cast<std::ptrdiff_t>(all.size() / 2), all.end());
+      median.push_back(all.empty() ? 0 : all[all.size() / 2]);
+    }
+    return median;
+  }
+
   std::string metadata(const std::string& key) const override {
     size_t length = 0;
     pith_metadata(file_.data(), file_.size(), key.c_str(), nullptr, 0, &length);
@@ -150,6 +169,31 @@ class PithEngine : public Engine {
   }
 
  private:
+  // Values that must stay until the run is over: inputs by rows are read during it.
+  struct Fed {
+    std::vector<std::vector<float>> converted;
+    std::vector<std::vector<int32_t>> whole;
+  };
+  Result<void> feed(const std::vector<Array>& inputs, Fed& fed) {
+    fed.converted.resize(inputs.size());
+    fed.whole.resize(inputs.size());
+    for (size_t i = 0; i < inputs.size(); ++i) {
+      const int32_t index = static_cast<int32_t>(i);
+      pith_status s;
+      if (inputs_[i].whole) {
+        for (int64_t x : to_integers(inputs[i])) fed.whole[i].push_back(static_cast<int32_t>(x));
+        s = pith_set_input_i32(instance_, index, fed.whole[i].data(), fed.whole[i].size());
+      } else if (inputs[i].type == ArrayType::kF32) {
+        s = pith_set_input_f32(instance_, index, inputs[i].f32().data(), inputs[i].elements());
+      } else {
+        fed.converted[i] = to_floats(inputs[i]);
+        s = pith_set_input_f32(instance_, index, fed.converted[i].data(), fed.converted[i].size());
+      }
+      if (s != PITH_OK) return runtime_error(s, path_);
+    }
+    return {};
+  }
+
   std::string path_;
   std::vector<uint8_t> file_;
   AlignedMemory model_memory_, instance_memory_;

@@ -41,6 +41,8 @@ class Engine {
   virtual Memory memory() const { return {}; }
   virtual std::string kind() const = 0;
   virtual void reset() {}
+  // Median seconds of each operator over `runs` runs on zeros; nothing where there are no operators to observe.
+  virtual Result<std::vector<double>> operator_seconds(int runs) { (void)runs; return std::vector<double>(); }
 };
 
 struct EngineOptions {

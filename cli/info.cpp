@@ -2,9 +2,9 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-
 #include "base/file.h"
 #include "cli/cli.h"
+#include "cli/report.h"
 #include "compile/compile.h"
 #include "compile/memory_picture.h"
 #include "pith/pith.h"
@@ -16,6 +16,7 @@ namespace {
 
 std::string model, svg;
 bool as_text = false;
+ReportFlags reports;
 
 struct ModeMemory {
   pith_sizes smallest{}, fastest{};
@@ -28,20 +29,6 @@ Result<ModeMemory> probe(const std::vector<uint8_t>& file) {
       return usage_error(fmt::format("'{}': {}: {}", model, pith_status_text(s), pith_last_error().reason));
   }
   return m;
-}
-
-// Bytes of the constants that each operator is the first to read.
-std::vector<int64_t> coded_bytes(const Program& p, const WrittenSizes& sizes) {
-  std::vector<int64_t> bytes(p.ops.size(), 0);
-  std::vector<bool> counted(p.constants.size(), false);
-  for (size_t i = 0; i < p.ops.size(); ++i) {
-    for (int32_t id : p.ops[i].inputs) {
-      if (!is_constant(id) || counted[static_cast<size_t>(id - kConstantBase)]) continue;
-      counted[static_cast<size_t>(id - kConstantBase)] = true;
-      bytes[i] += sizes.constants[static_cast<size_t>(id - kConstantBase)];
-    }
-  }
-  return bytes;
 }
 
 std::vector<int32_t> output_dims(const Program& p, const ProgramOp& op) {
@@ -71,6 +58,7 @@ Result<void> info(const Global& global) {
   PITH_TRY(const Program p, read_program(file, &sizes));
   PITH_TRY(const ModeMemory memory, probe(file));
   if (!svg.empty()) PITH_CHECK_OK(write_file(svg, picture(p)));
+  PITH_CHECK_OK(write_reports(reports, {model, p, file, sizes}));
   if (as_text) {
     fmt::print("{}", to_text(p));
     return {};
@@ -124,6 +112,7 @@ void add_info(Context c) {
   CLI::App* verb = add_verb(c, "info", "bytes per layer, memory and work, before anything runs", "  pith info model.pith\n  pith info model.pith --svg memory.svg");
   verb->add_option("model", model, ".pith file")->required();
   verb->add_option("--svg", svg, "draw memory over time by address");
+  add_report_flags(verb, reports);
   verb->add_flag("--text", as_text, "print the program itself");
   verb->callback([&global = c.global, &action = c.action] { action = [&global] { return info(global); }; });
 }

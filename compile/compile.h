@@ -33,10 +33,19 @@ struct LayerReport {
   int64_t macs = 0, scratch = 0;
   std::vector<int32_t> output_dims;
 };
+// A group of layers in bands of rows: what is in use at most while it runs, against the same layers on whole tensors.
+struct MemoryMove {
+  std::string first, last;  // results of its first and last layer
+  int32_t bands = 0;
+  int64_t layers = 0;
+  int64_t bytes_before = 0, bytes_after = 0;  // of the arena
+  int64_t macs = 0, operators = 0;            // more than before
+};
 struct MemoryReport {
   int64_t arena = 0, lower_bound = 0, float32_peak = 0;  // bytes; the last: layer by layer, every tensor in float32
   std::vector<LayerReport> layers;
   std::vector<StreamGroup> groups;
+  std::vector<MemoryMove> moves;  // one per group
 };
 
 // Error kUnsupported lists every node that has no machine form, kInternal names the pass that broke an invariant.

@@ -12,6 +12,7 @@
 #include <array>
 #include <map>
 
+#include "compile/moves.h"
 #include "compile/order.h"
 #include "compile/stream.h"
 
@@ -220,11 +221,13 @@ Result<std::optional<Fitted>> fit_order(const Program& source, const CompileOpti
   Chooser chooser(source, options.row_ports);
   const auto plan = [&](const std::vector<StreamGroup>& groups) -> Result<Fitted> {
     Fitted now;
-    std::optional<Program> streamed = stream_rows(source, groups, options.row_ports);
+    std::vector<size_t> origin;
+    std::optional<Program> streamed = stream_rows(source, groups, options.row_ports, &origin);
     if (!streamed) return internal_error("a chosen group of layers can't run in bands");
     now.program = std::move(*streamed);
     PITH_CHECK_OK(plan_arena(now.program, options, &now.report));
     now.report.groups = groups;
+    now.report.moves = describe_moves(source, now.program, groups, origin);
     least = std::min(least, now.program.arena_bytes);
     return now;
   };

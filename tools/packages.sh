@@ -3,7 +3,7 @@
 # Needs root or sudo only when something is missing.
 set -eu
 build="g++ cmake ninja-build ccache libonnx-dev libprotobuf-dev protobuf-compiler libcli11-dev nlohmann-json3-dev libyaml-cpp-dev libfmt-dev libopenblas-dev libjpeg-dev libpng-dev zlib1g-dev libarchive-dev libgtest-dev libtorch-dev python3"
-test="$build g++-aarch64-linux-gnu qemu-user googletest"
+test="$build g++-aarch64-linux-gnu qemu-user googletest chromium"
 case "${1:-build}" in
   build) wanted=$build ;;
   test) wanted=$test ;;

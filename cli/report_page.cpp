@@ -1,0 +1,141 @@
+// The page of `--report`: self-contained, drawn in the browser from the report's own JSON, so that the two can't differ.
+#include "base/markup.h"
+#include "cli/report.h"
+
+namespace pith::cli {
+namespace {
+
+constexpr const char* kStyle = R"css(
+body{font:14px/1.5 system-ui,sans-serif;color:#1c2430;background:#fff;margin:28px auto;max-width:1180px;padding:0 20px}
+h1{font-size:22px;margin:0 0 4px}h2{font-size:16px;margin:30px 0 8px}p{margin:4px 0 10px;color:#4a5568}
+svg{width:100%;height:auto;display:block}svg text{font:11px system-ui,sans-serif;fill:#4a5568}
+table{border-collapse:collapse;margin:6px 0}td,th{padding:3px 14px 3px 0;border-bottom:1px solid #e6eaf0;text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
+td:first-child,th:first-child,#peak td:last-child{text-align:left}th{font-weight:600;color:#4a5568}
+.facts{display:flex;gap:34px;flex-wrap:wrap;margin:14px 0}.facts b{display:block;font-size:19px}
+.legend span{display:inline-block;margin-right:18px}.legend i{display:inline-block;width:12px;height:12px;border-radius:2px;margin-right:6px;vertical-align:-1px}
+button{font:inherit;border:1px solid #cbd5e0;background:#fff;border-radius:5px;padding:2px 12px;cursor:pointer}button.on{background:#1c2430;color:#fff;border-color:#1c2430}
+#tip{position:fixed;pointer-events:none;background:#1c2430;color:#fff;padding:6px 10px;border-radius:5px;font-size:12px;display:none;white-space:pre;z-index:2}
+#errors{color:#c0392b;white-space:pre-wrap}.scroll{max-height:420px;overflow:auto}
+.bar{display:inline-block;height:9px;border-radius:2px;vertical-align:1px}
+)css";
+
+constexpr const char* kBody = R"html(
+<h1 id="title"></h1><p id="subtitle"></p><pre id="errors"></pre>
+<div class="facts" id="facts"></div>
+<h2>Memory over time, by address</h2>
+<div class="legend" id="legend"></div>
+<p>Each rectangle is a buffer: as high as it is large, where it lies in the arena, as long as it is needed.
+<button id="by-step" class="on">steps</button> <button id="by-time">measured time</button></p>
+<svg id="map" viewBox="0 0 1140 500"></svg>
+<h2>Bytes in use by operator</h2><svg id="use" viewBox="0 0 1140 180"></svg>
+<h2 id="peak-title"></h2><table id="peak"></table>
+<div id="moves-part"><h2>Space for time</h2><p>Groups of layers that run in bands of rows: the most in use while they run, before and after.</p><table id="moves"></table></div>
+<h2>Where the weights are</h2><table id="modes"></table>
+<h2>Operators</h2><div class="scroll"><table id="ops"></table></div>
+<div id="tip"></div>
+)html";
+
+constexpr const char* kScript = R"js(
+'use strict';
+const by = id => document.getElementById(id);
+window.onerror = (message, source, line) => { by('errors').textContent += message + ' (line ' + line + ')\n'; };
+const R = JSON.parse(by('data').textContent);
+const colours = {input: '#4c9f70', activation: '#5b8def', state: '#b07fd8', scratch: '#e0a030', output: '#d9605a', post: '#8a6d5a'};
+const words = {input: 'input frame', activation: 'activations', state: 'state', scratch: 'decoding and scratch', output: 'results', post: 'post-processing'};
+const size = b => b >= 1e6 ? (b / 1e6).toPrecision(4) + ' MB' : b >= 1e3 ? (b / 1e3).toPrecision(4) + ' kB' : b + ' B';
+const count = n => n.toLocaleString('en');
+const time = us => us >= 1e3 ? (us / 1e3).toPrecision(3) + ' ms' : us.toPrecision(3) + ' µs';
+const text = (tag, content) => { const e = document.createElement(tag); e.textContent = content; return e; };
+const shape = (tag, attributes, parent) => {
+  const e = document.createElementNS('http://www.w3.org/2000/svg', tag);
+  for (const k in attributes) e.setAttribute(k, attributes[k]);
+  parent.appendChild(e);
+  return e;
+};
+const label = (parent, x, y, content, anchor) => { const e = shape('text', {x, y, 'text-anchor': anchor || 'start'}, parent); e.textContent = content; return e; };
+const tip = (e, content) => {
+  e.addEventListener('mousemove', v => { const t = by('tip'); t.textContent = content; t.style.display = 'block'; t.style.left = Math.min(v.clientX + 14, innerWidth - 320) + 'px'; t.style.top = v.clientY + 14 + 'px'; });
+  e.addEventListener('mouseleave', () => { by('tip').style.display = 'none'; });
+};
+const table = (id, heads, rows) => {
+  const t = by(id), h = t.insertRow();
+  for (const x of heads) h.appendChild(text('th', x));
+  for (const r of rows) { const row = t.insertRow(); for (const x of r) { const cell = row.insertCell(); x instanceof Node ? cell.appendChild(x) : cell.textContent = x; } }
+};
+const tick = range => { const p = 10 ** Math.floor(Math.log10(Math.max(range, 1) / 4)); return [5, 2, 1].map(m => m * p).find(s => range / s >= 4) || p; };
+const L = 76, W = 1040, ops = R.operators, buffers = R.buffers;
+const total = ops.length ? ops[ops.length - 1].start_us + ops[ops.length - 1].us : 0;
+const arena = Math.max(R.arena_bytes, 1);
+let timed = false;
+const x = step => L + W * (timed && total > 0 ? (step < ops.length ? ops[step].start_us : total) / total : step / Math.max(ops.length, 1));
+const axis = (svg, H, top, most) => {
+  for (let b = 0; b <= most; b += tick(most)) {
+    const y = top + H - H * b / most;
+    shape('line', {x1: L, x2: L + W, y1: y, y2: y, stroke: '#e6eaf0'}, svg);
+    label(svg, L - 8, y + 4, size(b), 'end');
+  }
+};
+const under = (svg, y) => {
+  const n = 8;
+  for (let i = 0; i <= n; ++i) label(svg, L + W * i / n, y, timed && total > 0 ? time(total * i / n) : 'step ' + Math.round(ops.length * i / n), i == n ? 'end' : i ? 'middle' : 'start');
+};
+const draw = () => {
+  const map = by('map'), use = by('use');
+  map.replaceChildren(); use.replaceChildren();
+  const H = 440, top = 14;
+  axis(map, H, top, arena);
+  for (const b of buffers) {
+    const y = top + H - H * (b.offset + b.bytes) / arena, w = Math.max(x(b.last + 1) - x(b.first), 0.5), h = Math.max(H * b.bytes / arena, 0.5);
+    const r = shape('rect', {x: x(b.first), y, width: w, height: h, fill: colours[b.kind] || '#999', 'fill-opacity': 0.82, stroke: '#fff', 'stroke-width': w > 3 && h > 3 ? 0.6 : 0}, map);
+    tip(r, b.name + '\n' + words[b.kind] + ', ' + size(b.bytes) + ' at ' + count(b.offset) + '\nsteps ' + b.first + ' to ' + b.last);
+    if (h > 13 && w > 40) { const room = Math.floor(w / 6.4); const e = label(map, x(b.first) + 4, y + 11, b.name.length > room ? b.name.slice(0, room - 1) + '…' : b.name); e.style.fill = '#fff'; e.setAttribute('pointer-events', 'none'); }
+  }
+  shape('line', {x1: L, x2: L + W, y1: top, y2: top, stroke: '#1c2430', 'stroke-dasharray': '5 3'}, map);
+  label(map, L + W, top - 3, 'arena: ' + count(R.arena_bytes) + ' bytes', 'end');
+  under(map, top + H + 18);
+  axis(use, 130, 14, arena);
+  ops.forEach((o, i) => {
+    const h = 130 * o.bytes_in_use / arena;
+    const r = shape('rect', {x: x(i), y: 144 - h, width: Math.max(x(i + 1) - x(i) - (ops.length < 200 ? 1 : 0), 0.5), height: h, fill: i == R.peak.step ? '#d9605a' : '#5b8def'}, use);
+    tip(r, i + ' ' + o.op + ' ' + o.name + '\n' + size(o.bytes_in_use) + ' in use, ' + count(o.macs) + ' MACs, ' + time(o.us));
+  });
+  under(use, 164);
+};
+by('title').textContent = R.model;
+by('subtitle').textContent = 'Everything here is planned before anything runs; only times are measured (one thread, this machine, median of five runs).';
+const fact = (name, value) => { const d = text('div', name); d.prepend(text('b', value)); by('facts').appendChild(d); };
+fact('the file', size(R.bytes)); fact('the arena', size(R.arena_bytes));
+if (R.lower_bound) fact('no plan of this order is smaller', size(R.lower_bound));
+if (R.float32_peak) fact('in float32, layer by layer', size(R.float32_peak) + ' (' + (R.float32_peak / arena).toFixed(1) + 'x)');
+fact('one run', time(total));
+for (const k of Object.keys(words)) if (buffers.some(b => b.kind == k)) { const s = text('span', words[k]), i = document.createElement('i'); i.style.background = colours[k]; s.prepend(i); by('legend').appendChild(s); }
+const alive = buffers.filter(b => b.first <= R.peak.step && b.last >= R.peak.step).sort((a, b) => b.bytes - a.bytes);
+by('peak-title').textContent = 'What makes the peak: ' + size(R.peak.bytes_in_use) + ' at step ' + R.peak.step + (ops.length ? ', ' + ops[R.peak.step].op + ' ' + ops[R.peak.step].name : '');
+const bar = (bytes, colour) => { const s = text('span', ''); s.className = 'bar'; s.style.width = Math.max(1, 220 * bytes / arena) + 'px'; s.style.background = colour; return s; };
+table('peak', ['buffer', 'kind', 'bytes', ''], alive.map(b => [b.name, words[b.kind], count(b.bytes), bar(b.bytes, colours[b.kind])]));
+if (R.moves.length) table('moves', ['from', 'to', 'layers', 'bands', 'before', 'after', 'more MACs', 'more operators'], R.moves.map(m => [m.first, m.last, m.layers, m.bands, size(m.bytes_before), size(m.bytes_after), count(m.macs), count(m.operators)]));
+else by('moves-part').style.display = 'none';
+table('modes', ['--memory', 'file', 'model', 'arena and scratch', 'together'], R.modes.map(m => [m.mode, count(m.file_bytes), count(m.model_bytes), count(m.instance_bytes), count(m.together_bytes)]));
+table('ops', ['step', 'operator', 'result', 'shape', 'MACs', 'coded bytes', 'scratch', 'in use', 'time'], ops.map((o, i) => [i, o.op, o.name, o.output.join('x'), count(o.macs), count(o.coded_bytes), count(o.scratch_bytes), count(o.bytes_in_use), time(o.us)]));
+const choose = on => { timed = on; by('by-time').className = on ? 'on' : ''; by('by-step').className = on ? '' : 'on'; draw(); };
+by('by-step').onclick = () => choose(false);
+by('by-time').onclick = () => choose(true);
+if (location.hash == '#time') choose(true); else draw();
+document.body.dataset.ready = 'true';
+)js";
+
+// JSON may stand in a script element if it can't end it.
+std::string embedded(const std::string& json) {
+  std::string out;
+  for (char c : json) out += c == '<' ? std::string("\\u003c") : std::string(1, c);
+  return out;
+}
+
+}  // namespace
+
+std::string report_page(const std::string& title, const std::string& json) {
+  return "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>" + escape_xml(title) + ": memory</title>\n<style>" + kStyle + "</style></head>\n<body>" + kBody +
+         "<script type=\"application/json\" id=\"data\">" + embedded(json) + "</script>\n<script>" + kScript + "</script></body></html>\n";
+}
+
+}  // namespace pith::cli
