@@ -13,12 +13,14 @@ namespace pith::cli {
 
 struct OnnxFlags {
   std::vector<std::string> shapes, dimensions, states;
+  std::string weights;
 };
 
 inline void add_onnx_flags(CLI::App* verb, OnnxFlags& f) {
   verb->add_option("--input-shape", f.shapes, "NAME:1x3x224x224, the static shape of an input; may be repeated");
   verb->add_option("--dimension", f.dimensions, "NAME=SIZE, the size of a symbolic dimension; may be repeated");
   verb->add_option("--state", f.states, "INPUT=OUTPUT, carried from one run to the next; may be repeated");
+  verb->add_option("--weights", f.weights, "a checkpoint (.pt, .pth, .safetensors) whose weights replace the ONNX file's; a pickle is read, never executed");
 }
 
 inline bool is_transformer(const std::string& path) { return importers::is_huggingface(path) || importers::is_llama2c(path); }
@@ -48,6 +50,8 @@ inline Result<ir::Graph> import_model(const std::string& path, const OnnxFlags& 
     if (s.find('=') == std::string::npos || size.empty() || *end != 0 || value < 1) return usage_error(fmt::format("--dimension '{}' isn't NAME=SIZE, as in sequence=128", s));
     options.dimensions[name] = value;
   }
+  options.weights = f.weights;
+  if (is_transformer(path) && !f.weights.empty()) return usage_error(fmt::format("'{}' brings its own weights; --weights is for ONNX files", path));
   if (is_transformer(path)) return import_transformer(path, options.dimensions);
   for (const std::string& s : f.states) {
     const auto [in, out] = parts(s, '=');

@@ -59,6 +59,10 @@ Result<std::map<std::string, Bytes>> zip_entries(Bytes file, const std::string& 
       }
       e = stop;
     }
+    if (method != 0 && key.find("/code/") != std::string::npos) {  // TorchScript's sources
+      at += 46 + name + extra + comment;
+      continue;
+    }
     if (method != 0) return error(ErrorCode::kUnsupported, fmt::format("'{}': the entry '{}' is compressed, which torch.save doesn't do", path, key));
     if (offset > file.size() || file.size() - offset < 30) return bad;
     const uint64_t data = offset + 30 + little(file, offset + 26, 2) + little(file, offset + 28, 2);
@@ -303,6 +307,23 @@ Result<ir::Tensor> tensor_of(const Value& v, const std::map<std::string, Bytes>&
   return floats(*kind, entry->second.subspan(first * width, count * width), shape, what);
 }
 
+bool holds_tensors(const Value& v) {
+  if (v.kind != Value::kDictionary) return false;
+  for (size_t i = 1; i < v.items.size(); i += 2)
+    if (v.items[i]->kind == Value::kTensor) return true;
+  return false;
+}
+
+// The dictionary of weights: all of the file, or what training loops keep it under.
+Ref state_dict_of(const Ref& top) {
+  if (holds_tensors(*top) || top->kind != Value::kDictionary) return top;
+  for (const char* key : {"state_dict", "model_state_dict", "model", "ema", "net", "network", "weights"}) {
+    for (size_t i = 0; i + 1 < top->items.size(); i += 2)
+      if (top->items[i]->text == key && holds_tensors(*top->items[i + 1])) return top->items[i + 1];
+  }
+  return top;
+}
+
 }  // namespace
 
 Result<void> read_torch_archive(const std::string& path, Weights& weights) {
@@ -316,7 +337,10 @@ Result<void> read_torch_archive(const std::string& path, Weights& weights) {
     pickle = bytes;
   }
   if (pickle.empty()) return usage_error(fmt::format("'{}' has no data.pkl; it isn't made by torch.save", path));
-  PITH_TRY(const Ref top, PickleReader(pickle, path).read());
+  if (entries.count(root + "constants.pkl") != 0)
+    return error(ErrorCode::kUnsupported, fmt::format("'{}' is a TorchScript file, a program and not a state dict; save model.state_dict()", path));
+  PITH_TRY(const Ref whole, PickleReader(pickle, path).read());
+  const Ref top = state_dict_of(whole);
   if (top->kind != Value::kDictionary) return usage_error(fmt::format("'{}' holds no dictionary of weights; save model.state_dict()", path));
   for (size_t i = 0; i + 1 < top->items.size(); i += 2) {
     const Value &key = *top->items[i], &value = *top->items[i + 1];

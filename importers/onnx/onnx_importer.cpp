@@ -13,6 +13,7 @@
 #include "importers/onnx/inputs.h"
 #include "importers/onnx/node_context.h"
 #include "importers/onnx/parse.h"
+#include "importers/onnx/state_dict.h"
 #include "importers/onnx/translator.h"
 
 namespace pith::importers {
@@ -79,7 +80,11 @@ void take_metadata(const SourceModel& model, Graph& graph) {
 }  // namespace
 
 Result<Graph> import_onnx(std::span<const uint8_t> bytes, const std::string& folder, const OnnxOptions& options) {
-  PITH_TRY(const SourceModel model, parse_model(bytes, folder));
+  PITH_TRY(SourceModel model, parse_model(bytes, folder));
+  if (!options.weights.empty()) {
+    PITH_TRY(const Weights weights, read_state_dict(options.weights));
+    PITH_CHECK_OK(replace_weights(model, weights, options.weights));
+  }
   note_opset(model);
   PITH_TRY(const std::vector<ResolvedInput> inputs, resolve_inputs(model.graph, options));
 

@@ -21,6 +21,7 @@ struct OnnxOptions {
   std::map<std::string, int64_t> dimensions;         // symbolic dimension -> size
   std::map<std::string, ir::Tensor> constants;       // graph input -> the contents it is fixed to; it stops being an input
   std::map<std::string, std::string> state;          // graph input -> the output that feeds it in the next run
+  std::string weights;                               // a state dict (.pt, .pth, .safetensors) whose weights replace the file's (state_dict.h)
   bool recognise_state = true;                       // also pair inputs and outputs whose names say so (state/stateN, h0/hn ...)
   bool fuse = true;                                  // false: the model's operators one by one, for checking
   int64_t most_constant_bytes = int64_t{8} << 30;    // limit for constants that arise by folding
