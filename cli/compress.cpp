@@ -15,7 +15,9 @@
 #include "cli/language.h"
 #include "cli/onnx_flags.h"
 #include "cli/report.h"
+#include "cli/post_training.h"
 #include "cli/retrain.h"
+#include "cli/sensitivity.h"
 #include "compile/compile.h"
 #include "data/metrics.h"
 #include "importers/tokenizer/tokenizer.h"
@@ -31,6 +33,7 @@ struct Flags {
   OnnxFlags onnx;
   RetrainFlags retrain;
   ReportFlags report;
+  PostFlags post;
   int64_t ram = 0;
   size_t count = 1024, held_back = 64;
   int bits = 8;
@@ -187,8 +190,31 @@ nlohmann::json memory_json(const MemoryReport& m) {
   return {{"arena_bytes", m.arena}, {"lower_bound", m.lower_bound}, {"float32_peak", m.float32_peak}, {"operators", m.layers.size()}, {"macs", macs}, {"groups", m.groups.size()}};
 }
 
+Result<PostResult> without_retraining(ir::Graph& student, const Flags& f, Engine& original, const SampleSplit& parts, const std::vector<std::vector<ir::Tensor>>& inputs, const Preprocess& preprocess,
+                                      const std::string& head, uint64_t seed, QuantizeOptions& options) {
+  PostTarget target;
+  target.ratio = f.retrain.ratio, target.max_drop = f.max_drop, target.parameters = ir::parameter_count(student);
+  target.write = [&](const ir::Graph& quantized) -> Result<std::vector<uint8_t>> {
+    PITH_TRY(Program program, compile(quantized, compile_options(f)));
+    program.metadata["parameters"] = std::to_string(target.parameters);
+    if (preprocess.kind != InputKind::kTensor) program.metadata["preprocess"] = format_preprocess(preprocess);
+    std::string path;
+    return write_model(program, f, path, nullptr);
+  };
+  target.measure = [&](const std::vector<uint8_t>& file) -> Result<Measured> {
+    PITH_TRY(const std::unique_ptr<Engine> compressed, pith_engine(file, "the file", {}));
+    PITH_TRY(const Agreed a, agreement(original, *compressed, parts.held_back, preprocess, head));
+    return Measured{a.cosine, a.sqnr, a.rows > 0 ? 100 - a.drop() : -1};
+  };
+  return post_train(student, inputs, head, seed, f.post, target, options);
+}
+
 Result<void> compress(const Flags& f, const Global& global) {
-  if (f.retrain.wanted()) PITH_CHECK_OK(hand_over_retraining());
+  const bool retrains = f.retrain.wanted() && !f.post.no_retrain;
+  if (retrains) PITH_CHECK_OK(hand_over_retraining());
+  if (f.post.wanted()) PITH_CHECK_OK(hand_over_for_gradients());
+  if (f.retrain.wanted() && f.post.macs > 0 && !f.post.no_retrain) return usage_error("--macs goes with --no-retrain or alone; to retrain a network with fewer channels, write it with --macs and --write-graph first");
+  if (!f.post.no_retrain && (f.post.explain || !f.post.curves.empty())) return usage_error("--explain and --curve tell of what --no-retrain does; give it too");
   const auto started = std::chrono::steady_clock::now();
   PITH_TRY(const ir::Graph g, import_with_metadata(f, global.seed));
   QuantizeOptions options;
@@ -209,7 +235,11 @@ Result<void> compress(const Flags& f, const Global& global) {
   PITH_TRY(const auto inputs, calibration_inputs(*original, g, parts.calibration, preprocess));
   const std::string head = g.metadata.count("head") ? g.metadata.at("head") : "tensor";
   ir::Graph student = g;
-  if (f.retrain.wanted()) {
+  PostResult post;
+  if (f.post.wanted()) {
+    PITH_TRY(post, without_retraining(student, f, *original, parts, inputs, preprocess, head, global.seed, options));
+  }
+  if (retrains) {
     PITH_TRY(const SampleSplit whole, split(all, all.size(), f.held_back, global.seed));
     PITH_CHECK_OK(retrain(student, whole.calibration, preprocess, head, f.retrain, global.seed, inputs, options));
   }
@@ -229,10 +259,12 @@ Result<void> compress(const Flags& f, const Global& global) {
   const double ratio = 4.0 * static_cast<double>(parameters) / static_cast<double>(file.size());
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
   if (global.json) {
-    print_json("compress", {{"output", path}, {"bytes", file.size()}, {"parameters", parameters}, {"ratio", ratio},
-                            {"bits_per_parameter", 8.0 * static_cast<double>(file.size()) / static_cast<double>(parameters)}, {"arena_bytes", memory.arena}, {"memory", memory_json(memory)},
-                            {"calibration_samples", report.samples}, {"saturating", report.saturating}, {"seconds", seconds},
-                            {"held_back", {{"samples", agreed.samples}, {"cosine", agreed.cosine}, {"sqnr_db", agreed.sqnr}, {"rows", agreed.rows}, {"same_answer", 100 - agreed.drop()}}}});
+    nlohmann::json body = {{"output", path}, {"bytes", file.size()}, {"parameters", parameters}, {"ratio", ratio},
+                           {"bits_per_parameter", 8.0 * static_cast<double>(file.size()) / static_cast<double>(parameters)}, {"arena_bytes", memory.arena}, {"memory", memory_json(memory)},
+                           {"calibration_samples", report.samples}, {"saturating", report.saturating}, {"seconds", seconds},
+                           {"held_back", {{"samples", agreed.samples}, {"cosine", agreed.cosine}, {"sqnr_db", agreed.sqnr}, {"rows", agreed.rows}, {"same_answer", 100 - agreed.drop()}}}};
+    if (f.post.explain) body["layers"] = explanation_json(post);
+    print_json("compress", std::move(body));
   } else {
     fmt::print("{}: {} for {} parameters, {:.1f}x smaller than float32 ({:.2f} bits per parameter)\n", path, bytes_text(static_cast<int64_t>(file.size())), parameters, ratio,
                8.0 * static_cast<double>(file.size()) / static_cast<double>(parameters));
@@ -240,6 +272,7 @@ Result<void> compress(const Flags& f, const Global& global) {
     fmt::print("on {} held-back samples: cosine {:.5f}, {:.1f} dB", agreed.samples, agreed.cosine, agreed.sqnr);
     if (agreed.rows > 0) fmt::print(", same answer {:.2f} % of {}", 100 - agreed.drop(), agreed.rows);
     fmt::print("\n");
+    if (f.post.explain) fmt::print("{}", explanation(post));
   }
   if (f.max_drop >= 0 && agreed.rows == 0) return usage_error("--max-drop needs a head whose answers can be compared; give --head classifier or ctc");
   if (f.max_drop >= 0 && agreed.drop() > f.max_drop)
@@ -264,6 +297,7 @@ void add_compress(Context c) {
   verb->add_option("--percentile", f.percentile, "for --range percentile")->capture_default_str();
   verb->add_option("--max-drop", f.max_drop, "fail with exit code 5 when more than so many percent of the answers differ");
   add_retrain_flags(verb, f.retrain);
+  add_post_flags(verb, f.post);
   verb->add_flag("--no-equalize", f.no_equalize, "leave the channels' ranges as they are");
   verb->add_flag("--no-bias-correction", f.no_bias, "leave the mean error of rounded weights");
   verb->callback([&global = c.global, &action = c.action] { action = [&global] { return compress(f, global); }; });

@@ -4,6 +4,7 @@
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
+#include "base/file.h"
 #include "data/array.h"
 #include "importers/huggingface/huggingface.h"
 #include "importers/llama2c/llama2c.h"
@@ -52,6 +53,12 @@ inline Result<ir::Graph> import_model(const std::string& path, const OnnxFlags& 
   }
   options.weights = f.weights;
   if (is_transformer(path) && !f.weights.empty()) return usage_error(fmt::format("'{}' brings its own weights; --weights is for ONNX files", path));
+  if (path.ends_with(".txt")) {  // what `pith import -o` and `pith compress --write-graph` write
+    PITH_TRY(const std::string text, read_text_file(path));
+    PITH_TRY(ir::Graph g, ir::parse_text(text));
+    PITH_CHECK_OK(ir::verify(g));
+    return g;
+  }
   if (is_transformer(path)) return import_transformer(path, options.dimensions);
   for (const std::string& s : f.states) {
     const auto [in, out] = parts(s, '=');

@@ -5,7 +5,7 @@ namespace pith::cli {
 
 void add_retrain_flags(CLI::App* verb, RetrainFlags& f) {
   const std::string group = "Retraining";
-  verb->add_option("--ratio", f.ratio, "retrain until the file is so many times smaller than float32")->group(group);
+  verb->add_option("--ratio", f.ratio, "make the file so many times smaller than float32, by retraining unless --no-retrain is given")->group(group);
   verb->add_option("--lambda", f.lambda, "retrain with this price of a bit instead of a ratio")->group(group);
   verb->add_option("--time", f.time, "retrain so long: 90s, 30m, 2h")->group(group);
   verb->add_option("--steps", f.steps, "retrain so many steps instead; the same seed gives the same file")->group(group);

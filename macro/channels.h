@@ -1,8 +1,7 @@
 // Channels that carry nothing are removed from every tensor that they touched.
 //
 // Why: retraining leaves whole filters zero, and whole channels that no later layer reads. Removed, they take no bytes, no
-// multiplications and no memory. Method: values that must have the same channels (through functions, pooling, additions,
-// depthwise filters, flattening) form a space; a space's channel goes when all that makes it is zero, or all that reads
+// multiplications and no memory. Method: a class of channels that are one (channel_classes.h) goes when all that makes it is zero, or all that reads
 // it multiplies it by zero. Removing some makes others removable, so it is repeated until nothing changes. The result
 // computes the same function.
 #pragma once

@@ -126,6 +126,38 @@ TEST(Channels, WhatRemovalLeavesUnreadGoesToo) {
   expect_same_function(b.g, small);
 }
 
+TEST(Channels, ConcatenationsSplitsAndEnlargementsPassThemOn) {
+  Builder b;
+  const ValueId x = b.input({1, 2, 4, 4});
+  const ValueId w1 = b.weights({4, 2, 1, 1}), w2 = b.weights({6, 2, 1, 1}), w3 = b.weights({3, 5, 1, 1}), w4 = b.weights({2, 5, 1, 1});
+  const ValueId left = b.node(Op::kConv, {x, w1}, {}, true);
+  const ValueId right = b.node(Op::kConv, {x, w2}, {}, true);
+  const ValueId large = b.node(Op::kResize, {right}, {{"scales", std::vector<double>{1, 1, 2, 2}}});
+  const ValueId wide = b.node(Op::kResize, {left}, {{"scales", std::vector<double>{1, 1, 2, 2}}});
+  const ValueId joined = b.node(Op::kConcat, {wide, large}, {{"axis", int64_t{1}}});
+  const ValueId first = b.node(Op::kSplit, {joined}, {{"axis", int64_t{1}}, {"split", Ints{5, 5}}});
+  ir::Value rest;
+  rest.name = "rest";
+  b.g.nodes.back().outputs.push_back(b.g.add_value(rest));
+  const ValueId second = b.g.nodes.back().outputs[1];
+  const ValueId y = b.node(Op::kConv, {first, w3}), z = b.node(Op::kConv, {second, w4});
+  b.g.outputs = {y, z};
+  clear(b.of(w1), 0, 1);  // channel 1 of the first part
+  clear(b.of(w3), 1, 4);  // channel 0 of the right side: the first part's last
+  clear(b.of(w4), 1, 2);  // channel 3 of the right side
+  ASSERT_TRUE(ir::infer_shapes(b.g).ok());
+  ASSERT_TRUE(ir::verify(b.g).ok());
+  Graph small = b.g;
+  const auto report = remove_channels(small);
+  ASSERT_TRUE(report.ok()) << report.error().message;
+  EXPECT_EQ(report->removed, 3);
+  EXPECT_EQ(small.value(small.nodes[0].inputs[1]).shape[0], 3);
+  EXPECT_EQ(small.value(small.nodes[1].inputs[1]).shape[0], 4);
+  EXPECT_EQ(small.value(first).shape[1], 3);
+  EXPECT_EQ(small.value(second).shape[1], 4);
+  expect_same_function(b.g, small);
+}
+
 TEST(Channels, ConstantsThatDifferFromZeroStay) {
   Builder b;
   const ValueId x = b.input({1, 5});

@@ -7,13 +7,13 @@
 #include <cmath>
 #include <memory>
 
+#include "base/linear.h"
 #include "numerics/scale.h"
 
 namespace pith {
 namespace {
 
-// Row-major upper factor U of the inverse of H, U'U = H^-1: with it, a weight's error e at k costs (e / U[k][k])^2, and
-// the weights j > k make up for it by moving e U[k][j] / U[k][k].
+// What an error costs, and how the weights after it make up for it, for the rows of one group.
 class Feedback {
  public:
   static Result<Feedback> make(std::span<const double> hessian, int64_t n) {
@@ -25,49 +25,21 @@ class Feedback {
       std::copy(hessian.begin(), hessian.end(), f.cost_.begin());
       return f;
     }
-    if (!f.factor(hessian)) return usage_error("the Hessian of a layer isn't positive definite; add a hundredth of its mean diagonal to the diagonal");
-    for (int64_t k = 0; k < n; ++k) f.cost_[static_cast<size_t>(k)] = 1 / (f.at(k, k) * f.at(k, k));
+    f.upper_ = feedback_factor(hessian, n);
+    if (f.upper_.empty()) return usage_error("the Hessian of a layer isn't positive definite; add a hundredth of its mean diagonal to the diagonal");
+    for (int64_t k = 0; k < n; ++k) f.cost_[static_cast<size_t>(k)] = 1 / (f.row(k)[k] * f.row(k)[k]);
     return f;
   }
   double cost(int64_t k) const { return cost_[static_cast<size_t>(k)]; }
-  void spread(int64_t k, double error, std::vector<double>& row) const {
+  void spread(int64_t k, double error, std::vector<double>& w) const {
     if (upper_.empty() || error == 0) return;
-    const double share = error / at(k, k);
-    for (int64_t j = k + 1; j < n_; ++j) row[static_cast<size_t>(j)] -= share * at(k, j);
+    const double* u = row(k);
+    const double share = error / u[k];
+    for (int64_t j = k + 1; j < n_; ++j) w[static_cast<size_t>(j)] -= share * u[j];
   }
 
  private:
-  double at(int64_t i, int64_t j) const { return upper_[static_cast<size_t>(i * n_ + j)]; }
-
-  // H = L' L with L lower triangular, found from the last row up; then U = (L^-1)' has U' U = H^-1.
-  bool factor(std::span<const double> h) {
-    const int64_t n = n_;
-    std::vector<double> lower(static_cast<size_t>(n * n), 0.0);
-    const auto l = [&](int64_t i, int64_t j) -> double& { return lower[static_cast<size_t>(i * n + j)]; };
-    for (int64_t i = n - 1; i >= 0; --i) {  // H[i][j] = sum over m >= i of L[m][i] L[m][j], j <= i
-      for (int64_t j = i; j >= 0; --j) {
-        double sum = h[static_cast<size_t>(i * n + j)];
-        for (int64_t m = i + 1; m < n; ++m) sum -= l(m, i) * l(m, j);
-        if (j == i) {
-          if (!(sum > 0)) return false;
-          l(i, i) = std::sqrt(sum);
-        } else {
-          l(i, j) = sum / l(i, i);
-        }
-      }
-    }
-    // The inverse of L is lower triangular too; its transpose is U.
-    upper_.assign(static_cast<size_t>(n * n), 0.0);
-    for (int64_t column = 0; column < n; ++column) {
-      for (int64_t i = column; i < n; ++i) {
-        double sum = i == column ? 1.0 : 0.0;
-        for (int64_t m = column; m < i; ++m) sum -= l(i, m) * upper_[static_cast<size_t>(column * n + m)];
-        upper_[static_cast<size_t>(column * n + i)] = sum / l(i, i);
-      }
-    }
-    return true;
-  }
-
+  const double* row(int64_t k) const { return upper_.data() + k * n_; }
   int64_t n_ = 0;
   std::vector<double> cost_, upper_;
 };
@@ -75,7 +47,7 @@ class Feedback {
 // One row after the other under a code that learns.
 class Rounder {
  public:
-  Rounder(const RoundProblem& p, const Feedback& feedback) : p_(p), feedback_(feedback), model_(std::make_unique<coding::MixedRows>()) {
+  explicit Rounder(const RoundProblem& p) : p_(p), model_(std::make_unique<coding::MixedRows>()) {
     limit_ = (1 << (p.bits - 1)) - 1;
     int largest = 0;
     for (int64_t i = 0; i < p.rows * p.row_length; ++i) {
@@ -87,19 +59,22 @@ class Rounder {
   }
 
   // The row's integers; adds to the distortion.
-  const std::vector<int8_t>& row(int64_t r, double& distortion) {
+  const std::vector<int8_t>& row(int64_t r, const Feedback& feedback, double& distortion) {
+    feedback_ = &feedback;
+    const double weight = p_.row_weights.empty() ? 1 : p_.row_weights[static_cast<size_t>(r)];
+    lambda_ = p_.lambda / weight;
     const auto source = p_.weights.subspan(static_cast<size_t>(r * p_.row_length), static_cast<size_t>(p_.row_length));
     const coding::MixedRows before = *model_;
     coding::BitMeter meter;
     const double lost = coded(source, scale(r), meter);
-    const double lost_if_empty = empty(source);
     const bool nothing = std::all_of(row_.begin(), row_.end(), [](int8_t q) { return q == 0; });
-    if (nothing || lost_if_empty <= lost + p_.lambda * meter.bits()) {  // an empty row is one flag, and teaches nothing
+    const double most = lost + lambda_ * meter.bits(), lost_if_empty = nothing ? lost : empty(source, most);
+    if (nothing || lost_if_empty <= most) {  // an empty row is one flag, and teaches nothing
       *model_ = before;
       std::fill(row_.begin(), row_.end(), int8_t{0});
-      distortion += lost_if_empty;
+      distortion += weight * lost_if_empty;
     } else {
-      distortion += lost;
+      distortion += weight * lost;
     }
     return row_;
   }
@@ -115,23 +90,24 @@ class Rounder {
     for (int64_t k = 0; k < p_.row_length; ++k) {
       const double x = w[static_cast<size_t>(k)];
       const auto at = model_->place(row_.data(), k, p_.row_length);
-      const int q = choose(at, x, scale, feedback_.cost(k));
+      const int q = choose(at, x, scale, feedback_->cost(k));
       model_->advance(row_.data(), at, model_->code(meter, at, q));
       const double error = x - q * scale;
-      lost += error * error * feedback_.cost(k);
-      feedback_.spread(k, error, w);
+      lost += error * error * feedback_->cost(k);
+      feedback_->spread(k, error, w);
     }
     model_->end_row();
     return lost;
   }
 
-  double empty(std::span<const double> source) const {
+  // The loss of a row without weights, or something above `most` once it is.
+  double empty(std::span<const double> source, double most) const {
     std::vector<double> w(source.begin(), source.end());
     double lost = 0;
-    for (int64_t k = 0; k < p_.row_length; ++k) {
+    for (int64_t k = 0; k < p_.row_length && lost <= most; ++k) {
       const double error = w[static_cast<size_t>(k)];
-      lost += error * error * feedback_.cost(k);
-      feedback_.spread(k, error, w);
+      lost += error * error * feedback_->cost(k);
+      feedback_->spread(k, error, w);
     }
     return lost;
   }
@@ -139,18 +115,18 @@ class Rounder {
   // Nearest, one step towards zero, or zero.
   int choose(const coding::MixedRows::Place& at, double x, double scale, double cost) const {
     const int q = nearest(x, scale);
-    if (q == 0 || p_.lambda == 0) return q;
+    if (q == 0 || lambda_ == 0) return q;
     const auto loss = [&](int c) { return (x - c * scale) * (x - c * scale) * cost; };
     const int inner = q > 0 ? q - 1 : q + 1;
     const double most_saved = std::abs(q) == 1 ? 16 : 4;  // bits
-    if (loss(inner) - loss(q) > p_.lambda * most_saved) return q;
+    if (loss(inner) - loss(q) > lambda_ * most_saved) return q;
     int best = q;
     double least = 0;
     for (int c : {q, inner, 0}) {
       if (c == 0 && std::abs(q) > 2) continue;
       coding::BitMeter meter;
       model_->probe(meter, at, c);
-      const double total = loss(c) + p_.lambda * meter.bits();
+      const double total = loss(c) + lambda_ * meter.bits();
       if (c == q || total < least) {
         least = total;
         best = c;
@@ -160,7 +136,8 @@ class Rounder {
   }
 
   const RoundProblem& p_;
-  const Feedback& feedback_;
+  const Feedback* feedback_ = nullptr;
+  double lambda_ = 0;  // over the row's weight
   std::unique_ptr<coding::MixedRows> model_;
   std::vector<int8_t> row_;
   int limit_ = 127;
@@ -170,17 +147,41 @@ class Rounder {
 
 double natural_lambda(double step) { return 0.11552453009332421 * step * step; }  // 2 ln 2 / 12
 
+std::vector<double> feedback_factor(std::span<const double> h, int64_t n) {
+  // With P the reversal and P H P = M M', M lower triangular: H^-1 = U' U for U = P M^-1 P, which is upper triangular.
+  const auto size = static_cast<size_t>(n);
+  std::vector<double> m(size * size), inverse(size * size, 0.0), upper(size * size, 0.0);
+  for (size_t i = 0; i < m.size(); ++i) m[i] = h[m.size() - 1 - i];
+  if (!cholesky(m, n)) return {};
+  for (size_t i = 0; i < size; ++i) {
+    double* row = inverse.data() + i * size;
+    for (size_t k = 0; k < i; ++k) {
+      const double share = m[i * size + k], *other = inverse.data() + k * size;
+      for (size_t j = 0; j <= k; ++j) row[j] -= share * other[j];
+    }
+    row[i] = 1;
+    for (size_t j = 0; j <= i; ++j) row[j] /= m[i * size + i];
+  }
+  for (size_t i = 0; i < upper.size(); ++i) upper[i] = inverse[upper.size() - 1 - i];
+  return upper;
+}
+
 Result<Rounded> round_for_rate(const RoundProblem& p) {
   const int64_t n = p.row_length, h = static_cast<int64_t>(p.hessian.size());
-  const int64_t scales = static_cast<int64_t>(p.scale_codes.size());
-  if (p.bits < 2 || p.bits > 8 || static_cast<int64_t>(p.weights.size()) != p.rows * n || (scales != 1 && scales != p.rows) || (h != 0 && h != n && h != n * n))
-    return internal_error(fmt::format("rounding {} rows of {} weights to {} bits was given {} weights, {} scales and {} numbers of the Hessian", p.rows, n, p.bits, p.weights.size(), scales, h));
-  PITH_TRY(const Feedback feedback, Feedback::make(p.hessian, n));
-  Rounder rounder(p, feedback);
+  const int64_t scales = static_cast<int64_t>(p.scale_codes.size()), groups = p.groups, weights = static_cast<int64_t>(p.row_weights.size());
+  if (p.bits < 2 || p.bits > 8 || static_cast<int64_t>(p.weights.size()) != p.rows * n || (scales != 1 && scales != p.rows) || groups < 1 || p.rows % groups != 0 ||
+      (h != 0 && h != groups * n && h != groups * n * n) || (weights != 0 && weights != p.rows))
+    return internal_error(fmt::format("rounding {} rows of {} weights to {} bits was given {} weights, {} scales, {} weights of rows and {} numbers of the Hessian", p.rows, n, p.bits, p.weights.size(),
+                                      scales, weights, h));
+  Rounder rounder(p);
   Rounded result;
-  for (int64_t r = 0; r < p.rows; ++r) {
-    const std::vector<int8_t>& row = rounder.row(r, result.distortion);
-    result.integers.insert(result.integers.end(), row.begin(), row.end());
+  const int64_t share = h / groups, rows = p.rows / groups;
+  for (int64_t g = 0; g < groups; ++g) {
+    PITH_TRY(const Feedback feedback, Feedback::make(p.hessian.subspan(static_cast<size_t>(g * share), static_cast<size_t>(share)), n));
+    for (int64_t r = g * rows; r < (g + 1) * rows; ++r) {
+      const std::vector<int8_t>& row = rounder.row(r, feedback, result.distortion);
+      result.integers.insert(result.integers.end(), row.begin(), row.end());
+    }
   }
   result.bits = coding::estimate_bits({p.bits, p.rows, n, result.integers, p.scale_codes, p.shape});
   return result;

@@ -23,19 +23,26 @@ struct RoundProblem {
   std::span<const double> weights;          // rows x row_length, in the file's order (output; kernel row, column, input)
   std::span<const int16_t> scale_codes;     // one, or one per row; they stay
   coding::RowShape shape;
-  // Mean of x x' over inputs x of a row: nothing (all alike, 1), row_length (the diagonal), or row_length^2 numbers.
+  // Mean of x x' over inputs x of a row: nothing (all alike, 1), row_length (the diagonal), or row_length^2 numbers, or those
+  // for each of `groups` equal parts of the rows.
   std::span<const double> hessian;
   double lambda = 0;                        // what a bit may cost in squared error of the product
+  int64_t groups = 1;
+  std::span<const double> row_weights = {}; // what a row's squared error counts; none: 1
 };
 
 struct Rounded {
   std::vector<int32_t> integers;
   double bits = 0;        // of their code, scales and all
-  double distortion = 0;  // sum over rows of e' H e with the errors e
+  double distortion = 0;  // sum over rows of e' H e, times the row's weight, with the errors e
 };
 
 // Errors: sizes that don't fit each other, or a full Hessian that isn't positive definite (name the mend: damp it).
 Result<Rounded> round_for_rate(const RoundProblem& problem);
+
+// Row-major upper factor U of the inverse of a Hessian, U'U = H^-1: with it, a weight's error e at k costs (e / U[k][k])^2,
+// and the weights j > k make up for it by moving e U[k][j] / U[k][k]. Empty: not positive definite.
+std::vector<double> feedback_factor(std::span<const double> hessian, int64_t n);
 
 // The price of a bit at which a uniform step of this size is the right one at high rates: D = step^2 / 12 halves its
 // logarithm's slope, so -dD/dR = 2 ln 2 D.

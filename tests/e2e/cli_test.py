@@ -173,6 +173,7 @@ class CommandLine(unittest.TestCase):
         self.refused(2, "eval", self.model, "--samples", EXAMPLES / "heldout_clean.npz", names=["no labels", "--texts"])
         self.refused(2, "compress", ZOO / "line_reader.onnx", "--samples", ZOO / "samples.npz", "--preprocess", "image:purple", names=["purple"])
         self.refused(2, "compress", ZOO / "line_reader.onnx", "--samples", ZOO / "samples.npz", "--bits", "9", "--preprocess", PREPROCESS, names=["9 bits", "2 to 8"])
+        self.refused(2, "compress", ZOO / "line_reader.onnx", "--samples", ZOO / "samples.npz", "--preprocess", PREPROCESS, "--explain", names=["--no-retrain"])
         self.refused(2, "import", other, names=["other.pith"])
 
     def test_usage_errors(self):

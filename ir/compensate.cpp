@@ -1,0 +1,87 @@
+// See compensate.h.
+#include "ir/compensate.h"
+
+#include <algorithm>
+
+#include "base/linear.h"
+
+namespace pith::ir {
+
+std::vector<double> weight_rows(const Tensor& w, const ProductRows& r) {
+  std::vector<double> out;
+  out.reserve(static_cast<size_t>(r.outputs * r.width));
+  for (int64_t o = 0; o < r.outputs; ++o) {
+    for (int64_t k = 0; k < r.width; ++k) out.push_back(w.at(r.at(o, k)));
+  }
+  return out;
+}
+
+double row_energy(std::span<const double> w, std::span<const double> covariance) {
+  double sum = 0;
+  for (size_t i = 0; i < w.size(); ++i) {
+    if (w[i] == 0) continue;
+    double row = 0;
+    for (size_t j = 0; j < w.size(); ++j) row += covariance[i * w.size() + j] * w[j];
+    sum += w[i] * row;
+  }
+  return std::max(sum, 0.0);
+}
+
+std::vector<double> relative_importance(const Tensor& w, const ProductRows& rows, const ReadMoments& m) {
+  const std::vector<double> weights = weight_rows(w, rows);
+  double variance = 0;
+  for (int64_t o = 0; o < rows.outputs; ++o) variance += row_energy({weights.data() + o * rows.width, static_cast<size_t>(rows.width)}, m.covariance_of(rows.group(o)));
+  return std::vector<double>(static_cast<size_t>(rows.outputs), 1 / std::max(variance, 1e-30));
+}
+
+RowImportance row_importance(const Tensor& w, const ProductRows& rows, const ReadMoments& m, const SquaredGradients& gradients, const std::string& name) {
+  const auto given = gradients.find(name);
+  if (given == gradients.end() || given->second.shape() != w.shape()) return {relative_importance(w, rows, m), true};
+  RowImportance found;
+  for (int64_t o = 0; o < rows.outputs; ++o) {
+    double curvature = 0, power = 1e-30;
+    for (int64_t k = 0; k < rows.width; ++k) {
+      const auto at = static_cast<size_t>(rows.group(o) * rows.width + k);
+      curvature += given->second.at(rows.at(o, k));
+      power += m.covariance_of(rows.group(o))[static_cast<size_t>(k * rows.width + k)] + m.mean[at] * m.mean[at];
+    }
+    found.rows.push_back(0.5 * curvature / power);
+  }
+  return found;
+}
+
+// T = (W C + r W) (H + r)^-1 row by row, C the original's moments against the student's, H the student's.
+LeastSquares least_squares(const Tensor& original, const ProductRows& rows, const ReadMoments& m, double damping) {
+  LeastSquares fit{weight_rows(original, rows), {}};
+  const std::vector<double> weights = fit.weights;
+  const int64_t n = rows.width, per_group = rows.outputs / rows.groups;
+  std::vector<double> x(static_cast<size_t>(n));
+  for (int64_t g = 0; g < rows.groups; ++g) {
+    const auto covariance = m.covariance_of(g), cross = m.cross_of(g);
+    std::vector<double> factor(covariance.begin(), covariance.end());
+    // the fewer positions there are for a row's length, the less is known
+    const double added = damp(factor, n, damping * (1 + 10 * static_cast<double>(n) / std::max(m.count, 1.0)));
+    const bool solvable = cholesky(factor, n);
+    for (int64_t o = g * per_group; o < (g + 1) * per_group; ++o) {
+      const double* w = weights.data() + o * n;
+      if (solvable) {
+        for (int64_t j = 0; j < n; ++j) x[static_cast<size_t>(j)] = added * w[j];
+        for (int64_t i = 0; i < n; ++i) {
+          const double share = w[i], *c = cross.data() + i * n;
+          for (int64_t j = 0; j < n; ++j) x[static_cast<size_t>(j)] += share * c[j];
+        }
+        solve_cholesky(factor, n, x);
+        std::copy(x.begin(), x.end(), fit.weights.begin() + o * n);
+      }
+      double shift = 0;
+      for (int64_t k = 0; k < n; ++k) {
+        const auto at = static_cast<size_t>(g * n + k);
+        shift += w[k] * m.original_mean[at] - fit.weights[static_cast<size_t>(o * n + k)] * m.mean[at];
+      }
+      fit.bias.push_back(shift);
+    }
+  }
+  return fit;
+}
+
+}  // namespace pith::ir
