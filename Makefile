@@ -2,7 +2,7 @@
 JOBS ?= $(shell nproc)
 export CCACHE_NOHASHDIR = 1
 
-.PHONY: all demo test sanitize aarch64 fuzz conformance peers install package clean
+.PHONY: all demo test long sanitize aarch64 fuzz conformance peers install package clean
 all:
 	@tools/packages.sh build
 	@cmake --preset default > /dev/null
@@ -21,6 +21,14 @@ test:
 	@tools/packages.sh test
 	@python3 tools/check_includes.py
 	@tools/test.sh $(JOBS)
+
+# The long job: second oracles of the virtual chip, each with a package of its own. A core in SystemVerilog under
+# Verilator against the model; the chip as a SystemC/TLM-2.0 target in a platform.
+long:
+	@tools/packages.sh long
+	@for preset in rtl systemc; do \
+	  cmake --preset $$preset > /dev/null && cmake --build --preset $$preset -j $(JOBS) && ctest --preset $$preset || exit 1; \
+	done
 
 sanitize:
 	@tools/packages.sh test

@@ -14,7 +14,7 @@
 namespace pith::chip {
 namespace {
 
-constexpr const char* kKinds[] = {"published", "literature", "fitted", "assumed"};
+constexpr const char* kKinds[] = {"published", "literature", "fitted", "measured", "assumed"};
 
 Result<YAML::Node> load_yaml(std::string_view text, const std::string& path) {
   try {
@@ -37,7 +37,7 @@ Result<Origin> origin(const YAML::Node& node, const std::string& what) {
   Origin o;
   const std::string kind = node["kind"].IsDefined() && node["kind"].IsScalar() ? node["kind"].Scalar() : "";
   bool known = false;
-  for (int i = 0; i < 4; ++i) {
+  for (int i = 0; i < static_cast<int>(std::size(kKinds)); ++i) {
     if (kind == kKinds[i]) o.kind = static_cast<Kind>(i), known = true;
   }
   if (!known) return usage_error(fmt::format("{} has the kind '{}'; it takes one of {}", what, kind, fmt::join(kKinds, ", ")));
@@ -100,6 +100,8 @@ Result<void> check_names(const YAML::Node& root, const std::string& path) {
 }
 
 }  // namespace
+
+double Device::wire_mm() const { return 0.5 * std::sqrt(memory_mm2()); }
 
 const char* kind_name(Kind kind) { return kKinds[static_cast<int>(kind)]; }
 

@@ -1,7 +1,7 @@
 // A device: what the virtual chip is made of, as data.
 //
 // Why: figures of chips are worth as much as what stands behind each constant, so a device is a file (chip/devices/*.yaml)
-// in which every constant carries its unit, its kind (published, literature, fitted, assumed) and its source, and
+// in which every constant carries its unit, its kind (published, literature, fitted, measured, assumed) and its source, and
 // nothing is left to a default. constants.inc lists what a file must state. The devices that ship are built in; any other
 // is a path.
 #pragma once
@@ -14,7 +14,7 @@
 
 namespace pith::chip {
 
-enum class Kind { kPublished, kLiterature, kFitted, kAssumed };
+enum class Kind { kPublished, kLiterature, kFitted, kMeasured, kAssumed };  // measured: on our own models
 const char* kind_name(Kind kind);
 
 struct Origin {
@@ -38,6 +38,9 @@ struct Device {
   int64_t bank_bytes() const { return static_cast<int64_t>(memory_bank * 1024); }
   int64_t banks() const { return memory_bytes() / bank_bytes(); }
   bool unified() const { return memory_cpu == 0; }
+  double memory_mm2() const { return memory_area * (memory_network + memory_cpu) / 1024; }
+  // Mean way between memory and a cluster, mm: half the side of the memory as a square.
+  double wire_mm() const;
 };
 
 // The three constants that are fitted, on YOLOv5-S only, with the record of the fit (chip/devices/calibration.yaml).

@@ -9,7 +9,7 @@
 #include <thread>
 
 #include "base/file.h"
-#include "compile/compile.h"
+#include "sim/timing/placement.h"
 #include "zoo/structures/structures.h"
 
 namespace pith::cli {
@@ -18,9 +18,11 @@ namespace {
 struct Flags {
   std::vector<std::string> models, structures, settings;
   std::vector<double> fps;
-  std::string target = "ergo2", calibration, camera, layers, trace, svg, sweep, pareto, csv, calibrate, predictions;
+  std::string target = "ergo2", calibration, camera, layers, trace, svg, timeline, sweep, pareto, csv, calibrate, predictions;
   double density = 0.125, cap = 0, battery = 0, volts = 3.7, duty = 1, flat_out = 200;
   int bits = 2, activation_bits = 8, threads = 0;
+  int64_t ram = 0;
+  bool rows = false, scattered = false;
   bool check = false, anyway = false, dvfs = false, constants = false;
 };
 
@@ -111,6 +113,7 @@ Result<void> write_files(const Flags& f, const sim::Prepared& n, const sim::Outc
   if (!f.layers.empty()) PITH_CHECK_OK(write_file(f.layers, sim::layers_csv(n, o)));
   if (!f.trace.empty()) PITH_CHECK_OK(write_file(f.trace, sim::trace_json(n, o, d, c, setting)));
   if (!f.svg.empty()) PITH_CHECK_OK(write_file(f.svg, sim::memory_svg(n, o, d, setting)));
+  if (!f.timeline.empty()) PITH_CHECK_OK(write_file(f.timeline, sim::timeline_svg(n, o, d, setting)));
   return {};
 }
 
@@ -128,7 +131,7 @@ Result<void> finish(const Flags& f, const Global& global, nlohmann::json body, d
     if (!global.json) fmt::print("\n{:.0f} mAh at {:.1f} V last {:.1f} days\n", f.battery, f.volts, days);
   }
   if (setting.camera) {
-    const sim::CameraResult r = sim::simulate_camera(*setting.camera, networks[0]->work.input_bytes, d, setting.point.mhz);
+    const sim::CameraResult r = sim::simulate_camera(*setting.camera, networks[0]->work.input_bytes + networks[0]->work.row_bytes, d, setting.point.mhz);
     if (!r.possible) return error(ErrorCode::kDoesNotFit, r.why_not);
     body["camera"] = {{"pixels_per_s", r.pixel_rate}, {"buffer_bytes", r.fullest}, {"overflows", r.overflows}};
     if (!global.json) fmt::print("\ncamera: {:.1f} million pixels/s, at most {:.0f} of {:.0f} bytes wait in its buffer{}\n", r.pixel_rate / 1e6, r.fullest, d.camera_fifo * 1024, r.overflows ? ": it overflows" : "");
@@ -138,14 +141,14 @@ Result<void> finish(const Flags& f, const Global& global, nlohmann::json body, d
   return {};
 }
 
-Result<std::vector<ChipNetwork>> networks_of(const Flags& f, const Global& global) {
+Result<std::vector<ChipNetwork>> networks_of(const Flags& f, const chip::Device& d, const Global& global) {
   std::vector<ChipNetwork> networks;
   for (const std::string& m : f.models) {
     PITH_TRY(ChipNetwork n, load_chip_network(m));
     networks.push_back(std::move(n));
   }
   for (const std::string& s : f.structures) {
-    PITH_TRY(ChipNetwork n, structure_network(s, f.density, f.bits, global.seed));
+    PITH_TRY(ChipNetwork n, structure_network(s, f.density, f.bits, global.seed, f.scattered ? nullptr : &d, {.ram = f.ram, .row_ports = f.rows}));
     networks.push_back(std::move(n));
   }
   if (networks.empty()) return usage_error(fmt::format("name a .pith file, or a structure with --structure ({})", fmt::join(zoo::structure_names(), ", ")));
@@ -206,12 +209,17 @@ Result<void> chip_verb(const Flags& f, const Global& global) {
   }
   PITH_TRY(const chip::Calibration c, chip::load_calibration(f.calibration));
   PITH_TRY(const std::optional<sim::Camera> camera, parse_camera(f.camera));
-  PITH_TRY(const std::vector<ChipNetwork> networks, networks_of(f, global));
+  PITH_TRY(const std::vector<ChipNetwork> networks, networks_of(f, d, global));
   if (f.check) {
+    nlohmann::json all = nlohmann::json::array();
     for (const ChipNetwork& n : networks) {
-      PITH_TRY(const std::string said, check_against_runtime(n, global.seed));
-      fmt::print("{}\n", said);
+      PITH_TRY(const ChipCheck said, check_against_runtime(n, global.seed));
+      all.push_back({{"model", said.name}, {"whole", said.whole}, {"real", said.real}, {"different_from_reference", said.different_reference}, {"worst_from_best", said.worst_best}});
+      if (!global.json)
+        fmt::print("{}: {} results, {} of them float; {} differ from the reference kernels in any bit; floats are within {:.2g} of the best kernels\n", said.name, said.whole + said.real, said.real,
+                   said.different_reference, said.worst_best);
     }
+    if (global.json) print_json("chip-check", {{"networks", all}});
     return {};
   }
   if (!f.sweep.empty()) return sweep(f, global, networks[0], d, c);
@@ -256,9 +264,10 @@ Result<ChipNetwork> load_chip_network(const std::string& path) {
   return ChipNetwork{std::filesystem::path(path).stem().string(), std::move(program)};
 }
 
-Result<ChipNetwork> structure_network(const std::string& name, double density, int bits, uint64_t seed) {
+Result<ChipNetwork> structure_network(const std::string& name, double density, int bits, uint64_t seed, const chip::Device* settle_on, const CompileOptions& memory) {
   PITH_TRY(const ir::Graph graph, zoo::build_structure(name, {density, bits, seed}));
-  PITH_TRY(Program program, compile(graph, {}));
+  PITH_TRY(Program program, compile(graph, memory));
+  if (settle_on) sim::settle_weights(program, *settle_on);
   return ChipNetwork{name, std::move(program)};
 }
 
@@ -272,6 +281,9 @@ void add_chip(Context c) {
   verb->add_option("--structure", f.structures, "a well-known network by structure, with seeded random weights; may be repeated");
   verb->add_option("--density", f.density, "of a structure's weights: share other than zero")->capture_default_str();
   verb->add_option("--bits", f.bits, "of a structure's weights, 2 (ternary) to 8")->capture_default_str();
+  verb->add_flag("--scattered", f.scattered, "of a structure: weights lie where chance put them, not where training to the chip's multiplexers would");
+  verb->add_option("--ram", f.ram, "of a structure: bytes that its activations may take; layers run in bands of rows to meet it (0: no limit)")->check(CLI::NonNegativeNumber)->capture_default_str();
+  verb->add_flag("--rows", f.rows, "of a structure, with --ram: its input comes and its outputs go row by row");
   verb->add_option("--target", f.target, "ergo, ergo2, skeleton, or a device's .yaml file")->capture_default_str();
   verb->add_option("--set", f.settings, "NAME=NUMBER: another value for one of the device's constants; may be repeated");
   verb->add_option("--calibration", f.calibration, "a calibration's .yaml file (default: the built-in fit)");
@@ -286,6 +298,7 @@ void add_chip(Context c) {
   verb->add_option("--layers", f.layers, "write a CSV with cycles, stalls, counts and energies of every layer");
   verb->add_option("--trace", f.trace, "write a trace for ui.perfetto.dev");
   verb->add_option("--svg", f.svg, "draw memory over one frame");
+  verb->add_option("--timeline", f.timeline, "draw what every unit does over one frame, and the camera's buffer");
   verb->add_option("--sweep", f.sweep, "NAME=FIRST..LAST,...: every combination, values doubling; as in sram=4..16MB,cores=8..64");
   verb->add_option("--pareto", f.pareto, "draw the sweep: inferences/s, mW, mm2 of SRAM");
   verb->add_option("--csv", f.csv, "write the sweep as CSV");

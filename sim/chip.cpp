@@ -46,7 +46,7 @@ Result<Prepared> prepare(const Program& program, const chip::Device& device, con
   std::vector<Span> kept = {{n.work.memory.arena, n.work.memory.arena + n.work.memory.weights}};
   n.banks = bank_steps(n.work, n.timing, device, kept);
   for (const OpWork& w : n.work.ops) n.counts += w.counts;
-  n.counts.write_bytes += n.work.input_bytes;  // the input arrives in memory
+  n.counts.write_bytes += n.work.input_bytes, n.counts.toggled_bytes += n.work.input_bytes;  // the input arrives in memory
   n.output_cycles = n.work.output_elements * device.cpu_output_cycles;
   if (n.work.memory.total > device.memory_bytes()) {
     n.fits = false;
@@ -151,7 +151,8 @@ CameraResult simulate_camera(const Camera& c, double stored_bytes, const chip::D
   double level = 0;
   for (double line = 0; line < c.height; ++line) {
     level = std::max(0.0, level + bytes - drain * line_seconds);
-    r.fullest = std::max(r.fullest, level + std::min(bytes, drain * d.memory_wake_cycles / (mhz * 1e6)));
+    r.levels.push_back(level + std::min(bytes, drain * d.memory_wake_cycles / (mhz * 1e6)));
+    r.fullest = std::max(r.fullest, r.levels.back());
     level = std::max(0.0, level - drain * blank_seconds);
   }
   r.overflows = r.fullest > d.camera_fifo * 1024;

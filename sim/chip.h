@@ -77,6 +77,7 @@ struct CameraResult {
   double fullest = 0;       // bytes in the buffer
   double bytes_per_cycle = 0;  // written to memory while a frame arrives
   bool overflows = false;
+  std::vector<double> levels;  // most bytes in the buffer at each line
 };
 CameraResult simulate_camera(const Camera& camera, double stored_bytes, const chip::Device& device, double mhz);
 

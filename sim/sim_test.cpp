@@ -1,11 +1,13 @@
 // The virtual chip's time and energy: counts against brute force, invariants of the schedule, sums of components.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <functional>
 
 #include "runtime/testing/sample_program.h"
 #include "sim/chip.h"
+#include "sim/timing/placement.h"
 
 namespace pith::sim {
 namespace {
@@ -51,6 +53,51 @@ TEST(Weights, APassTakesWhatCanBeMatched) {
   EXPECT_GT(fitted, 50);
   EXPECT_LT(fitted, 350);
   EXPECT_EQ(count_passes({}, d), 0);
+}
+
+TEST(Weights, EveryInputGetsASeatThatItIsWiredTo) {
+  Random random(testing::seed());
+  const chip::Device d = ergo2();
+  for (int trial = 0; trial < 400; ++trial) {
+    SCOPED_TRACE("PITH_SEED=" + std::to_string(testing::seed()) + " trial " + std::to_string(trial));
+    std::vector<int32_t> selected;
+    const double density = random.uniform(0.02, 0.9);
+    for (int32_t i = 0; i < 144; ++i) {
+      if (random.uniform() < density) selected.push_back(i);
+    }
+    const auto passes = seat_inputs(selected, d);
+    ASSERT_EQ(static_cast<int>(passes.size()), count_passes(selected, d));
+    std::vector<int32_t> seated;
+    for (const auto& pass : passes) {
+      std::vector<bool> taken(36);
+      for (const Seat& s : pass) {
+        ASSERT_FALSE(taken[static_cast<size_t>(s.multiplexer)]);
+        taken[static_cast<size_t>(s.multiplexer)] = true;
+        ASSERT_EQ(s.choice < 4 ? 36 * s.choice + s.multiplexer : (s.multiplexer + 18) % 36 * 4 + s.choice - 4, s.input);
+        seated.push_back(s.input);
+      }
+    }
+    std::sort(seated.begin(), seated.end());
+    ASSERT_EQ(seated, selected);
+  }
+}
+
+TEST(Weights, SettledOnesTakeOnePassAndStayAsMany) {
+  testing::Maker m;
+  const int32_t x = m.tensor(PITH_U8, {1, 4, 4, 64}, {-64, 128}), y = m.tensor(PITH_U8, {1, 4, 4, 24}, {-64, 128});
+  const int32_t w = m.weights({24, 3, 3, 64});
+  ProgramConstant& k = m.p.constants.back();
+  k.bits = 2;
+  int64_t before = 0;
+  for (int32_t& v : k.integers) before += std::abs(v = m.random.uniform() < 0.14 ? (m.random.integer(0, 1) ? 1 : -1) : 0);
+  m.op(PITH_OPCODE_Conv2d, {x, w, kNone}, {y}, {1, 1, 1, 1, 1, 1, 1, 1, 1});
+  const int64_t extra = plan_weights(k, 24, 576, 24, ergo2()).extra_passes;
+  EXPECT_GT(extra, 0) << "PITH_SEED=" << testing::seed();
+  EXPECT_GT(settle_weights(m.p, ergo2()), 0);
+  const WeightPlan plan = plan_weights(m.p.constants[0], 24, 576, 24, ergo2());
+  EXPECT_EQ(plan.extra_passes, 0);
+  EXPECT_EQ(plan.nonzero, before);
+  EXPECT_EQ(settle_weights(m.p, ergo2()), 0);
 }
 
 TEST(Weights, DigitsAreCountedExactly) {
@@ -135,10 +182,50 @@ TEST(Timing, LessOfAResourceIsNeverFasterAndIsBlamed) {
   EXPECT_GT(banks->timing.stalls[static_cast<size_t>(Stall::kBanks)], 0);
 }
 
+// A convolution in two bands whose rows come from a camera and go to the CPU.
+Program two_bands() {
+  testing::Maker m;
+  const numerics::Affine affine{-64, 128};
+  const int32_t w = m.weights({32, 3, 3, 16});
+  int32_t x[2], y[2];
+  for (int k = 0; k < 2; ++k) x[k] = m.tensor(PITH_U8, {1, 8, 16, 16}, affine), y[k] = m.tensor(PITH_U8, {1, 8, 16, 32}, affine);
+  for (int k = 0; k < 2; ++k) {
+    m.op(PITH_OPCODE_RowsIn, {}, {x[k]}, {0, 8 * k});
+    m.op(PITH_OPCODE_Conv2d, {x[k], w, kNone}, {y[k]}, {1, 1, 1, 1, 1, 1, 1, 1, 1});
+    m.op(PITH_OPCODE_RowsOut, {y[k]}, {}, {0, 8 * k});
+  }
+  m.p.inputs = {{"x", x[0], {0, 3, 1, 2}}};
+  m.p.outputs = {{"y", y[0], {0, 3, 1, 2}}};
+  return m.p;
+}
+
+TEST(Timing, RowsComeAtTheCamerasPace) {
+  const chip::Device d = ergo2();
+  const auto free = prepare(two_bands(), d, "free");
+  ASSERT_TRUE(free.ok()) << free.error().message;
+  EXPECT_EQ(free->work.input_bytes, 0);
+  EXPECT_EQ(free->work.row_bytes, 16 * 16 * 16);
+  EXPECT_EQ(free->work.output_elements, 0);
+  const double period = 20 * free->timing.cycles;
+  const auto paced = prepare(two_bands(), d, "paced", {8, 1 / period});
+  EXPECT_GE(paced->timing.ops[0].end, 0.45 * period);  // half of the rows, a tenth of the time is blanking
+  EXPECT_GE(paced->timing.ops[3].end, 0.9 * period);
+  EXPECT_LT(paced->timing.cycles, 0.9 * period + free->timing.cycles);
+  EXPECT_GT(paced->timing.stalls[static_cast<size_t>(Stall::kCamera)], 0.8 * 4 * 0.9 * period);
+}
+
+TEST(Timing, BandsShareTheirWeights) {
+  const auto n = prepare(two_bands(), ergo2(), "bands");
+  EXPECT_EQ(n->work.ops[1].weights.begin, n->work.ops[4].weights.begin);
+  EXPECT_EQ(n->work.memory.weights, n->work.ops[1].weights.end - n->work.ops[1].weights.begin);
+  EXPECT_EQ(n->work.ops[1].weight_count, 32 * 144);
+  EXPECT_EQ(n->work.ops[4].weight_count, 0);
+}
+
 TEST(Energy, ComponentsSumAndFollowCounts) {
   const chip::Device d = ergo2();
   Counts c;
-  c.adds = 1e9;
+  c.adds = c.toggled_adds = 1e9;
   const Energy e = dynamic_energy(c, d, 1, d.clock_voltage);
   EXPECT_NEAR(e.total(), 1e9 * 18e-15 * 1.35, 1e-12);
   EXPECT_NEAR(dynamic_energy(c, d, 2, d.clock_voltage / 2).total(), e.total() / 2, 1e-12);

@@ -14,10 +14,10 @@ Energy dynamic_energy(const Counts& c, const chip::Device& d, double factor, dou
   constexpr double femto = 1e-15, pico = 1e-12;
   Energy e;
   const auto set = [&](Component k, double joules) { e.joules[static_cast<size_t>(k)] = joules; };
-  set(Component::kAdders, c.adds * (d.energy_add + d.energy_select) * femto);
-  set(Component::kRegisters, c.register_bits * d.energy_register_bit * femto);
+  set(Component::kAdders, c.toggled_adds * (d.energy_add + d.energy_select) * femto);
+  set(Component::kRegisters, c.toggled_bits * d.energy_register_bit * femto);
   set(Component::kMemory, (c.read_bytes * d.energy_sram_read + c.write_bytes * d.energy_sram_write) * pico);
-  set(Component::kWires, (c.read_bytes + c.write_bytes) * 8 * d.energy_wire * d.energy_distance * pico);
+  set(Component::kWires, c.toggled_bytes * 8 * d.energy_wire * d.wire_mm() * pico);
   set(Component::kResults, c.results * d.energy_requantize * pico);
   set(Component::kVector, c.vector_ops * d.energy_vector * pico);
   set(Component::kMatmul, c.matmul_macs * d.energy_mac * pico);

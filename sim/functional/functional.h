@@ -25,19 +25,30 @@ class Functional {
   // Error kUnsupported names every operator that the chip's program may not contain.
   static Result<Functional> create(const Program& program);
 
-  // Logical order, as the user's model has it (NCHW ...). 8-bit inputs are quantised.
+  // Logical order, as the user's model has it (NCHW ...). 8-bit inputs are quantised. An input by rows is kept here and
+  // handed over row by row, as a camera does.
   Result<void> set_input(size_t index, std::span<const float> values);
-  Result<void> run();  // one inference; state is carried to the next
+  // One inference; state is carried to the next. `observer`, if given, is called before and after every operator.
+  using Observer = std::function<void(size_t op, bool done)>;
+  Result<void> run(const Observer& observer = {});
   // The output's elements in logical order as they are stored: u8, float32 or int32.
   std::vector<uint8_t> output_bytes(size_t index) const;
   std::vector<float> output(size_t index) const;  // dequantised
 
   const std::vector<uint8_t>& arena() const { return arena_; }
+  uint8_t* memory() { return arena_.data(); }  // the same, for whoever writes codes as a bus does; arena_bytes of it
 
  private:
   explicit Functional(const Program& program) : program_(&program) {}
   const Program* program_;
+  void rows_in(const ProgramOp& op);
+  void rows_out(const ProgramOp& op);
+  std::vector<int32_t> whole_dims(const ProgramPort& port, int32_t rows) const;
+
   std::vector<uint8_t> arena_;
+  RowPorts rows_;
+  std::vector<std::vector<float>> row_inputs_;     // of inputs by rows, all of it in logical order
+  std::vector<std::vector<uint8_t>> row_outputs_;  // of outputs by rows, likewise, as stored
   std::vector<std::vector<uint8_t>> constants_;  // u8, i32 and f32 as bytes; i8 also as float32
 };
 

@@ -190,9 +190,9 @@ std::optional<std::string> execute_MatMul(Call& c) {
           for (int64_t k = 0; k < depth; ++k) acc += (a.u8()[from_a + k * a_step] - a.affine.zero_point) * (b.u8()[from_b + k * b_step] - b.affine.zero_point);
           y.u8()[to] = finish(acc, m);
         } else {
-          float acc = bias ? bias.f32()[j] : 0;
-          for (int64_t k = 0; k < depth; ++k) acc += a.f32()[from_a + k * a_step] * (c.op.reals[0] * b.f32()[from_b + k * b_step]);
-          y.f32()[to] = acc;
+          float sum = 0;
+          for (int64_t k = 0; k < depth; ++k) sum += a.f32()[from_a + k * a_step] * b.f32()[from_b + k * b_step];
+          y.f32()[to] = sum * c.op.reals[0] + (bias ? bias.f32()[j] : 0);
         }
       }
     }

@@ -6,13 +6,10 @@
 
 #include "base/markup.h"
 #include "sim/report/report.h"
+#include "sim/report/svg.h"
 
 namespace pith::sim {
-namespace {
-
-constexpr double kLeft = 80, kTop = 64, kWidth = 920, kHeight = 470;
-constexpr const char* kFill[] = {"#e0912f", "#3b78b8", "#b8465a", "#8b95a5"};
-constexpr const char* kOwner[] = {"frame", "network", "CPU", "weights"};
+namespace svg {
 
 std::string head(const std::string& title) {
   return fmt::format("<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 1030 600\" font-family=\"system-ui,sans-serif\" font-size=\"12\">\n<rect width=\"1030\" height=\"600\" fill=\"#fff\"/>\n"
@@ -31,7 +28,6 @@ std::string text_at(double x, double y, const char* anchor, const std::string& t
   return fmt::format("<text x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"{}\" fill=\"#4a5568\">{}</text>\n", x, y, anchor, escape_xml(text));
 }
 
-// Axes from 0 with a grid; labels in the given units.
 std::string axes(double x_most, double y_most, const std::string& x_name, const std::string& y_name) {
   std::string out;
   for (double v = 0, step = nice_step(y_most); v <= y_most * 1.0001; v += step) {
@@ -42,7 +38,9 @@ std::string axes(double x_most, double y_most, const std::string& x_name, const 
   return out + text_at(kLeft + kWidth, kTop + kHeight + 38, "end", x_name) + text_at(kLeft, kTop - 10, "end", y_name);
 }
 
-}  // namespace
+}  // namespace svg
+
+using namespace svg;
 
 std::string memory_svg(const Prepared& n, const Outcome& o, const chip::Device& d, const Setting& setting) {
   const double period = std::max(1 / o.fps, o.latency + o.post), capacity = static_cast<double>(std::max(d.memory_bytes(), n.work.memory.total)) / 1e6;

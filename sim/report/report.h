@@ -18,6 +18,9 @@ std::string trace_json(const Prepared& network, const Outcome& outcome, const ch
 // Addresses over one frame: the frame gives way to the network, the network to the CPU, and the next frame arrives.
 std::string memory_svg(const Prepared& network, const Outcome& outcome, const chip::Device& device, const Setting& setting);
 
+// One frame by units: camera, clusters, DMA, CPU; with a camera also how full its buffer is.
+std::string timeline_svg(const Prepared& network, const Outcome& outcome, const chip::Device& device, const Setting& setting);
+
 struct SweepPoint {
   std::string label;
   double rate = 0, milliwatts = 0, area = 0;  // inferences/s flat out, mW, mm2 of SRAM

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <map>
 
+#include "program/format.h"
 #include "sim/report/report.h"
 
 namespace pith::sim {
@@ -49,7 +50,7 @@ std::vector<Occupancy> occupancy(const Prepared& n, const Outcome& o, double hz)
       const bool output = std::any_of(n.work.outputs.begin(), n.work.outputs.end(), [&](const Span& x) { return x.begin == s.begin && x.end == s.end; }) &&
                           last_use(s, i + 1, seconds(i, true)) == seconds(i, true);
       const std::string name = fmt::format("{} {}", i, n.work.ops[i].name);
-      all.push_back({s, seconds(i, false), output ? o.latency : last_use(s, i + 1, seconds(i, true)), 1, name});
+      all.push_back({s, seconds(i, false), output ? o.latency : last_use(s, i + 1, seconds(i, true)), n.work.ops[i].opcode == PITH_OPCODE_RowsIn ? 0 : 1, name});
       if (output) all.push_back({s, o.latency, o.latency + o.post, 2, name});
     }
   }
@@ -75,12 +76,11 @@ std::string trace_json(const Prepared& n, const Outcome& o, const chip::Device& 
   std::string out = "{\"displayTimeUnit\":\"ms\",\"traceEvents\":[";
   const double hz = setting.point.mhz * 1e6, period = 1 / o.fps;
   event(out, fmt::format(R"({{"ph":"M","name":"process_name","pid":1,"args":{{"name":"{} on {}"}}}})", n.name, d.name));
-  const int cpu = static_cast<int>(n.timing.units.size()) - 1, camera = cpu + 1;
-  for (int u = 0; u <= camera; ++u)
-    event(out, fmt::format(R"({{"ph":"M","name":"thread_name","pid":1,"tid":{},"args":{{"name":"{}"}}}})", u, u == camera ? "camera" : n.timing.units[static_cast<size_t>(u)]));
+  const int camera = static_cast<int>(n.timing.units.size()) - 1, cpu = camera - 1;
+  for (int u = 0; u <= camera; ++u) event(out, fmt::format(R"({{"ph":"M","name":"thread_name","pid":1,"tid":{},"args":{{"name":"{}"}}}})", u, n.timing.units[static_cast<size_t>(u)]));
   for (const Segment& s : n.timing.segments) slice(out, fmt::format("{} {}", s.op, n.work.ops[static_cast<size_t>(s.op)].name), s.unit, s.start / hz, s.end / hz);
   slice(out, "post-processing", cpu, o.latency, o.latency + o.post);
-  if (setting.camera) slice(out, fmt::format("next frame, {:.0f}x{:.0f}", setting.camera->width, setting.camera->height), camera, 0, std::min(period, 1 / setting.camera->fps));
+  if (setting.camera && n.work.row_bytes == 0) slice(out, fmt::format("next frame, {:.0f}x{:.0f}", setting.camera->width, setting.camera->height), camera, 0, std::min(period, 1 / setting.camera->fps));
   const double base = calibration.base_mw * d.leakage_base_share, mib = d.memory_bank / 1024;
   for (const BankStep& s : n.banks) {
     double milliwatts = base + (s.active * d.leakage_active + s.asleep * d.leakage_asleep) * mib;

@@ -7,6 +7,9 @@ namespace pith::sim {
 #define PITH_SIM_COUNTS(X)                                                                  \
   X(adds, "inputs into adder trees: weights other than zero x positions x passes")          \
   X(register_bits, "bits of input, weight and accumulator registers written in cores")      \
+  X(toggled_adds, "the same, times how much they toggle")                                   \
+  X(toggled_bits, "register bits, times how much they toggle")                              \
+  X(toggled_bytes, "bytes on wires, times how much they toggle")                            \
   X(read_bytes, "read from memory banks")                                                   \
   X(write_bytes, "written to memory banks")                                                 \
   X(results, "accumulators that became 8-bit results")                                      \

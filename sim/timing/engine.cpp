@@ -9,6 +9,8 @@
 namespace pith::sim {
 namespace {
 
+constexpr double kMoment = 1e-6;  // cycles that are no time
+
 struct Demand {
   int resource;
   double per_cycle;
@@ -34,12 +36,13 @@ class Engine {
       capacity_[static_cast<size_t>(3 * c + 2)] = d.compute_vector_lanes;
     }
     if (sets_ > 0) capacity_.back() = std::max(1.0, capacity_.back() - background);
-    queues_.resize(static_cast<size_t>(2 * clusters_ + 2));
+    queues_.resize(static_cast<size_t>(2 * clusters_ + 3));
     running_.resize(queues_.size());
     for (int c = 0; c < clusters_; ++c) t_.units.push_back(fmt::format("cluster {} cores", c));
     for (int c = 0; c < clusters_; ++c) t_.units.push_back(fmt::format("cluster {} vector unit", c));
     t_.units.push_back("DMA");
     t_.units.push_back("CPU");
+    t_.units.push_back("camera");
     t_.ops.resize(work.ops.size());
     jobs_left_.resize(work.ops.size());
     shares_.resize(work.ops.size());
@@ -94,6 +97,7 @@ class Engine {
   int unit_of(const OpWork& op, const Job& job) const {
     if (op.unit == UnitKind::kDma) return 2 * clusters_;
     if (op.unit == UnitKind::kCpu) return 2 * clusters_ + 1;
+    if (op.unit == UnitKind::kCamera) return 2 * clusters_ + 2;
     return op.unit == UnitKind::kCores ? job.cluster : clusters_ + job.cluster;
   }
 
@@ -128,7 +132,7 @@ class Engine {
 
   void start_jobs() {
     for (size_t u = 0; u < queues_.size(); ++u) {
-      if (running_[u].op >= 0 || queues_[u].empty()) continue;
+      if (running_[u].op >= 0 || queues_[u].empty() || queues_[u].front().second->not_before > now_ + kMoment) continue;
       const auto [index, job] = queues_[u].front();
       queues_[u].pop_front();
       Active& a = running_[u];
@@ -190,6 +194,11 @@ class Engine {
     for (const auto& [op, at] : waiting_) {
       if (at > now_ && (step < 0 || at - now_ < step)) step = at - now_;
     }
+    const auto& camera = queues_.back();
+    if (!camera.empty() && running_.back().op < 0) {
+      const double wait = camera.front().second->not_before - now_;
+      if (wait > kMoment && (step < 0 || wait < step)) step = wait;
+    }
     if (step < 0) step = 0;  // only operators without jobs were launched
     account(step);
     now_ += step;
@@ -199,7 +208,7 @@ class Engine {
       if (a.op < 0) continue;
       a.left -= step * a.rate;
       last_segment(u)->end = now_;
-      if (a.left > 1e-6) continue;
+      if (a.left > kMoment) continue;
       const size_t index = static_cast<size_t>(a.op);
       a.op = -1;
       changed_ = true;
@@ -217,7 +226,8 @@ class Engine {
   void account(double step) {
     if (step <= 0) return;
     const size_t oldest = !flying_.empty() ? *std::min_element(flying_.begin(), flying_.end()) : waiting_.empty() ? work_.ops.size() - 1 : waiting_.front().first;
-    const bool dma = running_[static_cast<size_t>(2 * clusters_)].op >= 0, cpu = running_.back().op >= 0;
+    const bool dma = running_[static_cast<size_t>(2 * clusters_)].op >= 0, cpu = running_[static_cast<size_t>(2 * clusters_ + 1)].op >= 0;
+    const bool camera = running_.back().op >= 0 || !queues_.back().empty();
     bool cores = false, vector = false;
     for (int c = 0; c < clusters_; ++c) {
       cores = cores || running_[static_cast<size_t>(c)].op >= 0;
@@ -234,7 +244,7 @@ class Engine {
         t_.busy += step * a.rate;
         if (a.rate < 1) stall(static_cast<size_t>(a.op), a.cause, step * (1 - a.rate));
       } else {
-        stall(oldest, cores ? Stall::kImbalance : vector ? Stall::kVectorWork : dma ? Stall::kDma : cpu ? Stall::kCpu : Stall::kCommand, step);
+        stall(oldest, cores ? Stall::kImbalance : vector ? Stall::kVectorWork : dma ? Stall::kDma : cpu ? Stall::kCpu : camera ? Stall::kCamera : Stall::kCommand, step);
       }
     }
   }
@@ -259,7 +269,7 @@ class Engine {
 }  // namespace
 
 const char* stall_name(int stall) {
-  constexpr const char* names[kStalls] = {"read bus", "write bus", "results", "banks", "imbalance", "vector work", "dma", "cpu", "command"};
+  constexpr const char* names[kStalls] = {"read bus", "write bus", "results", "banks", "imbalance", "vector work", "dma", "cpu", "camera", "command"};
   return names[stall];
 }
 

@@ -14,8 +14,8 @@
 
 namespace pith::sim {
 
-enum class Stall { kReadBus, kWriteBus, kResults, kBanks, kImbalance, kVectorWork, kDma, kCpu, kCommand };
-inline constexpr int kStalls = 9;
+enum class Stall { kReadBus, kWriteBus, kResults, kBanks, kImbalance, kVectorWork, kDma, kCpu, kCamera, kCommand };
+inline constexpr int kStalls = 10;
 const char* stall_name(int stall);
 
 struct OpTime {

@@ -105,7 +105,8 @@ WeightPlan plan_weights(const ProgramConstant& k, int64_t rows, int64_t length, 
         int passes = 0;
         for (auto& plane : planes) passes += passes_of(plane, placement);
         plan.extra_passes += std::max(0, passes - 1);
-        bits += count_bits + passes * static_cast<int64_t>(d.compute_adders) + here * select_bits;
+        // a pass says which multiplexers are used by a bit for each, or by their numbers where they are few
+        bits += count_bits + passes + std::min(passes * static_cast<int64_t>(d.compute_adders), here * count_bits) + here * select_bits;
         digits += here;
         uint16_t& most = plan.passes[static_cast<size_t>(g * plan.windows + w)];
         most = std::max(most, static_cast<uint16_t>(passes));

@@ -5,9 +5,11 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 #include <set>
 
 #include "program/schema.h"
+#include "sim/timing/copies.h"
 #include "sim/timing/cores.h"
 
 namespace pith::sim {
@@ -28,7 +30,7 @@ struct View {
 
 class Planner {
  public:
-  Planner(const Program& p, const chip::Device& d, const WorkOptions& o) : p_(p), d_(d), o_(o) {}
+  Planner(const Program& p, const chip::Device& d, const WorkOptions& o) : p_(p), d_(d), o_(o), rows_(row_ports(p)), values_(p.tensors.size()) {}
 
   Result<Work> plan() {
     for (const ProgramOp& op : p_.ops) {
@@ -36,17 +38,31 @@ class Planner {
       w.opcode = op.opcode;
       w.name = format::kOpcodeNames[op.opcode];
       ranges(op, w);
+      follow_values(op);
       shape(op, w);
+      if (w.unit != UnitKind::kCores) {
+        const double in = op.inputs.empty() ? 1 : activity(op.inputs[0]).inputs, out = op.outputs.empty() ? 1 : activity(op.outputs[0]).inputs;
+        w.counts.toggled_bytes = w.counts.read_bytes * in + w.counts.write_bytes * out;
+      }
       work_.ops.push_back(std::move(w));
       work_.memory.weight_of_op.push_back(weights_);
+      const auto constant = std::find_if(op.inputs.begin(), op.inputs.end(), is_constant);
+      weight_key_.push_back(weights_.end > 0 && constant != op.inputs.end() ? *constant : kNone);
     }
     if (!missing_.empty())
       return error(ErrorCode::kUnsupported, fmt::format("'{}' has no unit for {}; take a device with compute.matmul_macs above 0 (ergo2)", d_.name, fmt::join(missing_, ", ")));
     place_weights();
-    for (const ProgramPort& in : p_.inputs) work_.inputs.push_back(span(in.tensor));
-    for (const ProgramPort& out : p_.outputs) work_.outputs.push_back(span(out.tensor));
-    for (const ProgramPort& out : p_.outputs) work_.output_elements += static_cast<double>(view(out.tensor).elements());
-    for (const ProgramPort& in : p_.inputs) work_.input_bytes += view(in.tensor).bytes();
+    for (size_t i = 0; i < p_.inputs.size(); ++i) {
+      if (rows_.inputs[i] > 0) continue;
+      work_.inputs.push_back(span(p_.inputs[i].tensor));
+      work_.input_bytes += view(p_.inputs[i].tensor).bytes();
+    }
+    for (size_t i = 0; i < p_.outputs.size(); ++i) {
+      if (rows_.outputs[i] > 0) continue;
+      work_.outputs.push_back(span(p_.outputs[i].tensor));
+      work_.output_elements += static_cast<double>(view(p_.outputs[i].tensor).elements());
+    }
+    if (o_.copies_ride) ride_copies(p_, work_);
     return std::move(work_);
   }
 
@@ -62,6 +78,31 @@ class Planner {
     return {offset, offset + static_cast<int64_t>(view(id).bytes())};
   }
 
+  // Values after ReLU are half zeros, after SiLU and its like small; what only moves or pools values keeps their kind.
+  enum class Values : uint8_t { kAny, kRelu, kSmooth };
+  int32_t root(int32_t id) const { return p_.tensors[static_cast<size_t>(id)].alias_of == kNone ? id : p_.tensors[static_cast<size_t>(id)].alias_of; }
+  void follow_values(const ProgramOp& op) {
+    const numerics::Unary f = op.activation;
+    const bool moves = op.opcode == PITH_OPCODE_Copy || op.opcode == PITH_OPCODE_Pool2d || op.opcode == PITH_OPCODE_Resize2d || op.opcode == PITH_OPCODE_Convert;
+    Values kind = Values::kAny;
+    if (f == numerics::Unary::kRelu || (f == numerics::Unary::kClip && op.a >= 0)) {
+      kind = Values::kRelu;
+    } else if (f != numerics::Unary::kIdentity && f != numerics::Unary::kClip) {
+      kind = Values::kSmooth;
+    } else if (moves && !is_constant(op.inputs[0])) {
+      kind = values_[static_cast<size_t>(root(op.inputs[0]))];
+    }
+    for (int32_t id : op.outputs) {
+      if (id != kNone) values_[static_cast<size_t>(root(id))] = kind;
+    }
+  }
+  Activity activity(int32_t id) const {
+    if (id == kNone || is_constant(id)) return {};
+    const Values kind = values_[static_cast<size_t>(root(id))];
+    if (kind == Values::kRelu) return {d_.activity_relu_inputs, d_.activity_relu_adds};
+    return kind == Values::kSmooth ? Activity{d_.activity_smooth_inputs, d_.activity_smooth_adds} : Activity{};
+  }
+
   void ranges(const ProgramOp& op, OpWork& w) const {
     for (int32_t id : op.inputs) {
       if (id != kNone && !is_constant(id)) w.reads.push_back(span(id));
@@ -72,6 +113,7 @@ class Planner {
   }
 
   void shape(const ProgramOp& op, OpWork& w) {
+    if (op.opcode == PITH_OPCODE_RowsIn || op.opcode == PITH_OPCODE_RowsOut) return hand_rows(op, w);
     const View x = op.inputs.empty() ? View{} : view(op.inputs[0]), y = view(op.outputs[0] != kNone ? op.outputs[0] : op.outputs.back());
     const bool codes = y.dtype == PITH_U8;
     const double in = x.bytes(), out = y.bytes();
@@ -145,6 +187,29 @@ class Planner {
     w.counts.write_bytes = bytes;
   }
 
+  // Rows of an input come through the camera's pipeline, at the camera's pace where one runs (a tenth of its period is
+  // blanking) and at the pipeline's otherwise; rows of an output are looked at by the CPU before their memory is used again.
+  void hand_rows(const ProgramOp& op, OpWork& w) {
+    const bool in = op.opcode == PITH_OPCODE_RowsIn;
+    const View part = view(in ? op.outputs[0] : op.inputs[0]);
+    weights_ = {};
+    Job job;
+    if (in) {
+      const std::vector<int32_t>& dims = *part.dims;
+      const double all = rows_.inputs[static_cast<size_t>(op.ints[0])];
+      w.unit = UnitKind::kCamera;
+      job.cycles = static_cast<double>(part.elements()) / dims[3] / d_.camera_pixel_rate;
+      job.write_bytes = w.counts.write_bytes = part.bytes();
+      if (o_.camera_frames > 0) job.not_before = (op.ints[1] + dims[1]) / all * 0.9 / o_.camera_frames;
+      work_.row_bytes += part.bytes();
+    } else {
+      w.unit = UnitKind::kCpu;
+      job.cycles = w.counts.cpu_cycles = static_cast<double>(part.elements()) * d_.cpu_output_cycles;
+      job.read_bytes = w.counts.read_bytes = part.bytes();
+    }
+    w.jobs.push_back(job);
+  }
+
   // Shares operations evenly over the clusters' units of a kind, or gives floats to the CPU where there are no lanes.
   void spread(OpWork& w, UnitKind kind, double operations, double read, double write) {
     double rate = d_.compute_vector_lanes;
@@ -184,23 +249,35 @@ class Planner {
       layer.positions = count(x) / x[3];
       layer.transposed_writes = static_cast<double>(count(y));
     }
-    layer.plan = plan_weights(k, rows, length, share, d_);
+    const auto [cached, first_use] = plans_.try_emplace(op.inputs[1]);
+    if (first_use) cached->second = plan_weights(k, rows, length, share, d_);
+    layer.plan = cached->second;
     layer.slots = (o_.activation_bits + static_cast<int>(d_.compute_slot) - 1) / static_cast<int>(d_.compute_slot);
     layer.byte = o_.activation_bits / 8.0;
+    layer.in = activity(op.inputs[0]), layer.out = activity(op.outputs[0]);
     weights_ = {0, layer.plan.stored_bytes() + 6 * rows};  // bias, factor
     w.unit = UnitKind::kCores;
-    w.weight_count = layer.plan.weights, w.nonzero = layer.plan.nonzero, w.digits = layer.plan.all_digits;
+    if (first_use) w.weight_count = layer.plan.weights, w.nonzero = layer.plan.nonzero, w.digits = layer.plan.all_digits;
     map_layer(layer, d_, w);
   }
 
+  // Behind the arena, in order of use; bands of one layer share theirs.
   void place_weights() {
     MemoryMap& m = work_.memory;
     m.arena = (p_.arena_bytes + d_.bank_bytes() - 1) / d_.bank_bytes() * d_.bank_bytes();
     int64_t at = m.arena;
+    std::map<int32_t, Span> placed;
     for (size_t i = 0; i < work_.ops.size(); ++i) {
       const int64_t bytes = m.weight_of_op[i].end;
-      m.weight_of_op[i] = work_.ops[i].weights = {at, at + bytes};
-      at += bytes;
+      const auto known = placed.find(weight_key_[i]);
+      if (known == placed.end()) {
+        m.weight_of_op[i] = {at, at + bytes};
+        at += bytes;
+        if (weight_key_[i] != kNone) placed[weight_key_[i]] = m.weight_of_op[i];
+      } else {
+        m.weight_of_op[i] = known->second;
+      }
+      work_.ops[i].weights = m.weight_of_op[i];
     }
     m.weights = at - m.arena;
     m.total = at;
@@ -209,15 +286,19 @@ class Planner {
   const Program& p_;
   const chip::Device& d_;
   const WorkOptions& o_;
+  RowPorts rows_;
+  std::vector<Values> values_;  // by tensor, of those that are no alias
   Work work_;
   Span weights_;
+  std::vector<int32_t> weight_key_;        // of each operator: the constant that it computes with
+  std::map<int32_t, WeightPlan> plans_;    // by constant
   std::set<std::string> missing_;
 };
 
 }  // namespace
 
 const char* unit_kind_name(UnitKind k) {
-  constexpr const char* names[] = {"cores", "vector", "matmul", "float", "dma", "cpu"};
+  constexpr const char* names[] = {"cores", "vector", "matmul", "float", "dma", "cpu", "camera"};
   return names[static_cast<int>(k)];
 }
 

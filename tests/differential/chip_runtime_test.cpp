@@ -4,6 +4,8 @@
 
 #include <memory>
 
+#include "compile/compile.h"
+#include "compile/stream.h"
 #include "pith/pith.h"
 #include "program/schema.h"
 #include "runtime/testing/sample_program.h"
@@ -265,6 +267,42 @@ TEST(ChipAndRuntime, AgreeOnEveryOperator) {
 TEST(ChipAndRuntime, AgreeOnASmallNetwork) {
   Random random(testing::seed());
   expect_same(testing::network(), random);
+}
+
+// Three convolutions in bands whose rows come from the caller and go to it, against the same network whole.
+TEST(ChipAndRuntime, BandsWithPortsByRowsComputeTheSame) {
+  for (uint64_t trial = 0; trial < 20; ++trial) {
+    SCOPED_TRACE("PITH_SEED=" + std::to_string(testing::seed()) + " trial " + std::to_string(trial));
+    Trial t(testing::seed() * 77 + trial);
+    const int32_t size = 16 * t.dim(1, 2), depth = 4 * t.dim(1, 3);
+    int32_t x = t.in(PITH_U8, {1, size, 16, depth});
+    for (int layer = 0; layer < 3; ++layer) {
+      const int32_t y = layer < 2 ? t.m.tensor(PITH_U8, {1, size, 16, depth}, t.affine()) : t.out(PITH_U8, {1, size, 16, depth});
+      t.activate(t.m.op(PITH_OPCODE_Conv2d, {x, t.sparse({depth, 3, 3, depth}), t.bias(PITH_U8, depth)}, {y}, {1, 1, 1, 1, 1, 1, 1, 1, 1}));
+      x = y;
+    }
+    auto bands = stream_rows(t.m.p, {{0, 3, 4}}, true);
+    ASSERT_TRUE(bands.has_value());
+    ASSERT_TRUE(plan_arena(*bands, {}, nullptr).ok());
+    ASSERT_GT(row_ports(*bands).inputs[0], 0);
+    ASSERT_GT(row_ports(*bands).outputs[0], 0);
+    ASSERT_TRUE(check_program(*bands).ok()) << check_program(*bands).error().message;
+    std::vector<float> values(static_cast<size_t>(size) * 16 * static_cast<size_t>(depth));
+    for (float& v : values) v = static_cast<float>(numerics::dequantize(static_cast<int32_t>(t.m.random.integer(0, 255)), t.m.p.tensors[0].affine));
+    std::vector<uint8_t> results[2];
+    const Program* programs[] = {&t.m.p, &*bands};
+    for (int k = 0; k < 2; ++k) {
+      auto chip = sim::Functional::create(*programs[k]);
+      ASSERT_TRUE(chip.ok());
+      ASSERT_EQ(chip->run().ok(), k == 0);  // no picture, no rows
+      ASSERT_TRUE(chip->set_input(0, values).ok());
+      const auto done = chip->run();
+      ASSERT_TRUE(done.ok()) << done.error().message;
+      results[k] = chip->output_bytes(0);
+    }
+    ASSERT_EQ(results[0], results[1]);
+    ASSERT_EQ(run_file(t.m.p, {values}, 1)[0], results[1]);
+  }
 }
 
 TEST(ChipAndRuntime, WhatTheChipLacksIsNamed) {
