@@ -23,6 +23,7 @@ using ir::ReadMoments;
 using ir::Tensor;
 
 constexpr double kFinest = 5, kCoarsest = -2.5;  // log2 of a layer's deviation over its step: levels of the table between
+constexpr double kLeastImportance = 1.0 / 16;     // of a row, in means of its layer
 constexpr double kRoundingShare = 0.7;            // of the price that rounding goes by; the step goes by all of it
 constexpr int64_t kTableWeights = 20000;         // of a layer that the table rounds
 
@@ -66,16 +67,26 @@ std::vector<int16_t> Layer::codes(int level) const {
     for (double w : row(o)) largest = std::max(largest, std::abs(w));
     const double log2 = log2_unit[static_cast<size_t>(o)] + 0.25 * level;
     int code = 4 * static_cast<int>(std::lround(4 * log2));
-    const int least = numerics::scale_code_at_least(largest / 127);
-    if (code < least) code = least;
-    found.push_back(static_cast<int16_t>(std::clamp(code, -600, 600)));
+    const int least = numerics::scale_code_at_least(largest / 127), most = numerics::scale_code_at_least(4 * largest);  // 127, and nothing
+    found.push_back(static_cast<int16_t>(std::clamp(std::clamp(code, least, most), -600, 600)));
   }
   return found;
 }
 
+// Does a node's result leave the graph, but for functions that come after it?
+bool leaves(const Graph& g, const Node& n) {
+  const auto readers = ir::consumers(g);
+  for (ir::ValueId id = n.outputs[0];;) {
+    if (std::find(g.outputs.begin(), g.outputs.end(), id) != g.outputs.end()) return true;
+    const auto& next = readers[static_cast<size_t>(id)];
+    if (next.size() != 1 || ir::product_rows(g, g.nodes[static_cast<size_t>(next[0])])) return false;
+    id = g.nodes[static_cast<size_t>(next[0])].outputs[0];
+  }
+}
+
 // The natural step at a price (round.h): step^2 = lambda / (2 ln 2 / 12 x importance x h), h being the geometric mean of what
 // an error costs once the rest of the row makes up for it.
-Result<Layer> make_layer(const Tensor& w, const ProductRows& rows, const ReadMoments& m, const std::vector<double>& importance, double damping) {
+Result<Layer> make_layer(const Tensor& w, const ProductRows& rows, const ReadMoments& m, const std::vector<double>& importance, bool answers, double damping) {
   Layer l{rows, ir::weight_rows(w, rows), m.covariance, importance, {}, 0};
   std::vector<double> h;
   for (int64_t g = 0; g < rows.groups; ++g) {
@@ -90,10 +101,10 @@ Result<Layer> make_layer(const Tensor& w, const ProductRows& rows, const ReadMom
     for (int64_t k = 0; k < rows.width; ++k) sum -= 2 * std::log2(factor[static_cast<size_t>(k * rows.width + k)]);
     h.push_back(sum / static_cast<double>(rows.width));
   }
-  // importances are measured on few samples: none further than 2^10 from the layer's mean
+  // importances are measured on few samples: rows that these don't need may be needed by others, above all classes
   double mean = 0;
   for (double s : l.importance) mean += s / static_cast<double>(l.importance.size());
-  for (double& s : l.importance) s = std::max({s, mean * 0x1p-10, 1e-30});
+  for (double& s : l.importance) s = std::max({s, mean * (answers ? 0.5 : kLeastImportance), 1e-30});
   for (int64_t o = 0; o < rows.outputs; ++o) {
     const double unit = -0.5 * (std::log2(natural_lambda(1) * l.importance[static_cast<size_t>(o)]) + h[static_cast<size_t>(rows.group(o))]);
     double power = 0;
@@ -123,6 +134,19 @@ Layer sampled(const Layer& l, double& share) {
   if (l.rows.groups != 1) s.rows.groups = s.rows.outputs;
   share = static_cast<double>(s.rows.outputs) / static_cast<double>(l.rows.outputs);
   return s;
+}
+
+// A row without weights takes the others' mean step: a bias is a multiple of the step.
+void settle_empty_rows(std::vector<int16_t>& codes, const Rounded& rounded, int64_t width) {
+  std::vector<size_t> empty;
+  double sum = 0;
+  for (size_t o = 0; o < codes.size(); ++o) {
+    const auto row = rounded.integers.begin() + static_cast<int64_t>(o) * width;
+    if (std::all_of(row, row + width, [](int32_t q) { return q == 0; })) empty.push_back(o); else sum += codes[o];
+  }
+  if (empty.empty() || empty.size() == codes.size()) return;
+  const int mean = 4 * static_cast<int>(std::lround(sum / static_cast<double>(codes.size() - empty.size()) / 4));
+  for (size_t o : empty) codes[o] = static_cast<int16_t>(mean);
 }
 
 // A bias input where the node may have one; kNoValue where it may not.
@@ -222,7 +246,7 @@ Result<LevelTable> level_table(const Graph& g, const std::vector<std::vector<Ten
     table.units.push_back({w.name, {}});
     table.weights.push_back(w.constant->count());
     table.share.push_back(mean / relative);
-    PITH_TRY(Layer l, make_layer(*w.constant, found->second, m, used, options.damping));
+    PITH_TRY(Layer l, make_layer(*w.constant, found->second, m, used, leaves(g, n), options.damping));
     double share = 1;
     const Layer part = sampled(l, share);
     table.levels.emplace_back();
@@ -267,10 +291,11 @@ Result<PostTrained> round_post_training(const Graph& g, const std::vector<std::v
     PITH_TRY(const ReadMoments m, ir::read_moments(g, student, before, student.nodes[k], inputs, options.positions, true));
     const Tensor& w = *g.value(before.inputs[1]).constant;
     const std::vector<double> original = ir::weight_rows(w, rows);
-    PITH_TRY(Layer l, make_layer(w, rows, m, importance.at(name), options.damping));
+    PITH_TRY(Layer l, make_layer(w, rows, m, importance.at(name), leaves(g, before), options.damping));
     if (options.compensate) l.weights = ir::least_squares(w, rows, m, options.damping).weights;
-    const std::vector<int16_t> codes = l.codes(level->second);
+    std::vector<int16_t> codes = l.codes(level->second);
     PITH_TRY(const Rounded rounded, round_for_rate(l.problem(level->second, codes)));
+    settle_empty_rows(codes, rounded, rows.width);
     result.layers.push_back(report_of(g, before, l, level->second, rounded, codes));
     result.layers.back().error = relative_error(l, original, m, rounded, codes);
     write_layer(student, student.nodes[k], l, original, m, rounded, codes);
