@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "cli/curve.h"
 #include "cli/sensitivity.h"
+#include "macro/low_rank.h"
 #include "macro/prune_channels.h"
 
 namespace pith::cli {
@@ -53,17 +54,33 @@ Samples first_of(const Samples& samples, size_t count) { return {samples.begin()
 // Samples that a walk through both networks has memory for.
 size_t walkable(const ir::Graph& g) { return std::min(kSamples, static_cast<size_t>(std::max<int64_t>(4, kLiveBytes / (2 * live_bytes(g))))); }
 
-Result<void> remove_operations(ir::Graph& g, const Samples& samples, const std::string& head, uint64_t seed, const PostFlags& flags) {
+int64_t total_macs(const ir::Graph& g) {
   int64_t macs = 0;
   for (const ir::Node& n : g.nodes) macs += ir::mac_count(g, n);
+  return macs;
+}
+
+// A share, or a number of multiply-accumulates, as a share; at most 1.
+double share_of(const ir::Graph& g, double asked) { return std::min(1.0, asked <= 1 ? asked : asked / static_cast<double>(total_macs(g))); }
+
+Result<void> remove_operations(ir::Graph& g, const Samples& samples, const std::string& head, uint64_t seed, double asked) {
   PruneOptions o;
-  o.macs_share = flags.macs <= 1 ? flags.macs : flags.macs / static_cast<double>(macs);
-  if (o.macs_share > 1) return {};
-  const auto gradients = measure_gradients(g, first_of(samples, kGradientSamples), head, seed);
-  PITH_TRY(Pruned p, prune_channels(g, first_of(samples, walkable(g)), gradients, o));
+  o.macs_share = share_of(g, asked);
+  if (o.macs_share == 1) return {};
+  PITH_TRY(Pruned p, prune_channels(g, first_of(samples, walkable(g)), measure_gradients(g, first_of(samples, kGradientSamples), head, seed), o));
   log_info(fmt::format("removed {} channels: {:.1f} of {:.1f} million multiply-accumulates, {} of {} parameters, {} of {} activations stay", p.removed, static_cast<double>(p.macs_after) / 1e6,
                        static_cast<double>(p.macs_before) / 1e6, p.parameters_after, p.parameters_before, p.activations_after, p.activations_before));
   g = std::move(p.graph);
+  return {};
+}
+
+Result<void> split_layers(ir::Graph& g, const Samples& samples, const std::string& head, uint64_t seed, double asked) {
+  LowRankOptions o;
+  o.macs_share = share_of(g, asked);
+  if (o.macs_share == 1) return {};
+  PITH_TRY(const LowRankReport r, split_low_rank(g, first_of(samples, walkable(g)), measure_gradients(g, first_of(samples, kGradientSamples), head, seed), o));
+  log_info(fmt::format("split {} layers: {:.1f} of {:.1f} million multiply-accumulates stay, at a loss of {:.4g}", r.layers.size(), static_cast<double>(r.macs_after) / 1e6, static_cast<double>(r.macs_before) / 1e6, r.loss));
+  for (const auto& l : r.layers) log_verbose(fmt::format("  {}: rank {} of {}, loss {:.4g}", l.node, l.rank, l.full, l.loss));
   return {};
 }
 
@@ -188,7 +205,8 @@ void add_post_flags(CLI::App* verb, PostFlags& f) {
   const std::string group = "Without retraining";
   verb->add_flag("--no-retrain", f.no_retrain, "meet --ratio or --max-drop without retraining: a step for each layer along the hull of bytes against loss, and rounding that makes up for its errors")->group(group);
   verb->add_option("--macs", f.macs, "multiply-accumulates that may stay, as a share or a number: channels that matter least are removed from every tensor, what reads their neighbours makes up for them")->check(CLI::NonNegativeNumber)->group(group);
-  verb->add_option("--write-graph", f.graph, "write the float graph after --macs as text with its weights; pith reads it as a model (.txt)")->group(group);
+  verb->add_option("--low-rank", f.low_rank, "the same as --macs (and after it) by splitting layers in two of low rank")->check(CLI::NonNegativeNumber)->group(group);
+  verb->add_option("--write-graph", f.graph, "write the float graph after --macs and --low-rank as text with its weights; pith reads it as a model (.txt)")->group(group);
   verb->add_flag("--explain", f.explain, "say for each layer what was done and why")->group(group);
   verb->add_option("--curve", f.curves, "write the curve of bytes against quality to a .csv or .svg file (with --no-retrain); may be repeated")->group(group);
   verb->add_option("--curve-points", f.points, "ratios at which the curve is measured")->delimiter(',')->group(group);
@@ -196,7 +214,8 @@ void add_post_flags(CLI::App* verb, PostFlags& f) {
 
 Result<PostResult> post_train(ir::Graph& graph, const Samples& samples, const std::string& head, uint64_t seed, const PostFlags& flags, const PostTarget& target, QuantizeOptions& options) {
   PITH_TRY(ir::Graph prepared, prepare_post_training(graph));
-  if (flags.macs > 0) PITH_CHECK_OK(remove_operations(prepared, samples, head, seed, flags));
+  if (flags.macs > 0) PITH_CHECK_OK(remove_operations(prepared, samples, head, seed, flags.macs));
+  if (flags.low_rank > 0) PITH_CHECK_OK(split_layers(prepared, samples, head, seed, flags.low_rank));
   if (!flags.graph.empty()) PITH_CHECK_OK(write_file(flags.graph, ir::to_text(prepared, true)));
   if (!flags.no_retrain) {
     graph = std::move(prepared);
