@@ -209,6 +209,19 @@ Result<PostResult> without_retraining(ir::Graph& student, const Flags& f, Engine
   return post_train(student, inputs, head, seed, f.post, target, options);
 }
 
+std::string head_of(const ir::Graph& g) { return g.metadata.count("head") ? g.metadata.at("head") : "tensor"; }
+
+// Before any work: whether what --max-drop bounds can be measured at all.
+Result<void> check_gate(const Flags& f, const ir::Graph& g) {
+  if (f.max_drop < 0) return {};
+  const std::string head = head_of(g);
+  if (head != "classifier" && head != "ctc") return usage_error(fmt::format("--max-drop compares answers, and the head '{}' has none to compare; give --head classifier or ctc", head));
+  const ir::Shape& first = g.value(g.outputs[0]).shape;
+  if (first.empty() || first.back() < 2) return usage_error("--max-drop compares the strongest of several classes, and the first output has only one; leave it out");
+  if (f.held_back == 0) return usage_error("--max-drop compares on held-back samples; let --held-back be at least 1");
+  return {};
+}
+
 Result<void> compress(const Flags& f, const Global& global) {
   const bool retrains = f.retrain.wanted() && !f.post.no_retrain;
   if (retrains) PITH_CHECK_OK(hand_over_retraining());
@@ -217,6 +230,7 @@ Result<void> compress(const Flags& f, const Global& global) {
   if (!f.post.no_retrain && (f.post.explain || !f.post.curves.empty())) return usage_error("--explain and --curve tell of what --no-retrain does; give it too");
   const auto started = std::chrono::steady_clock::now();
   PITH_TRY(const ir::Graph g, import_with_metadata(f, global.seed));
+  PITH_CHECK_OK(check_gate(f, g));
   QuantizeOptions options;
   options.weight_bits = f.bits;
   options.rate_weight = f.rate_weight;
@@ -233,7 +247,7 @@ Result<void> compress(const Flags& f, const Global& global) {
   if (all.size() < 2) return usage_error(fmt::format("'{}' holds {} sample(s); give at least two, one calibrates and one is held back", f.samples, all.size()));
   PITH_TRY(const SampleSplit parts, split(all, f.count, f.held_back, global.seed));
   PITH_TRY(const auto inputs, calibration_inputs(*original, g, parts.calibration, preprocess));
-  const std::string head = g.metadata.count("head") ? g.metadata.at("head") : "tensor";
+  const std::string head = head_of(g);
   ir::Graph student = g;
   PostResult post;
   if (f.post.wanted()) {
@@ -274,7 +288,6 @@ Result<void> compress(const Flags& f, const Global& global) {
     fmt::print("\n");
     if (f.post.explain) fmt::print("{}", explanation(post));
   }
-  if (f.max_drop >= 0 && agreed.rows == 0) return usage_error("--max-drop needs a head whose answers can be compared; give --head classifier or ctc");
   if (f.max_drop >= 0 && agreed.drop() > f.max_drop)
     return error(ErrorCode::kQuality, fmt::format("'{}' answers {:.2f} % of the held-back samples differently, above --max-drop {}; use more --bits or more --samples", path, agreed.drop(), f.max_drop));
   return {};

@@ -79,6 +79,8 @@ class PithEngine : public Engine {
     const pith_mode mode = options.memory == "smallest" ? PITH_MODE_SMALLEST : PITH_MODE_FASTEST;
     pith_sizes sizes;
     pith_status s = pith_probe(engine->file_.data(), engine->file_.size(), mode, options.threads, &sizes);
+    if (s == PITH_ERROR_VERSION)
+      return usage_error(fmt::format("'{}' has format version {}; this pith reads version {}, write the file again with it", path, engine->file_[1], pith_format_version()));
     if (s != PITH_OK) return runtime_error(s, path);
     engine->memory_ = {engine->file_.size(), sizes.model_bytes, sizes.instance_bytes, sizes.arena_bytes};
     engine->model_memory_ = aligned_memory(sizes.model_bytes);

@@ -6,7 +6,7 @@
 #include <stdint.h>
 
 #define PITH_FORMAT_MAGIC 0x50u /* first byte, 'P'; then the version */
-#define PITH_FORMAT_VERSION 1u
+#define PITH_FORMAT_VERSION 2u /* 1 was never fixed: its files differ among themselves */
 #define PITH_MAX_RANK 6
 #define PITH_ARENA_ALIGNMENT 16 /* offsets are multiples of this */
 /* Kernels may read (never write) this many bytes past the end of the arena and of any packed weights. */

@@ -163,10 +163,12 @@ TEST(Program, EveryTruncationAndFlipIsRefused) {
 
 TEST(Program, OtherVersionsAreNamed) {
   auto bytes = *write_program(sample(1), CodecChoice::kSmallest);
-  bytes[1] = 9;
-  const auto r = read_program(bytes);
-  ASSERT_FALSE(r.ok());
-  EXPECT_NE(r.error().message.find("version 9"), std::string::npos);
+  for (const int version : {1, 9}) {
+    bytes[1] = static_cast<uint8_t>(version);
+    const auto r = read_program(bytes);
+    ASSERT_FALSE(r.ok());
+    EXPECT_NE(r.error().message.find("version " + std::to_string(version)), std::string::npos);
+  }
 }
 
 TEST(Check, RefusesWhatDoesNotFit) {

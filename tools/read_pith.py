@@ -45,8 +45,8 @@ class Reader:
     def __init__(self, data):
         if len(data) < 8 or data[0] != 0x50:
             raise Damaged("not a .pith file")
-        if data[1] != 1:
-            raise Damaged(f"format version {data[1]}")
+        if data[1] != 2:
+            raise Damaged(f"format version {data[1]}; this reads version 2")
         if zlib.crc32(data[:-4]) != struct.unpack("<I", data[-4:])[0]:
             raise Damaged("wrong checksum")
         at, self.sections = 2, []

@@ -164,9 +164,14 @@ class CommandLine(unittest.TestCase):
         data = self.model.read_bytes()
         cut.write_bytes(data[: len(data) // 2])
         other.write_bytes(b"hello world, no network")
+        old = self.out / "old.pith"
+        old.write_bytes(data[:1] + b"\x01" + data[2:])
         self.refused(2, "run", cut, EXAMPLES / "line1.png", names=["cut.pith"])
         self.refused(2, "info", cut, names=["truncated or damaged"])
         self.refused(2, "info", other, names=["not a .pith file"])
+        for verb in ("info", "chip"):
+            self.refused(2, verb, old, names=["version 1", "version 2", "write the file again"])
+        self.refused(2, "run", old, EXAMPLES / "line1.png", names=["old.pith", "version 1"])
         self.refused(2, "run", self.out / "absent.pith", EXAMPLES / "line1.png", names=["absent.pith", "check the path"])
         self.refused(2, "run", self.model, self.out / "absent.png", names=["absent.png"])
         self.refused(2, "run", self.model, other, names=["other.pith"])
@@ -185,6 +190,9 @@ class CommandLine(unittest.TestCase):
         self.refused_gate = pith("compress", ZOO / "line_reader.onnx", "--samples", ZOO / "samples.npz", "--data-count", "8", "--held-back", "4", "--bits", "2", "--max-drop", "0.1", "--preprocess", PREPROCESS,
                                  "--head", "ctc", "-o", self.out / "coarse.pith", code=5)
         self.assertIn("--max-drop", self.refused_gate.stderr)
+        # what can't be measured is refused before the samples are looked at
+        for head, more in (("tensor", []), ("ctc", ["--held-back", "0"])):
+            self.refused(2, "compress", ZOO / "line_reader.onnx", "--samples", "/nonexistent", "--max-drop", "1", "--preprocess", PREPROCESS, "--head", head, *more, names=["--max-drop", "--he"])
 
     def test_nothing_is_written_when_it_fails(self):
         pith("compress", ZOO / "line_reader.onnx", "--samples", ZOO / "samples.npz", "--data-count", "4", "--held-back", "1", "--preprocess", PREPROCESS, "-o", "/nonexistent/folder/x.pith", code=2)
