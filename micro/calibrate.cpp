@@ -56,6 +56,7 @@ void Histogram::add(std::span<const float> values, bool stream) {
   if (range_ == 0) return;
   const float factor = static_cast<float>(kBins / 2 / range_);
   for (float x : values) {
+    if (x == 0) continue;  // lies on every grid
     const int bin = static_cast<int>(x * factor + kBins / 2);
     bins_[static_cast<size_t>(std::clamp(bin, 0, kBins - 1))] += weight;
   }
@@ -74,6 +75,13 @@ double Histogram::error(numerics::Affine a) const {
     sum += n * (beyond * beyond + scale * scale / 12);
   }
   return sum;
+}
+
+double Histogram::signal_to_noise(numerics::Affine a) const {
+  const double width = 2 * range_ / kBins, noise = range_ == 0 ? 0 : error(a);
+  double power = 0;
+  for (int i = 0; i < kBins && range_ > 0; ++i) power += bins_[static_cast<size_t>(i)] * std::pow(-range_ + (i + 0.5) * width, 2);
+  return noise <= 0 ? 200 : 10 * std::log10(std::max(power, 1e-30) / noise);
 }
 
 double Histogram::clipped(numerics::Affine a) const {

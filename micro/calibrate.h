@@ -29,6 +29,8 @@ class Histogram {
   bool saw_nan() const { return nan_; }
   // The 8-bit meaning that represents this distribution best; zero is always representable.
   numerics::Affine choose(RangeMethod method, double percentile) const;
+  // Power over that of rounding and clipping, in dB.
+  double signal_to_noise(numerics::Affine a) const;
   // Share of the mass that an affine clips.
   double clipped(numerics::Affine a) const;
 

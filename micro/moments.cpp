@@ -6,6 +6,7 @@
 #include <numeric>
 
 #include "ir/geometry.h"
+#include "ir/products.h"
 #include "micro/calibrate.h"
 
 namespace pith {
@@ -15,8 +16,10 @@ using ir::Graph;
 using ir::Node;
 using ir::Op;
 
-constexpr int64_t kWidest = 64;              // weights in a row
-constexpr int64_t kPatchesOfASample = 256;   // per group
+constexpr int64_t kWidest = 640;              // weights in a row
+constexpr int64_t kPatchesOfASample = 256;    // per group, of short rows
+constexpr int64_t kLongPatchesOfASample = 64;
+constexpr double kMostLongPatches = 8192;     // all samples together
 constexpr size_t kWidestWithPairs = 32;
 
 // (groups, weights in a row) of a product.
@@ -28,17 +31,29 @@ std::pair<int64_t, int64_t> layout(const Graph& g, const Node& n) {
   return {n.integer("group", 1), width};
 }
 
-void add_patch(std::span<const double> patch, double* sums, double* products) {
+// Long patches wait here, one after the other, and are multiplied together.
+using Waiting = std::vector<double>;
+
+void add_patch(std::span<const double> patch, double* sums, double* products, Waiting& waiting) {
+  for (size_t i = 0; i < patch.size(); ++i) sums[i] += patch[i];
+  if (static_cast<int64_t>(patch.size()) > kShortRow) {
+    waiting.insert(waiting.end(), patch.begin(), patch.end());
+    return;
+  }
   for (size_t i = 0; i < patch.size(); ++i) {
-    sums[i] += patch[i];
     if (patch[i] == 0) continue;
     for (size_t j = 0; j < patch.size(); ++j) products[i * patch.size() + j] += patch[i] * patch[j];
   }
 }
 
+void add_waiting(const Waiting& waiting, PatchMoments& m) {
+  const int64_t n = m.width;
+  if (!waiting.empty()) ir::gemm(true, false, n, n, static_cast<int64_t>(waiting.size()) / n, waiting.data(), n, waiting.data(), n, true, m.products.data(), n);
+}
+
 // Positions spread evenly, with a step that shares no factor with the number of columns.
-int64_t step_over(int64_t positions, int64_t columns) {
-  int64_t step = std::max<int64_t>(1, positions / kPatchesOfASample);
+int64_t step_over(int64_t width, int64_t positions, int64_t columns) {
+  int64_t step = std::max<int64_t>(1, positions / (width > kShortRow ? kLongPatchesOfASample : kPatchesOfASample));
   while (step > 1 && std::gcd(step, columns) != 1) --step;
   return step;
 }
@@ -48,10 +63,11 @@ void add_convolution(const Graph& g, const Node& n, const ir::Tensor& input, int
   const auto found = ir::windows(n, ir::spatial(x), ir::spatial(kernel));
   if (!found.ok()) return;
   const std::array<ir::Window, 2> w = ir::as_2d(*found);
-  const int64_t depth = kernel[1], columns = w[1].output, positions = w[0].output * columns, step = step_over(positions, columns);
+  const int64_t depth = kernel[1], columns = w[1].output, positions = w[0].output * columns, step = step_over(m.width, positions, columns);
   const auto values = input.as<float>();
   const int64_t plane = w[0].input * w[1].input;
   std::vector<double> patch(static_cast<size_t>(m.width));
+  Waiting waiting;
   for (int64_t image = 0; image < x[0]; ++image) {
     for (int64_t at = turn % step; at < positions; at += step) {
       for (int64_t group = 0; group < m.groups; ++group) {
@@ -67,11 +83,12 @@ void add_convolution(const Graph& g, const Node& n, const ir::Tensor& input, int
             }
           }
         }
-        add_patch(patch, m.sums.data() + group * m.width, m.products.data() + group * m.width * m.width);
+        add_patch(patch, m.sums.data() + group * m.width, m.products.data() + group * m.width * m.width, waiting);
       }
       m.count += 1;
     }
   }
+  add_waiting(waiting, m);
 }
 
 // The state of a descent: errors of the row, C times them.
@@ -141,7 +158,8 @@ std::vector<double> PatchMoments::covariance(int64_t group) const {
 
 bool gathers_patches(const Graph& g, const Node& n) {
   if (!is_weighted(g, n) || n.op == Op::kConvTranspose || ir::is_channels_last(n)) return false;
-  return layout(g, n).second <= kWidest;
+  const auto [groups, width] = layout(g, n);
+  return width <= (groups == 1 ? kWidest : kShortRow);
 }
 
 void add_patches(const Graph& g, const Node& n, const ir::Tensor& input, int64_t turn, PatchMoments& m) {
@@ -150,15 +168,37 @@ void add_patches(const Graph& g, const Node& n, const ir::Tensor& input, int64_t
     m.sums.assign(static_cast<size_t>(m.groups * m.width), 0.0);
     m.products.assign(static_cast<size_t>(m.groups * m.width * m.width), 0.0);
   }
+  if (m.width > kShortRow && m.count >= kMostLongPatches) return;
   if (n.op == Op::kConv) return add_convolution(g, n, input, turn, m);
   const auto x = input.as<float>();
   std::vector<double> patch(static_cast<size_t>(m.width));
-  const int64_t rows = input.count() / m.width, step = step_over(rows, 1);
+  Waiting waiting;
+  const int64_t rows = input.count() / m.width, step = step_over(m.width, rows, 1);
   for (int64_t r = turn % step; r < rows; r += step) {
     std::copy_n(x.begin() + r * m.width, m.width, patch.begin());
-    add_patch(patch, m.sums.data(), m.products.data());
+    add_patch(patch, m.sums.data(), m.products.data(), waiting);
     m.count += 1;
   }
+  add_waiting(waiting, m);
+}
+
+double mean_conditional_variance(std::span<const double> h, int64_t n) {
+  std::vector<double> lower(h.begin(), h.end());  // H = L L', row by row in place; row k gives what the k before leave of k
+  double sum = 0;
+  for (int64_t i = 0; i < n; ++i) {
+    double* row = lower.data() + i * n;
+    for (int64_t j = 0; j < i; ++j) {
+      const double* other = lower.data() + j * n;
+      double dot = row[j];
+      for (int64_t m = 0; m < j; ++m) dot -= row[m] * other[m];
+      row[j] = dot / other[j];
+    }
+    double left = row[i];
+    for (int64_t m = 0; m < i; ++m) left -= row[m] * row[m];
+    sum += left;
+    row[i] = std::sqrt(std::max(left, 1e-300));
+  }
+  return sum / static_cast<double>(n);
 }
 
 double round_by_covariance(std::span<const double> w, std::span<const double> covariance, int limit, std::span<int> q) {

@@ -7,7 +7,8 @@
 // and MobileNet's first depthwise layer alone costs 20 dB when rounded to nearest. So small products are rounded by
 // their covariance, after the observation of LeCun, Denker and Solla, "Optimal brain damage", 1989, and Nagel et al.,
 // "Up or down? Adaptive rounding for post-training quantization", 2020, section 3: by plain descent from the nearest
-// integers, one weight or one pair of weights at a time, under several scales.
+// integers, one weight or one pair of weights at a time, under several scales. Long rows are rounded one weight after the
+// other with error feedback (round.h), under the same covariance.
 #pragma once
 
 #include <span>
@@ -16,6 +17,8 @@
 #include "ir/graph.h"
 
 namespace pith {
+
+constexpr int64_t kShortRow = 64;
 
 // Over patches of `width` numbers in the order of a row of weights: channel of the group, kernel row, kernel column.
 struct PatchMoments {
@@ -28,10 +31,14 @@ struct PatchMoments {
   std::vector<double> covariance(int64_t group) const;
 };
 
-// Whether patches of this node are gathered: a convolution or product with constant weights and short rows.
+// Whether patches of this node are gathered: a convolution or product with constant weights, and rows that aren't too long.
 bool gathers_patches(const ir::Graph& graph, const ir::Node& node);
-// Adds some hundred patches of one input, spread over its positions; `turn` (the sample's number) shifts them.
+// Adds some patches of one input, spread over its positions, until there are enough; `turn` (the sample's number) shifts them.
 void add_patches(const ir::Graph& graph, const ir::Node& node, const ir::Tensor& input, int64_t turn, PatchMoments& moments);
+
+// What is left of the mean variance of an input when those before it are known: the mean price of a squared error under
+// feedback. `covariance`: n x n, positive definite.
+double mean_conditional_variance(std::span<const double> covariance, int64_t n);
 
 // Integers q in [-limit, limit] near the real row `w` (in steps), such that (q - w)' C (q - w) is small; returns it.
 double round_by_covariance(std::span<const double> w, std::span<const double> covariance, int limit, std::span<int> q);

@@ -146,6 +146,25 @@ std::vector<bool> choose_values(const Graph& g) {
   return chosen;
 }
 
+// Drops choices that 256 even codes hold badly (the noise above a thousandth of the power: a spectrum's magnitudes, which
+// span orders of magnitude) where float costs next to nothing: the products around them are small, and so are they.
+void drop_coarse(const Graph& g, const Calibration& c, RangeMethod method, double percentile, std::vector<bool>& chosen) {
+  constexpr double kLeastDecibels = 30;
+  constexpr int64_t kMostMacs = 1'000'000, kMostElements = 4096;
+  const std::vector<int> made_by = ir::producers(g);
+  const auto readers = ir::consumers(g);
+  bool dropped = false;
+  for (size_t v = 0; v < g.values.size(); ++v) {
+    if (!chosen[v] || ir::element_count(g.values[v].shape) > kMostElements) continue;
+    int64_t macs = made_by[v] < 0 ? 0 : ir::mac_count(g, g.nodes[static_cast<size_t>(made_by[v])]);
+    for (int r : readers[v]) macs += ir::mac_count(g, g.nodes[static_cast<size_t>(r)]);
+    if (macs > kMostMacs || c.values[v].signal_to_noise(c.values[v].choose(method, percentile)) >= kLeastDecibels) continue;
+    chosen[v] = false;
+    dropped = true;
+  }
+  if (dropped) drop_idle(g, chosen);
+}
+
 // A constant operand of an element-wise operator: one scale for all of it.
 void quantize_constant_operand(ir::Value& v) {
   const ir::Shape shape = v.shape;
@@ -277,7 +296,8 @@ Result<Graph> quantize(const Graph& source, const std::vector<std::vector<Tensor
   split_activations(g);
   PITH_TRY(const Calibration c, calibrate(g, samples));
 
-  const std::vector<bool> chosen = choose_values(g);
+  std::vector<bool> chosen = choose_values(g);
+  if (options.activations.empty()) drop_coarse(g, c, options.method, options.percentile, chosen);
   std::vector<std::string> saturating;
   for (size_t v = 0; v < c.values.size(); ++v) {
     if (!chosen[v]) continue;

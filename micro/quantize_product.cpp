@@ -89,23 +89,34 @@ void round_by_patches(ir::Value& weights, const Tensor& original, const Rows& ro
 }
 
 // Long rows: finer steps than the price of a bit asks for are raised to it, and the integers chosen for rate. Errors of all
-// outputs count alike, so that at high rates one step for all is right (and costs no side information).
-Result<void> round_by_rate(ir::Value& weights, const Tensor& original, const Rows& rows, int bits, double rate_weight) {
+// outputs count alike, so that at high rates one step for all is right (and costs no side information). Where the inputs'
+// covariance is known, later weights of a row make up for the errors of earlier ones.
+Result<void> round_long_rows(ir::Value& weights, const Tensor& original, const Rows& rows, const PatchMoments* patches, int bits, double rate_weight) {
   auto& codes = weights.quant->scale_codes;
   double log_step = 0;
   for (int16_t code : codes) log_step += code;
   const double step = std::exp2(log_step / static_cast<double>(codes.size()) / numerics::kScaleStepsPerOctave);
-  const double lambda = rate_weight * natural_lambda(step);
-  const int coarse = numerics::scale_code_at_least(step * std::sqrt(rate_weight));
-  for (int16_t& code : codes) code = static_cast<int16_t>(std::max<int>(code, coarse));
   const int64_t taps = rows.width / rows.depth;  // the file has the input channel last, the graph first
-  const auto place = [&](int64_t o, int64_t k) { return rows.at(o, k % rows.depth * taps + k / rows.depth); };
+  const auto in_graph = [&](int64_t k) { return k % rows.depth * taps + k / rows.depth; };
+  std::vector<double> hessian;
+  double price = 1;
+  if (patches) {
+    const std::vector<double> covariance = patches->covariance(0);
+    for (int64_t i = 0; i < rows.width; ++i) {
+      for (int64_t j = 0; j < rows.width; ++j) hessian.push_back(covariance[static_cast<size_t>(in_graph(i) * rows.width + in_graph(j))]);
+    }
+    price = mean_conditional_variance(hessian, rows.width);
+  }
+  const double lambda = rate_weight * natural_lambda(step) * price;
+  const int coarse = rate_weight > 0 ? numerics::scale_code_at_least(step * std::sqrt(rate_weight)) : numerics::kScaleCodeMin;
+  for (int16_t& code : codes) code = static_cast<int16_t>(std::max<int>(code, coarse));
+  const auto place = [&](int64_t o, int64_t k) { return rows.at(o, in_graph(k)); };
   std::vector<double> real;
   for (int64_t o = 0; o < rows.outputs; ++o) {
     for (int64_t k = 0; k < rows.width; ++k) real.push_back(original.at(place(o, k)));
   }
   const int64_t columns = weights.shape.size() == 4 ? weights.shape[3] : 1;
-  PITH_TRY(const Rounded rounded, round_for_rate({bits, rows.outputs, rows.width, real, codes, {rows.depth, columns}, {}, lambda}));
+  PITH_TRY(const Rounded rounded, round_for_rate({bits, rows.outputs, rows.width, real, codes, {rows.depth, columns}, hessian, lambda}));
   for (int64_t o = 0; o < rows.outputs; ++o) {
     for (int64_t k = 0; k < rows.width; ++k) weights.constant->set(place(o, k), rounded.integers[static_cast<size_t>(o * rows.width + k)]);
   }
@@ -169,13 +180,15 @@ Result<void> quantize_product(Graph& g, Node& n, const QuantizeOptions& options,
 
   const auto gathered = c.patches.find({n.inputs[0], n.inputs[1]});
   const PatchMoments* patches = gathered == c.patches.end() ? nullptr : &gathered->second;
-  if (patches && options.round_by_covariance && !settled) {
+  const bool short_rows = patches && patches->width <= kShortRow;
+  if (short_rows && options.round_by_covariance && !settled) {
     std::vector<int16_t> least(codes.size(), numerics::kScaleCodeMin);
     if (integer) raise_scales(least, bias, in);
     round_by_patches(weights, *original.constant, rows, *patches, limit, least);
   }
-  if (!patches && options.rate_weight > 0 && n.op != Op::kConvTranspose && static_cast<int64_t>(codes.size()) == rows.outputs) {
-    PITH_CHECK_OK(round_by_rate(weights, *original.constant, rows, options.weight_bits, options.rate_weight));
+  const PatchMoments* known = options.round_by_covariance ? patches : nullptr;
+  if (!short_rows && !settled && (options.rate_weight > 0 || known) && n.op != Op::kConvTranspose && static_cast<int64_t>(codes.size()) == rows.outputs) {
+    PITH_CHECK_OK(round_long_rows(weights, *original.constant, rows, known, options.weight_bits, options.rate_weight));
   }
   if (options.correct_bias && n.op != Op::kConvTranspose) correct_bias(bias, weights, *original.constant, rows, c, n.inputs[0], patches);
 

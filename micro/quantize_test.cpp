@@ -130,6 +130,51 @@ TEST(Quantize, CorrectsBiasBehindAJoinedActivation) {
   EXPECT_GT(mean_error(g, *plain, samples), 0.2);
 }
 
+// 128 inputs that follow eight of their kind: weights of 4 bits lose little once later ones make up for earlier ones.
+TEST(Quantize, LongRowsMakeUpForTheirErrors) {
+  Random random(ir::test_seed());
+  Graph g;
+  const ValueId x = input(g, {1, 128});
+  g.outputs = add_node(g, Op::kMatMul, {x, g.add_constant("w", ir::random_f32(random, {128, 16}))});
+  ASSERT_TRUE(ir::verify(g).ok());
+  const Tensor mixing = ir::random_f32(random, {8, 128});
+  std::vector<std::vector<Tensor>> samples;
+  for (int i = 0; i < 256; ++i) {
+    const Tensor cause = ir::random_f32(random, {8});
+    Tensor t = ir::random_f32(random, {1, 128}, -0.05, 0.05);
+    for (int64_t k = 0; k < 128; ++k) {
+      for (int64_t j = 0; j < 8; ++j) t.set(k, t.at(k) + cause.at(j) * mixing.at(j * 128 + k));
+    }
+    samples.push_back({t});
+  }
+  QuantizeOptions options;
+  options.weight_bits = 4;
+  const auto fed_back = quantize(g, samples, options);
+  options.round_by_covariance = false;
+  const auto nearest = quantize(g, samples, options);
+  ASSERT_TRUE(fed_back.ok() && nearest.ok());
+  EXPECT_GT(signal_to_noise(g, *fed_back, samples), signal_to_noise(g, *nearest, samples) + 3);
+}
+
+// Inputs over many orders of magnitude stay float in a small network; evenly spread ones are 8-bit.
+TEST(Quantize, KeepsCoarseValuesInFloat) {
+  Random random(ir::test_seed());
+  Graph g;
+  const ValueId x = input(g, {1, 64});
+  const ValueId y = add_node(g, Op::kMatMul, {x, g.add_constant("w", ir::random_f32(random, {64, 32}))}, {}, {numerics::Unary::kRelu, 0, 0, {}})[0];
+  g.outputs = add_node(g, Op::kMatMul, {y, g.add_constant("v", ir::random_f32(random, {32, 4}))});
+  ASSERT_TRUE(ir::verify(g).ok());
+  auto samples = samples_for(g, random, 64);
+  const auto even = quantize(g, samples, {});
+  for (auto& sample : samples) {
+    for (int64_t i = 0; i < sample[0].count(); ++i) sample[0].set(i, sample[0].at(i) * std::exp(3 * random.normal()));
+  }
+  const auto coarse = quantize(g, samples, {});
+  ASSERT_TRUE(even.ok() && coarse.ok());
+  EXPECT_TRUE(even->value(even->inputs[0]).quant.has_value());
+  EXPECT_FALSE(coarse->value(coarse->inputs[0]).quant.has_value());
+}
+
 // A sum over time: y = x + state, and y is the next state.
 TEST(Calibrate, CarriesState) {
   Graph g;

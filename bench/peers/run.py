@@ -1,12 +1,15 @@
 """Measures every peer on every net, side by side, and writes results.csv and results.md.
 
-    bench/peers/run.sh [--nets a,b] [--peers "onnxruntime int8,pith"] [--rounds 6] [--threads 1,2] [--no-timing]
+    bench/peers/run.sh [--nets a,b] [--peers "onnxruntime int8,pith"] [--rounds 6] [--threads 1,2] [--no-timing] [--quick]
 
 For each net: every peer makes its files, is judged on the task's data, and loads and runs three times in a fresh process
 for load time and memory. Then all peers that work are started at once, each in its own process, and take turns: a turn
 is some inferences in a row (about 50 ms, at least 6) after one that is thrown away; the order of turns is reversed from
 round to round. So a slow spell of the machine, or its clock, meets all of them alike. Median, 95th percentile and least of
 all inferences of all turns are kept.
+
+A short spell of quiet is enough where files and qualities are ready: `run.sh --no-timing` at any time, then `run.sh --quick`, which
+loads once, takes five turns of 30 ms, and leaves the controls' rows as they are.
 
 Peers' files and qualities are kept under build/peers and made again only when something they depend on changed; rows of
 nets and peers that were not asked for stay as they were.
@@ -61,26 +64,26 @@ class Turns:
         self.times: list[float] = []
         self.count = 6
 
-    def take(self, keep: bool) -> None:
+    def take(self, keep: bool, turn_ms: float) -> None:
         self.process.stdin.write(f"{self.count}\n")
         self.process.stdin.flush()
         times = json.loads(self.process.stdout.readline())["ms"]
         if keep:
             self.times += times
         else:
-            self.count = max(6, min(500, round(TURN_MS / max(statistics.median(times), 1e-3))))
+            self.count = max(6, min(500, round(turn_ms / max(statistics.median(times), 1e-3))))
 
     def close(self) -> None:
         self.process.stdin.close()
         self.process.wait()
 
 
-def time_side_by_side(task: Task, names: list[str], threads: int, rounds: int) -> dict[str, list[float]]:
+def time_side_by_side(task: Task, names: list[str], threads: int, rounds: int, turn_ms: float = TURN_MS) -> dict[str, list[float]]:
     peers = {name: Turns(task, name, threads) for name in names}
     working = {name: peer for name, peer in peers.items() if peer.ready}
     for number in range(-1, rounds):
         for name in list(working)[:: 1 if number % 2 else -1]:
-            working[name].take(keep=number >= 0)
+            working[name].take(number >= 0, turn_ms)
     for peer in peers.values():
         peer.close()
     return {name: peer.times for name, peer in working.items()}
@@ -102,7 +105,7 @@ def quality_columns(task: Task, answer: dict) -> dict:
     }
 
 
-def prepare_peer(task: Task, peer: str, calibrated: int) -> dict:
+def prepare_peer(task: Task, peer: str, calibrated: int, loads: int) -> dict:
     """Everything about one peer on one net but its speed; `note` alone where it cannot do the net."""
     row = {"net": task.net, "peer": peer, "kind": PEERS[peer].kind}
     built = ask("build", task, peer)
@@ -111,7 +114,7 @@ def prepare_peer(task: Task, peer: str, calibrated: int) -> dict:
     judged = ask("evaluate", task, peer)
     if "unavailable" in judged:
         return row | {"note": judged["unavailable"]}
-    fresh = [ask("memory", task, peer, 1) for _ in range(3)]
+    fresh = [ask("memory", task, peer, 1) for _ in range(loads)]
     failed = [answer["unavailable"] for answer in fresh if "unavailable" in answer]
     if failed:
         return row | {"note": failed[0]}
@@ -149,12 +152,12 @@ def measure_net(task: Task, names: list[str], options) -> list[dict]:
     prepared = {}
     for peer in sorted(names, key=lambda name: name != REFERENCE):
         print(f"{task.net}: {peer}", file=sys.stderr, flush=True)
-        prepared[peer] = prepare_peer(task, peer, calibrated)
+        prepared[peer] = prepare_peer(task, peer, calibrated, 1 if options.quick else 3)
     rows = [prepared[peer] for peer in names]
     able = [row["peer"] for row in rows if "quality" in row]
     for threads in options.threads:
         print(f"{task.net}: timing with {threads} thread(s)", file=sys.stderr, flush=True)
-        timed = time_side_by_side(task, able, threads, options.rounds)
+        timed = time_side_by_side(task, able, threads, options.rounds, 30.0 if options.quick else TURN_MS)
         for row in rows:
             times = sorted(timed.get(row["peer"], []))
             if times:
@@ -174,12 +177,15 @@ def main() -> None:
     parser.add_argument("--threads", default="1,2")
     parser.add_argument("--rounds", type=int, default=6, help="turns of each peer; 6 inferences or more to a turn")
     parser.add_argument("--no-timing", action="store_true", help="files, quality and memory only")
+    parser.add_argument("--quick", action="store_true", help="one load, five short turns, no controls: minutes for all nets once their files are there")
     parser.add_argument("--no-controls", action="store_true", help="leave out the size controls")
     parser.add_argument("--output", type=Path, default=HERE / "results.csv")
     options = parser.parse_args()
     unknown = set(options.nets.split(",")) - set(TASKS) | set(options.peers.split(",")) - set(PEERS)
     if unknown:
         parser.error(f"unknown {', '.join(sorted(unknown))}; nets: {', '.join(TASKS)}; peers: {', '.join(PEERS)}")
+    if options.quick:
+        options.rounds, options.no_controls = min(options.rounds, 5), True
     if options.rounds * 6 < 30:
         parser.error("--rounds: fewer than 5 give fewer than 30 inferences")
     options.threads = [] if options.no_timing else [int(count) for count in options.threads.split(",")]
