@@ -77,7 +77,7 @@ void add_bench(Context c) {
   verb->add_option("--warmup", f.warmup, "runs before measuring")->capture_default_str();
   verb->add_flag("--no-warmup", f.no_warmup, "measure from the first run on");
   add_engine_flags(verb, f.engine);
-  verb->add_option("--format", f.format, "md, csv or json")->capture_default_str();
+  verb->add_option("--format", f.format, "md, csv or json")->capture_default_str()->check(CLI::IsMember({"md", "csv", "json"}));
   verb->callback([&global = c.global, &action = c.action] { action = [&global] { return bench(f, global); }; });
 }
 

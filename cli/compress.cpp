@@ -236,7 +236,7 @@ Result<void> compress(const Flags& f, const Global& global) {
   PITH_CHECK_OK(check_gate(f, g));
   QuantizeOptions options;
   options.weight_bits = f.bits;
-  options.rate_weight = f.rate_weight >= 0 ? f.rate_weight : f.bits == 8 ? kRateWeight : 0;
+  options.rate_weight = f.rate_weight >= 0 ? f.rate_weight : f.bits == 8 && !retrains && !f.post.wanted() ? kRateWeight : 0;
   PITH_TRY(options.method, range_method(f.method));
   options.percentile = f.percentile;
   options.equalize = !f.no_equalize;

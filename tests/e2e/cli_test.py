@@ -184,6 +184,7 @@ class CommandLine(unittest.TestCase):
     def test_usage_errors(self):
         self.assertIn("--samples", pith("compress", ZOO / "line_reader.onnx", code=2).stderr)
         self.refused(2, "nonsense", names=["nonsense", "compress"])
+        self.refused(2, "bench", self.model, "--format", "xml", names=["--format", "md"])
         pith(code=2)
 
     def test_quality_gate(self):
