@@ -229,7 +229,7 @@ Result<void> compress(const Flags& f, const Global& global) {
   const bool retrains = f.retrain.wanted() && !f.post.no_retrain;
   if (retrains) PITH_CHECK_OK(hand_over_retraining());
   if (f.post.wanted()) PITH_CHECK_OK(hand_over_for_gradients());
-  if (f.retrain.wanted() && f.post.wanted() && !f.post.no_retrain) return usage_error("--macs or --low-rank goes with --no-retrain or alone; to retrain a network with fewer channels, write it with --write-graph first");
+  if (f.retrain.wanted() && f.post.wanted() && !f.post.no_retrain) return usage_error("--blocks, --macs or --low-rank goes with --no-retrain or alone; to retrain a network with fewer channels, write it with --write-graph first");
   if (!f.post.no_retrain && (f.post.explain || !f.post.curves.empty())) return usage_error("--explain and --curve tell of what --no-retrain does; give it too");
   const auto started = std::chrono::steady_clock::now();
   PITH_TRY(const ir::Graph g, import_with_metadata(f, global.seed));

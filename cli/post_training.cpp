@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "cli/curve.h"
 #include "cli/sensitivity.h"
+#include "macro/drop_blocks.h"
 #include "macro/low_rank.h"
 #include "macro/prune_channels.h"
 
@@ -23,7 +24,7 @@ namespace {
 using Samples = std::vector<std::vector<ir::Tensor>>;
 
 constexpr int64_t kLiveBytes = int64_t{3} << 29;  // that all samples may take while layers are walked, both networks together
-constexpr size_t kSamples = 512, kGradientSamples = 128;
+constexpr size_t kSamples = 512, kGradientSamples = 128, kBlockSamples = 64;
 constexpr int kRounds = 4;
 constexpr double kNear = 0.01;  // of the target's bytes
 
@@ -62,6 +63,16 @@ int64_t total_macs(const ir::Graph& g) {
 
 // A share, or a number of multiply-accumulates, as a share; at most 1.
 double share_of(const ir::Graph& g, double asked) { return std::min(1.0, asked <= 1 ? asked : asked / static_cast<double>(total_macs(g))); }
+
+Result<void> leave_out_blocks(ir::Graph& g, const Samples& samples, const std::string& head, double asked) {
+  DropOptions o;
+  o.macs_share = share_of(g, asked);
+  o.distribution = head == "classifier" || head == "ctc";
+  PITH_TRY(const DropReport r, drop_blocks(g, first_of(samples, kBlockSamples), o));
+  for (size_t i = 0; i < r.dropped.size(); ++i) log_info(fmt::format("left out the block of '{}': loss {:.4g}", r.dropped[i], r.losses[i]));
+  if (!r.dropped.empty()) log_info(fmt::format("{:.1f} of {:.1f} million multiply-accumulates stay", static_cast<double>(r.macs_after) / 1e6, static_cast<double>(r.macs_before) / 1e6));
+  return {};
+}
 
 Result<void> remove_operations(ir::Graph& g, const Samples& samples, const std::string& head, uint64_t seed, double asked) {
   PruneOptions o;
@@ -205,8 +216,9 @@ void add_post_flags(CLI::App* verb, PostFlags& f) {
   const std::string group = "Without retraining";
   verb->add_flag("--no-retrain", f.no_retrain, "meet --ratio or --max-drop without retraining: a step for each layer along the hull of bytes against loss, and rounding that makes up for its errors")->group(group);
   verb->add_option("--macs", f.macs, "multiply-accumulates that may stay, as a share or a number: channels that matter least are removed from every tensor, what reads their neighbours makes up for them")->check(CLI::NonNegativeNumber)->group(group);
+  verb->add_option("--blocks", f.blocks, "the same as --macs (and before it) by leaving out whole residual blocks")->check(CLI::NonNegativeNumber)->group(group);
   verb->add_option("--low-rank", f.low_rank, "the same as --macs (and after it) by splitting layers in two of low rank")->check(CLI::NonNegativeNumber)->group(group);
-  verb->add_option("--write-graph", f.graph, "write the float graph after --macs and --low-rank as text with its weights; pith reads it as a model (.txt)")->group(group);
+  verb->add_option("--write-graph", f.graph, "write the float graph after --blocks, --macs and --low-rank as text with its weights; pith reads it as a model (.txt)")->group(group);
   verb->add_flag("--explain", f.explain, "say for each layer what was done and why")->group(group);
   verb->add_option("--curve", f.curves, "write the curve of bytes against quality to a .csv or .svg file (with --no-retrain); may be repeated")->group(group);
   verb->add_option("--curve-points", f.points, "ratios at which the curve is measured")->delimiter(',')->group(group);
@@ -214,6 +226,7 @@ void add_post_flags(CLI::App* verb, PostFlags& f) {
 
 Result<PostResult> post_train(ir::Graph& graph, const Samples& samples, const std::string& head, uint64_t seed, const PostFlags& flags, const PostTarget& target, QuantizeOptions& options) {
   PITH_TRY(ir::Graph prepared, prepare_post_training(graph));
+  if (flags.blocks > 0) PITH_CHECK_OK(leave_out_blocks(prepared, samples, head, flags.blocks));
   if (flags.macs > 0) PITH_CHECK_OK(remove_operations(prepared, samples, head, seed, flags.macs));
   if (flags.low_rank > 0) PITH_CHECK_OK(split_layers(prepared, samples, head, seed, flags.low_rank));
   if (!flags.graph.empty()) PITH_CHECK_OK(write_file(flags.graph, ir::to_text(prepared, true)));

@@ -15,11 +15,12 @@ namespace pith::cli {
 struct PostFlags {
   bool no_retrain = false, explain = false;
   double macs = 0;     // that may stay: a share, or a number above 1; 0: all
+  double blocks = 0;   // the same, by leaving residual blocks out
   double low_rank = 0; // the same, by layers of low rank
   std::string graph;   // file for the graph that rounding begins with
   std::vector<std::string> curves;  // files
   std::vector<double> points = {3, 4, 6, 8, 10, 13, 17, 22, 30};  // ratios of the curve
-  bool wanted() const { return no_retrain || macs > 0 || low_rank > 0; }
+  bool wanted() const { return no_retrain || macs > 0 || blocks > 0 || low_rank > 0; }
 };
 void add_post_flags(CLI::App* verb, PostFlags& flags);
 

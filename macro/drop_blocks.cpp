@@ -1,0 +1,166 @@
+// See drop_blocks.h.
+#include "macro/drop_blocks.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <set>
+
+#include "ir/interpret.h"
+
+namespace pith {
+namespace {
+
+using ir::Graph;
+using ir::Node;
+using ir::Op;
+using ir::Tensor;
+using ir::ValueId;
+
+int64_t total_macs(const Graph& g) {
+  int64_t sum = 0;
+  for (const Node& n : g.nodes) sum += ir::mac_count(g, n);
+  return sum;
+}
+
+// The nodes between `from` and `to`, backwards from `to`; nothing where a path leads past `from`.
+std::optional<std::set<size_t>> between(const Graph& g, const std::vector<int>& made_by, ValueId from, ValueId to) {
+  std::set<size_t> found;
+  std::vector<ValueId> open{to};
+  while (!open.empty()) {
+    const ValueId v = open.back();
+    open.pop_back();
+    if (v == from || v == ir::kNoValue || g.value(v).is_constant()) continue;
+    const int maker = made_by[static_cast<size_t>(v)];
+    if (maker < 0) return std::nullopt;
+    if (!found.insert(static_cast<size_t>(maker)).second) continue;
+    for (ValueId id : g.nodes[static_cast<size_t>(maker)].inputs) open.push_back(id);
+  }
+  return found;
+}
+
+// relu(x) = x where x is a relu's result already.
+bool keeps(const Graph& g, const std::vector<int>& made_by, const Node& join, ValueId x) {
+  if (join.activation.function == numerics::Unary::kIdentity) return true;
+  const int maker = made_by[static_cast<size_t>(x)];
+  if (join.activation.function != numerics::Unary::kRelu || maker < 0) return false;
+  const Node& n = g.nodes[static_cast<size_t>(maker)];
+  return n.activation.function == numerics::Unary::kRelu || n.op == Op::kRelu;
+}
+
+double divergence(std::span<const float> p, std::span<const float> q) {
+  const auto log_sum = [](std::span<const float> x) {
+    const float top = *std::max_element(x.begin(), x.end());
+    double sum = 0;
+    for (float v : x) sum += std::exp(static_cast<double>(v - top));
+    return top + std::log(sum);
+  };
+  const double a = log_sum(p), b = log_sum(q);
+  double kl = 0;
+  for (size_t i = 0; i < p.size(); ++i) kl += std::exp(p[i] - a) * ((p[i] - a) - (q[i] - b));
+  return kl;
+}
+
+double distortion(const Tensor& original, const Tensor& student, bool distribution) {
+  const auto x = original.as<float>(), y = student.as<float>();
+  if (distribution && !original.shape().empty() && original.shape().back() > 1) {
+    const auto width = static_cast<size_t>(original.shape().back());
+    double sum = 0;
+    for (size_t i = 0; i + width <= x.size(); i += width) sum += divergence(x.subspan(i, width), y.subspan(i, width));
+    return sum * static_cast<double>(width) / static_cast<double>(x.size());
+  }
+  double error = 0, power = 1e-30;
+  for (size_t i = 0; i < x.size(); ++i) error += std::pow(x[i] - y[i], 2.0), power += std::pow(x[i], 2.0);
+  return error / power;
+}
+
+using Outputs = std::vector<std::vector<Tensor>>;
+
+Result<double> loss_of(const Graph& g, const std::vector<std::vector<Tensor>>& samples, const Outputs& expected, bool distribution) {
+  double sum = 0;
+  for (size_t s = 0; s < samples.size(); ++s) {
+    PITH_TRY(const std::vector<Tensor> got, ir::interpret(g, samples[s]));
+    for (size_t k = 0; k < got.size(); ++k) sum += distortion(expected[s][k], got[k], distribution) / static_cast<double>(samples.size());
+  }
+  return sum;
+}
+
+}  // namespace
+
+std::vector<Block> residual_blocks(const Graph& g) {
+  const std::vector<int> made_by = ir::producers(g);
+  const auto readers = ir::consumers(g);
+  std::vector<Block> found;
+  for (size_t k = 0; k < g.nodes.size(); ++k) {
+    const Node& n = g.nodes[k];
+    if (n.op != Op::kAdd || g.value(n.inputs[0]).is_constant() || g.value(n.inputs[1]).is_constant() || g.value(n.inputs[0]).shape != g.value(n.inputs[1]).shape) continue;
+    for (int side : {0, 1}) {
+      const ValueId around = n.inputs[static_cast<size_t>(side)], through = n.inputs[static_cast<size_t>(1 - side)];
+      if (around == through || !keeps(g, made_by, n, around)) continue;
+      const auto inside = between(g, made_by, around, through);
+      if (!inside || inside->empty()) continue;
+      const bool own = std::all_of(inside->begin(), inside->end(), [&](size_t i) {
+        return std::all_of(g.nodes[i].outputs.begin(), g.nodes[i].outputs.end(), [&](ValueId id) {
+          if (id == ir::kNoValue) return true;
+          if (std::find(g.outputs.begin(), g.outputs.end(), id) != g.outputs.end()) return false;
+          const auto& by = readers[static_cast<size_t>(id)];
+          return std::all_of(by.begin(), by.end(), [&](int r) { return static_cast<size_t>(r) == k || inside->count(static_cast<size_t>(r)) != 0; });
+        });
+      });
+      if (!own) continue;
+      found.push_back({k, around, {inside->begin(), inside->end()}});
+      break;
+    }
+  }
+  return found;
+}
+
+Result<Graph> without_block(const Graph& source, const Block& block) {
+  Graph g = source;
+  const ValueId result = g.nodes[block.join].outputs[0];
+  for (Node& n : g.nodes) std::replace(n.inputs.begin(), n.inputs.end(), result, block.around);
+  std::replace(g.outputs.begin(), g.outputs.end(), result, block.around);
+  ir::remove_dead(g);
+  PITH_CHECK_OK(ir::verify(g));
+  return g;
+}
+
+Result<DropReport> drop_blocks(Graph& g, const std::vector<std::vector<Tensor>>& samples, const DropOptions& options) {
+  if (samples.empty()) return usage_error("no samples to measure blocks on; give a folder, archive or array with --samples");
+  DropReport report;
+  report.macs_before = report.macs_after = total_macs(g);
+  Outputs expected;
+  for (const auto& sample : samples) {
+    PITH_TRY(std::vector<Tensor> out, ir::interpret(g, sample));
+    expected.push_back(std::move(out));
+  }
+  const double target = options.macs_share * static_cast<double>(report.macs_before);
+  double now = 0;
+  while (static_cast<double>(report.macs_after) > target) {
+    const std::vector<Block> blocks = residual_blocks(g);
+    if (blocks.empty())
+      return error(ErrorCode::kDoesNotFit, fmt::format("'{}' keeps {} multiply-accumulates without any of its residual blocks, where {:.0f} may stay; ask for fewer", g.name, report.macs_after, target));
+    std::vector<Unit> units;
+    std::vector<Graph> shorter;
+    for (const Block& b : blocks) {
+      PITH_TRY(Graph without, without_block(g, b));
+      PITH_TRY(const double loss, loss_of(without, samples, expected, options.distribution));
+      const auto freed = static_cast<double>(report.macs_after - total_macs(without));
+      units.push_back({g.nodes[b.join].name, {{{0, 0, freed}, now}, {{0, 0, 0}, std::max(loss, now)}}});
+      shorter.push_back(std::move(without));
+    }
+    double all = 0;
+    for (const Unit& u : units) all += u.options[0].spent.macs;
+    PITH_TRY(const Allocation a, allocate(units, {-1, -1, all - 1}));  // the one that frees most for its loss
+    const auto taken = static_cast<size_t>(std::find(a.option.begin(), a.option.end(), 1u) - a.option.begin());
+    now = units[taken].options[1].loss;
+    report.dropped.push_back(units[taken].name);
+    report.losses.push_back(now);
+    g = std::move(shorter[taken]);
+    report.macs_after = total_macs(g);
+  }
+  return report;
+}
+
+}  // namespace pith
