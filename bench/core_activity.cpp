@@ -2,9 +2,10 @@
 //
 //   pith-core-activity MODEL.pith SAMPLES > layers.csv       the first sample: a picture, folder, archive, npy ...
 //
-// Every 8-bit layer runs on the core (core.sv) twice, with the signs of the largest eighth of each filter's weights (the
-// chip is made for ternary ones): on the activations that this input really gives, and on uniformly random codes, which is what energies of adders in the literature stand for. The quotient of the toggles
-// is the layer's activity. docs/chip_activity.csv was made so.
+// Every 8-bit layer runs on the core (core.sv) twice, with the signs of the largest eighth of each filter's weights
+// (the chip is made for ternary ones): on the activations that this input really gives, and on uniformly random codes,
+// which is what energies of adders in the literature stand for. The quotient of the toggles is the layer's activity.
+// docs/chip_activity.csv was made so.
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
@@ -70,7 +71,9 @@ Result<void> measure(const std::string& path, const std::string& input_path) {
   CoreDriver core(device);
   Random random(1);
   std::vector<uint8_t> input;
-  std::printf("layer,input_from,cycles,inputs,selected,trees,partial,random_inputs,random_selected,random_trees,random_partial,activity\n");
+  std::printf(
+      "layer,input_from,cycles,inputs,selected,trees,partial,random_inputs,random_selected,random_trees,random_partial,"
+      "activity\n");
   return chip.run([&](size_t i, bool done) {
     if (done || !CoreLayer::possible(program, program.ops[i])) return;
     const CoreLayer layer{&program, &program.ops[i]};
@@ -83,7 +86,8 @@ Result<void> measure(const std::string& path, const std::string& input_path) {
     for (uint8_t& code : input) code = static_cast<uint8_t>(random.integer(0, 255));
     const CoreToggles chance = toggles(core, layer, input);
     if (real.cycles == 0) return;
-    std::printf("%zu,%s,%.0f,%.0f,%.0f,%.0f,%.0f,%.0f,%.0f,%.0f,%.0f,%.3f\n", i, producer(program, i), real.cycles, real.inputs, real.selected, real.trees, real.partial, chance.inputs, chance.selected, chance.trees,
+    std::printf("%zu,%s,%.0f,%.0f,%.0f,%.0f,%.0f,%.0f,%.0f,%.0f,%.0f,%.3f\n", i, producer(program, i), real.cycles,
+                real.inputs, real.selected, real.trees, real.partial, chance.inputs, chance.selected, chance.trees,
                 chance.partial, real.all() / chance.all());
   });
 }

@@ -16,9 +16,9 @@ namespace pith::cli {
 namespace {
 
 struct Flags {
-  std::vector<std::string> models, structures, settings;
+  std::vector<std::string> models, structures, settings, cameras;
   std::vector<double> fps;
-  std::string target = "ergo2", calibration, camera, layers, trace, svg, timeline, sweep, pareto, csv, calibrate, predictions;
+  std::string target = "ergo2", calibration, layers, trace, svg, timeline, sweep, pareto, csv, calibrate, predictions;
   double density = 0.125, cap = 0, battery = 0, volts = 3.7, duty = 1, flat_out = 200;
   int bits = 2, activation_bits = 8, threads = 0;
   int64_t ram = 0;
@@ -54,7 +54,7 @@ Result<chip::OperatingPoint> choose_point(const std::vector<const sim::Prepared*
   std::optional<chip::OperatingPoint> best;
   double least = -1;
   for (const chip::OperatingPoint& p : sim::operating_points(d, c)) {
-    const sim::Setting setting{p, camera};
+    const sim::Setting setting{p, camera, {}};
     double mw;
     bool keeps_up = true;
     if (networks.size() == 1) {
@@ -130,13 +130,20 @@ Result<void> finish(const Flags& f, const Global& global, nlohmann::json body, d
     body["battery_days"] = days;
     if (!global.json) fmt::print("\n{:.0f} mAh at {:.1f} V last {:.1f} days\n", f.battery, f.volts, days);
   }
-  if (setting.camera) {
-    const sim::CameraResult r = sim::simulate_camera(*setting.camera, networks[0]->work.input_bytes + networks[0]->work.row_bytes, d, setting.point.mhz);
+  const std::optional<sim::Camera> cameras[] = {setting.camera, setting.second};
+  for (int k = 0; k < 2; ++k) {
+    if (!cameras[k]) continue;
+    const double stored = k == 0 ? networks[0]->work.input_bytes + networks[0]->work.row_bytes : networks.back()->work.input_bytes;
+    const sim::CameraResult r = sim::simulate_camera(*cameras[k], stored, d, setting.point.mhz, k);
     if (!r.possible) return error(ErrorCode::kDoesNotFit, r.why_not);
-    body["camera"] = {{"pixels_per_s", r.pixel_rate}, {"buffer_bytes", r.fullest}, {"overflows", r.overflows}};
-    if (!global.json) fmt::print("\ncamera: {:.1f} million pixels/s, at most {:.0f} of {:.0f} bytes wait in its buffer{}\n", r.pixel_rate / 1e6, r.fullest, d.camera_fifo * 1024, r.overflows ? ": it overflows" : "");
+    body[k == 0 ? "camera" : "second_camera"] = {{"pixels_per_s", r.pixel_rate}, {"buffer_bytes", r.fullest}, {"overflows", r.overflows}};
+    if (!global.json)
+      fmt::print("\n{}: {:.1f} million pixels/s, at most {:.0f} of {:.0f} bytes wait in its buffer{}\n", k == 0 ? "camera" : "second camera", r.pixel_rate / 1e6, r.fullest, d.camera_fifo * 1024, r.overflows ? ": it overflows" : "");
     if (r.overflows) return error(ErrorCode::kDoesNotFit, "the camera's buffer overflows; raise the clock or camera.pixel_rate");
   }
+  const double feeds = setting.camera ? d.camera_regions + (setting.second ? 1 : 0) : 1e9;
+  if (static_cast<double>(networks.size()) > feeds)
+    return error(ErrorCode::kDoesNotFit, fmt::format("the cameras of '{}' feed {:.0f} networks, not {}; take another --camera or fewer networks", d.name, feeds, networks.size()));
   if (global.json) print_json("chip", std::move(body));
   return {};
 }
@@ -158,6 +165,7 @@ Result<std::vector<ChipNetwork>> networks_of(const Flags& f, const chip::Device&
 Result<void> check_flags(const Flags& f) {
   if (f.activation_bits < 1 || f.activation_bits > 8) return usage_error("--activation-bits takes 1 to 8");
   if (!(f.duty > 0 && f.duty <= 1)) return usage_error("--duty takes a share above 0, up to 1");
+  if (f.cameras.size() > 2) return usage_error("--camera may be given twice; chips have two pipelines");
   if (f.cap < 0 || f.battery < 0 || f.volts <= 0) return usage_error("--cap, --battery and --volts take positive numbers");
   for (double x : f.fps) {
     if (!(x > 0 && x < 1e6)) return usage_error("--fps takes positive numbers");
@@ -208,7 +216,8 @@ Result<void> chip_verb(const Flags& f, const Global& global) {
     return write_file(f.predictions, csv);
   }
   PITH_TRY(const chip::Calibration c, chip::load_calibration(f.calibration));
-  PITH_TRY(const std::optional<sim::Camera> camera, parse_camera(f.camera));
+  PITH_TRY(const std::optional<sim::Camera> camera, parse_camera(f.cameras.empty() ? "" : f.cameras[0]));
+  PITH_TRY(const std::optional<sim::Camera> second, parse_camera(f.cameras.size() < 2 ? "" : f.cameras[1]));
   PITH_TRY(const std::vector<ChipNetwork> networks, networks_of(f, d, global));
   if (f.check) {
     nlohmann::json all = nlohmann::json::array();
@@ -235,7 +244,7 @@ Result<void> chip_verb(const Flags& f, const Global& global) {
   if (networks.size() > 1 && fps.size() != networks.size()) return usage_error(fmt::format("{} networks need as many numbers after --fps, as in --fps 30,3", networks.size()));
   if (fps.empty()) fps = {0};
   PITH_TRY(const chip::OperatingPoint point, choose_point(pointers, fps, d, c, f, camera));
-  const sim::Setting setting{point, camera};
+  const sim::Setting setting{point, camera, second};
   nlohmann::json body = {{"target", d.name}, {"MHz", point.mhz}, {"V", point.volt}};
   if (networks.size() == 1) {
     const sim::Outcome o = sim::evaluate(prepared[0], d, c, setting, {fps[0]});
@@ -289,7 +298,7 @@ void add_chip(Context c) {
   verb->add_option("--calibration", f.calibration, "a calibration's .yaml file (default: the built-in fit)");
   verb->add_option("--fps", f.fps, "frames per second of each network (default: flat out)")->delimiter(',');
   verb->add_option("--activation-bits", f.activation_bits, "time and energy as if activations had so few bits; results stay those of 8")->capture_default_str();
-  verb->add_option("--camera", f.camera, "WIDTHxHEIGHT@FPS of a camera that runs all the time");
+  verb->add_option("--camera", f.cameras, "WIDTHxHEIGHT@FPS of a camera that runs all the time; a second one takes the second pipeline")->allow_extra_args(false);
   verb->add_option("--cap", f.cap, "mW that must not be passed: the fastest operating point under it is taken");
   verb->add_flag("--dvfs", f.dvfs, "take the slowest operating point that keeps up");
   verb->add_option("--duty", f.duty, "share of the time that the chip is active; deep sleep otherwise")->capture_default_str();

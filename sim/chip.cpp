@@ -75,7 +75,9 @@ Outcome evaluate(const Prepared& n, const chip::Device& d, const chip::Calibrati
   const double period = 1 / o.fps;
   Counts counts = n.counts;
   counts.cpu_cycles += n.output_cycles;
-  if (setting.camera) counts += camera_counts(*setting.camera, period, d);
+  for (const auto& camera : {setting.camera, setting.second}) {
+    if (camera) counts += camera_counts(*camera, period, d);
+  }
   const double leakage = leakage_joules(bank_time(n, d, hz, period), d), base = calibration.base_mw * d.leakage_base_share * 1e-3 * period;
   o.energy = dynamic_energy(counts, d, calibration.energy_factor, volt);
   o.bottom_up = dynamic_energy(counts, d, 1, volt);
@@ -104,7 +106,9 @@ Shared share_chip(const std::vector<const Prepared*>& networks, const std::vecto
     joules_a_second += fps[i] * dynamic_energy(counts, d, calibration.energy_factor, setting.point.volt).total();
     for (const BankStep& b : n.banks) banks.active += fps[i] * b.active * (b.end - b.start) / hz, banks.asleep += fps[i] * b.asleep * (b.end - b.start) / hz;
   }
-  if (setting.camera) joules_a_second += dynamic_energy(camera_counts(*setting.camera, 1, d), d, calibration.energy_factor, setting.point.volt).total();
+  for (const auto& camera : {setting.camera, setting.second}) {
+    if (camera) joules_a_second += dynamic_energy(camera_counts(*camera, 1, d), d, calibration.energy_factor, setting.point.volt).total();
+  }
   banks.asleep += std::max(0.0, 1 - s.busy) * std::ceil(static_cast<double>(weights) / static_cast<double>(d.bank_bytes()));
   banks.off = std::max(0.0, static_cast<double>(d.banks()) - banks.active - banks.asleep);
   s.milliwatts = (joules_a_second + leakage_joules(banks, d)) * 1e3 + calibration.base_mw * d.leakage_base_share;
@@ -135,15 +139,16 @@ double sleep_milliwatts(const std::vector<const Prepared*>& networks, const chip
   return calibration.base_mw * d.leakage_base_share * d.leakage_base_asleep + (kept * d.leakage_asleep + off * d.leakage_off) * bank_mib(d);
 }
 
-CameraResult simulate_camera(const Camera& c, double stored_bytes, const chip::Device& d, double mhz) {
+CameraResult simulate_camera(const Camera& c, double stored_bytes, const chip::Device& d, double mhz, int pipeline) {
   CameraResult r;
+  const double width = pipeline == 0 ? d.camera_width : d.camera_second_width, height = pipeline == 0 ? d.camera_height : d.camera_second_height, fps = pipeline == 0 ? d.camera_fps : d.camera_second_fps;
   r.pixel_rate = c.width * c.height * c.fps;
-  if (d.camera_pipelines < 1) {
+  if (d.camera_pipelines < pipeline + 1) {
     r.possible = false;
-    r.why_not = fmt::format("'{}' has no camera", d.name);
-  } else if (c.width * c.height > d.camera_width * d.camera_height || r.pixel_rate > d.camera_width * d.camera_height * d.camera_fps * 1.000001) {
+    r.why_not = d.camera_pipelines < 1 ? fmt::format("'{}' has no camera", d.name) : fmt::format("'{}' has one camera pipeline", d.name);
+  } else if (c.width * c.height > width * height || r.pixel_rate > width * height * fps * 1.000001) {
     r.possible = false;
-    r.why_not = fmt::format("{:.0f}x{:.0f} at {:.0f}/s is beyond a pipeline of '{}' ({:.0f}x{:.0f} at {:.0f}/s)", c.width, c.height, c.fps, d.name, d.camera_width, d.camera_height, d.camera_fps);
+    r.why_not = fmt::format("{:.0f}x{:.0f} at {:.0f}/s is beyond the {} pipeline of '{}' ({:.0f}x{:.0f} at {:.0f}/s)", c.width, c.height, c.fps, pipeline == 0 ? "first" : "second", d.name, width, height, fps);
   }
   // a line arrives in bursts at the wire's rate (blanking takes a tenth of the time) and drains at the pipeline's
   const double line_seconds = 1 / (c.height * c.fps) * 0.9, blank_seconds = line_seconds / 9, bytes = c.width * d.camera_pixel_bits / 8;

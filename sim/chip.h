@@ -35,6 +35,7 @@ struct Stream {  // how often a network runs
 struct Setting {
   chip::OperatingPoint point;  // MHz after calibration, V
   std::optional<Camera> camera;
+  std::optional<Camera> second = {};  // on the device's second pipeline
 };
 
 // The device's operating points with the calibrated clock; the last whose clock is at most the nominal one is the default.
@@ -79,7 +80,8 @@ struct CameraResult {
   bool overflows = false;
   std::vector<double> levels;  // most bytes in the buffer at each line
 };
-CameraResult simulate_camera(const Camera& camera, double stored_bytes, const chip::Device& device, double mhz);
+// `pipeline`: 0 or 1, whose limits hold.
+CameraResult simulate_camera(const Camera& camera, double stored_bytes, const chip::Device& device, double mhz, int pipeline = 0);
 
 // clock from inferences/s; energy factor and base power from two powers at two rates. The measurements are of `network`.
 struct Measurement {

@@ -231,7 +231,7 @@ TEST(Energy, ComponentsSumAndFollowCounts) {
   EXPECT_NEAR(dynamic_energy(c, d, 2, d.clock_voltage / 2).total(), e.total() / 2, 1e-12);
   const auto n = prepare(one_layer(32, 16, 32, 3), d, "layer");
   chip::Calibration cal{100, 2, 10, ""};
-  const Outcome o = evaluate(*n, d, cal, {nominal_point(d, cal), {}}, {30});
+  const Outcome o = evaluate(*n, d, cal, {nominal_point(d, cal), {}, {}}, {30});
   EXPECT_DOUBLE_EQ(o.milliwatts, o.energy.total() * 30 * 1e3);
   EXPECT_NEAR(o.energy.joules[static_cast<size_t>(Component::kBase)], 10e-3 / 30, 1e-9);
   // off for most of the time: far less leakage than with every bank active
@@ -243,7 +243,7 @@ TEST(Calibration, ReproducesItsMeasurements) {
   const auto n = prepare(one_layer(160, 64, 128, 3), d, "layer");
   const Measurement m{115, 200, 30, 75};
   const chip::Calibration c = calibrate(*n, d, m);
-  const Setting s{nominal_point(d, c), {}};
+  const Setting s{nominal_point(d, c), {}, {}};
   EXPECT_NEAR(evaluate(*n, d, c, s, {}).most, 115, 1e-6);
   EXPECT_NEAR(evaluate(*n, d, c, s, {115}).milliwatts, 200, 1e-6);
   EXPECT_NEAR(evaluate(*n, d, c, s, {30}).milliwatts, 75, 1e-6);
@@ -256,6 +256,11 @@ TEST(Camera, KeepsUpWithSixteenMegapixels) {
   EXPECT_FALSE(r.overflows) << r.fullest;
   EXPECT_TRUE(simulate_camera({4672, 3506, 24}, 1, d, 20).overflows);
   EXPECT_FALSE(simulate_camera({8000, 6000, 24}, 1, d, 228).possible);
+  EXPECT_TRUE(simulate_camera({2048, 1536, 60}, 1, d, 228, 1).possible);
+  EXPECT_FALSE(simulate_camera({4672, 3506, 24}, 1, d, 228, 1).possible);
+  chip::Device one = d;
+  one.camera_pipelines = 1;
+  EXPECT_FALSE(simulate_camera({640, 480, 30}, 1, one, 228, 1).possible);
 }
 
 TEST(Chip, NamesWhatItLacks) {
@@ -272,11 +277,39 @@ TEST(Chip, NamesWhatItLacks) {
   EXPECT_FALSE(prepare(one_layer(128, 64, 64, 3), tiny, "large")->fits);
 }
 
+// Whatever a device file may state within its ranges gives a schedule that ends and adds up.
+TEST(Chip, AnyDeviceThatPassesItsChecksWorks) {
+  Random random(testing::seed());
+  int tried = 0;
+  for (int trial = 0; trial < 400; ++trial) {
+    SCOPED_TRACE("PITH_SEED=" + std::to_string(testing::seed()) + " trial " + std::to_string(trial));
+    chip::Device d = ergo2();
+    for (int k = 0; k < 6; ++k) {
+      const chip::Row& row = chip::rows()[static_cast<size_t>(random.integer(0, static_cast<int64_t>(chip::rows().size()) - 1))];
+      const double low = std::max(row.lowest, 1e-3), high = std::min(row.highest, 1e5);
+      const double value = random.integer(0, 4) == 0 ? row.lowest : low * std::pow(high / low, random.uniform());
+      d.*row.member = std::string_view(row.unit) == "factor" || std::string_view(row.unit) == "fJ" ? value : std::max(row.lowest, std::floor(value));
+    }
+    d.memory_network = std::min(d.memory_network, 65536.0);  // so that the test stays fast
+    if (!chip::check_device(d).ok()) continue;
+    const auto n = prepare(trial % 2 ? testing::network() : two_bands(), d, "network");
+    ASSERT_TRUE(n.ok()) << n.error().message;
+    ++tried;
+    ASSERT_TRUE(std::isfinite(n->timing.cycles) && n->timing.cycles > 0);
+    const double all = n->timing.cycles * d.compute_clusters;
+    ASSERT_NEAR(n->timing.busy + sum_of(n->timing.stalls), all, 1e-6 * all);
+    const chip::Calibration c{200, 1.5, 30, ""};
+    const Outcome o = evaluate(*n, d, c, {nominal_point(d, c), {}, {}}, {1});
+    ASSERT_TRUE(std::isfinite(o.milliwatts) && o.milliwatts >= 0);
+  }
+  EXPECT_GT(tried, 100);
+}
+
 TEST(Chip, NetworksShareIt) {
   const chip::Device d = ergo2();
   const chip::Calibration c{200, 1.5, 30, ""};
   const auto n = prepare(one_layer(160, 64, 128, 3), d, "layer");
-  const Setting s{nominal_point(d, c), {}};
+  const Setting s{nominal_point(d, c), {}, {}};
   const Shared one = share_chip({&*n}, {30}, d, c, s), two = share_chip({&*n, &*n}, {30, 3}, d, c, s);
   EXPECT_NEAR(one.milliwatts, evaluate(*n, d, c, s, {30}).milliwatts, 0.5);
   EXPECT_NEAR(two.busy, 1.1 * one.busy, 1e-9);

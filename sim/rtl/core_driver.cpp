@@ -137,7 +137,8 @@ CoreResult CoreDriver::run(const CoreJob& job) {
     clock();
     ++result.cycles;
     if (!core_->out_valid) return;
-    for (int f = 0; f < kCoreFilters; ++f) result.outputs[core_->out_position][static_cast<size_t>(f)] = static_cast<uint8_t>(core_->out >> (8 * f));
+    for (int f = 0; f < kCoreFilters; ++f)
+      result.outputs[core_->out_position][static_cast<size_t>(f)] = static_cast<uint8_t>(core_->out >> (8 * f));
     ++done;
   };
   for (size_t p = 0; p < passes.size(); ++p) {

@@ -41,7 +41,7 @@ struct CoreToggles {
 
 struct CoreResult {
   std::vector<std::array<uint8_t, kCoreFilters>> outputs;  // [position]
-  int64_t cycles = 0;  // from the first slot in to the last result taken
+  int64_t cycles = 0;                                      // from the first slot in to the last result taken
   CoreToggles toggles;
 };
 

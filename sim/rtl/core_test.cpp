@@ -26,13 +26,15 @@ CoreJob random_job(Random& random, int32_t limit) {
   CoreJob job;
   const int64_t length = random.integer(1, 450), positions = random.integer(2, 40), filters = random.integer(1, 4);
   const double density = random.uniform(0.03, limit == 1 ? 0.4 : 0.2);
-  job.in_zero_point = static_cast<int32_t>(random.integer(0, 255)), job.out_zero_point = static_cast<int32_t>(random.integer(0, 255));
+  job.in_zero_point = static_cast<int32_t>(random.integer(0, 255)),
+  job.out_zero_point = static_cast<int32_t>(random.integer(0, 255));
   job.low = random.integer(0, 1) ? job.out_zero_point : 0;
   job.high = static_cast<int32_t>(random.integer(job.low, 255));
   for (uint8_t& t : job.table) t = static_cast<uint8_t>(random.integer(0, 255));
   while (static_cast<int64_t>(job.filters.size()) < filters) {
     CoreFilter f;
-    for (int64_t i = 0; i < length; ++i) f.weights.push_back(random.uniform() < density ? static_cast<int32_t>(random.integer(-limit, limit)) : 0);
+    for (int64_t i = 0; i < length; ++i)
+      f.weights.push_back(random.uniform() < density ? static_cast<int32_t>(random.integer(-limit, limit)) : 0);
     f.bias = static_cast<int32_t>(random.integer(-100000, 100000));
     f.factor = numerics::multiplier(static_cast<int>(random.integer(-16 * 14, 16 * 2)));
     if (fits_partial(f)) job.filters.push_back(std::move(f));
@@ -63,7 +65,8 @@ TEST(Core, RandomWeightsGiveTheModelsBitsAndCycles) {
     const CoreResult r = core.run(job);
     ASSERT_EQ(r.cycles, modelled_cycles(job, ergo2()));
     for (size_t p = 0; p < job.inputs.size(); ++p) {
-      for (size_t f = 0; f < job.filters.size(); ++f) ASSERT_EQ(r.outputs[p][f], expected(job, p, f)) << "position " << p << " filter " << f;
+      for (size_t f = 0; f < job.filters.size(); ++f)
+        ASSERT_EQ(r.outputs[p][f], expected(job, p, f)) << "position " << p << " filter " << f;
     }
   }
 }
@@ -102,7 +105,9 @@ TEST(Core, RealWeightsGiveTheModelsBitsAndCycles) {
   ASSERT_TRUE(chip.ok()) << chip.error().message;
   Random random(testing::seed());
   std::vector<float> picture(28 * 28);
-  for (int i = 0; i < 28 * 28; ++i) picture[static_cast<size_t>(i)] = std::abs(i % 28 - 14 + (i / 28 - 14) / 3) < 3 ? 1.0f : 0.02f * static_cast<float>(random.uniform());
+  for (int i = 0; i < 28 * 28; ++i)
+    picture[static_cast<size_t>(i)] =
+        std::abs(i % 28 - 14 + (i / 28 - 14) / 3) < 3 ? 1.0f : 0.02f * static_cast<float>(random.uniform());
   ASSERT_TRUE(chip->set_input(0, picture).ok());
   CoreDriver core(ergo2());
   std::vector<uint8_t> input;
@@ -120,7 +125,8 @@ TEST(Core, RealWeightsGiveTheModelsBitsAndCycles) {
       return;
     }
     std::vector<int64_t> at;
-    for (int64_t p = 0; p < std::min<int64_t>(layer.positions(), 48); ++p) at.push_back(p * layer.positions() / std::min<int64_t>(layer.positions(), 48));
+    for (int64_t p = 0; p < std::min<int64_t>(layer.positions(), 48); ++p)
+      at.push_back(p * layer.positions() / std::min<int64_t>(layer.positions(), 48));
     if (at.size() == 1) at.push_back(at[0]);  // a job has at least two positions
     for (int64_t first = 0; first < layer.filters(); first += kCoreFilters) {
       const CoreJob job = layer.job(first, at, input);
@@ -133,7 +139,9 @@ TEST(Core, RealWeightsGiveTheModelsBitsAndCycles) {
       const CoreResult r = core.run(job);
       ASSERT_EQ(r.cycles, modelled_cycles(job, ergo2())) << "operator " << i << " filter " << first;
       for (size_t p = 0; p < at.size(); ++p) {
-        for (size_t f = 0; f < job.filters.size(); ++f, ++results) ASSERT_EQ(r.outputs[p][f], y[at[p] * layer.filters() + first + static_cast<int64_t>(f)]) << "operator " << i << " filter " << first + static_cast<int64_t>(f);
+        for (size_t f = 0; f < job.filters.size(); ++f, ++results)
+          ASSERT_EQ(r.outputs[p][f], y[at[p] * layer.filters() + first + static_cast<int64_t>(f)])
+              << "operator " << i << " filter " << first + static_cast<int64_t>(f);
       }
     }
   };

@@ -14,7 +14,8 @@ size_t tensor_bytes(const ProgramTensor& t) {
 
 }  // namespace
 
-Result<std::unique_ptr<ChipModel>> ChipModel::make(Program program, const chip::Device& device, const chip::Calibration& calibration) {
+Result<std::unique_ptr<ChipModel>> ChipModel::make(Program program, const chip::Device& device,
+                                                   const chip::Calibration& calibration) {
   auto model = std::make_unique<ChipModel>();
   model->program = std::move(program);
   model->device = device;
@@ -22,16 +23,20 @@ Result<std::unique_ptr<ChipModel>> ChipModel::make(Program program, const chip::
   const RowPorts rows = row_ports(model->program);
   for (const auto* ports : {&rows.inputs, &rows.outputs}) {
     for (int32_t r : *ports) {
-      if (r > 0) return error(ErrorCode::kUnsupported, "a port goes by rows, which a memory window can't; compile without --rows");
+      if (r > 0)
+        return error(ErrorCode::kUnsupported,
+                     "a port goes by rows, which a memory window can't; compile without --rows");
     }
   }
   PITH_TRY(const Functional possible, Functional::create(model->program));
   PITH_TRY(model->prepared, prepare(model->program, device, "network"));
-  if (!model->prepared.fits) return error(ErrorCode::kDoesNotFit, model->prepared.why_not + "; take a device with more");
+  if (!model->prepared.fits)
+    return error(ErrorCode::kDoesNotFit, model->prepared.why_not + "; take a device with more");
   return model;
 }
 
-ChipTarget::ChipTarget(const sc_core::sc_module_name& name, const ChipModel& model) : sc_module(name), model_(model), chip_(Functional::create(model.program).value()) {
+ChipTarget::ChipTarget(const sc_core::sc_module_name& name, const ChipModel& model)
+    : sc_module(name), model_(model), chip_(Functional::create(model.program).value()) {
   SC_HAS_PROCESS(ChipTarget);
   SC_THREAD(run);
   SC_METHOD(drive_interrupt);
@@ -82,7 +87,8 @@ void ChipTarget::transport(tlm::tlm_generic_payload& payload, sc_core::sc_time& 
 
 void ChipTarget::access_register(tlm::tlm_generic_payload& payload, const sc_core::sc_time& delay) {
   const uint64_t at = payload.get_address();
-  if (at + payload.get_data_length() > kRegisterEnd) return payload.set_response_status(tlm::TLM_ADDRESS_ERROR_RESPONSE);
+  if (at + payload.get_data_length() > kRegisterEnd)
+    return payload.set_response_status(tlm::TLM_ADDRESS_ERROR_RESPONSE);
   if (payload.get_data_length() != 4 || at % 4 != 0) return payload.set_response_status(tlm::TLM_BURST_ERROR_RESPONSE);
   uint32_t value = 0;
   if (payload.is_write()) {
@@ -96,11 +102,13 @@ void ChipTarget::access_register(tlm::tlm_generic_payload& payload, const sc_cor
 }
 
 void ChipTarget::access_memory(tlm::tlm_generic_payload& payload, sc_core::sc_time& delay) {
-  const uint64_t at = payload.get_address() - kChipMemory, bytes = payload.get_data_length(), size = static_cast<uint64_t>(model_.program.arena_bytes);
+  const uint64_t at = payload.get_address() - kChipMemory, bytes = payload.get_data_length(),
+                 size = static_cast<uint64_t>(model_.program.arena_bytes);
   if (at > size || bytes > size - at) return payload.set_response_status(tlm::TLM_ADDRESS_ERROR_RESPONSE);
   if (status_ & kStatusBusy) return payload.set_response_status(tlm::TLM_GENERIC_ERROR_RESPONSE);
   uint8_t* memory = chip_.memory() + at;
-  payload.is_write() ? std::memcpy(memory, payload.get_data_ptr(), bytes) : std::memcpy(payload.get_data_ptr(), memory, bytes);
+  payload.is_write() ? std::memcpy(memory, payload.get_data_ptr(), bytes)
+                     : std::memcpy(payload.get_data_ptr(), memory, bytes);
   delay += cycles(std::ceil(static_cast<double>(bytes) / model_.device.dma_rate));
   payload.set_response_status(tlm::TLM_OK_RESPONSE);
 }
@@ -108,7 +116,8 @@ void ChipTarget::access_memory(tlm::tlm_generic_payload& payload, sc_core::sc_ti
 // Looks without taking time, also while an inference runs.
 unsigned ChipTarget::debug(tlm::tlm_generic_payload& payload) {
   const uint64_t size = static_cast<uint64_t>(model_.program.arena_bytes);
-  if (payload.get_address() < kChipMemory || payload.get_address() - kChipMemory >= size || !payload.is_read()) return 0;
+  if (payload.get_address() < kChipMemory || payload.get_address() - kChipMemory >= size || !payload.is_read())
+    return 0;
   const uint64_t at = payload.get_address() - kChipMemory;
   const unsigned bytes = static_cast<unsigned>(std::min<uint64_t>(payload.get_data_length(), size - at));
   std::memcpy(payload.get_data_ptr(), chip_.memory() + at, bytes);
@@ -122,18 +131,30 @@ uint32_t ChipTarget::read(uint64_t at) const {
     return static_cast<uint32_t>(offset ? static_cast<size_t>(t.offset) : tensor_bytes(t));
   };
   switch (at) {
-    case kRegisterId: return kChipId;
-    case kRegisterStatus: return status_;
-    case kRegisterEnable: return enable_;
-    case kRegisterCycles: return last_cycles_;
-    case kRegisterNanojoules: return nanojoules_;
-    case kRegisterPort: return port_;
-    case kRegisterInputAt: return port(model_.program.inputs, true);
-    case kRegisterInputBytes: return port(model_.program.inputs, false);
-    case kRegisterOutputAt: return port(model_.program.outputs, true);
-    case kRegisterOutputBytes: return port(model_.program.outputs, false);
-    case kRegisterProgress: return progress_;
-    default: return 0;
+    case kRegisterId:
+      return kChipId;
+    case kRegisterStatus:
+      return status_;
+    case kRegisterEnable:
+      return enable_;
+    case kRegisterCycles:
+      return last_cycles_;
+    case kRegisterNanojoules:
+      return nanojoules_;
+    case kRegisterPort:
+      return port_;
+    case kRegisterInputAt:
+      return port(model_.program.inputs, true);
+    case kRegisterInputBytes:
+      return port(model_.program.inputs, false);
+    case kRegisterOutputAt:
+      return port(model_.program.outputs, true);
+    case kRegisterOutputBytes:
+      return port(model_.program.outputs, false);
+    case kRegisterProgress:
+      return progress_;
+    default:
+      return 0;
   }
 }
 

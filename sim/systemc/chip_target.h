@@ -1,8 +1,9 @@
-// The virtual chip as a TLM-2.0 target, so that it can stand in a virtual platform beside a processor, memories and cameras.
+// The virtual chip as a TLM-2.0 target, so that it can stand in a virtual platform beside a processor, memories and
+// cameras.
 //
-// Why: software that drives an accelerator (drivers, schedulers, several masters on a bus) can be written before there is
-// silicon only where the accelerator answers on a bus, takes time and raises an interrupt. This wraps the two halves of
-// sim/: values from sim/functional, bit for bit, and time from sim/timing, operator by operator. Loosely timed:
+// Why: software that drives an accelerator (drivers, schedulers, several masters on a bus) can be written before there
+// is silicon only where the accelerator answers on a bus, takes time and raises an interrupt. This wraps the two halves
+// of sim/: values from sim/functional, bit for bit, and time from sim/timing, operator by operator. Loosely timed:
 // b_transport annotates the time of a transfer, a thread lives through an inference.
 //
 // Addresses, bytes from the target's base; registers are 32 bits, little endian, and take aligned accesses of 4 bytes:
@@ -22,11 +23,11 @@
 // TLM_BURST_ERROR_RESPONSE, streaming and byte enables TLM_BYTE_ENABLE_ERROR_RESPONSE.
 #pragma once
 
-#include <systemc>
-#include <tlm>
 #include <tlm_utils/simple_target_socket.h>
 
 #include <memory>
+#include <systemc>
+#include <tlm>
 
 #include "sim/chip.h"
 #include "sim/functional/functional.h"
@@ -34,8 +35,20 @@
 namespace pith::sim {
 
 enum ChipRegister : uint64_t {
-  kRegisterId = 0x00, kRegisterStatus = 0x04, kRegisterDoorbell = 0x08, kRegisterEnable = 0x0c, kRegisterAcknowledge = 0x10, kRegisterCycles = 0x18, kRegisterNanojoules = 0x20, kRegisterPort = 0x24,
-  kRegisterInputAt = 0x28, kRegisterInputBytes = 0x2c, kRegisterOutputAt = 0x30, kRegisterOutputBytes = 0x34, kRegisterProgress = 0x38, kRegisterEnd = 0x3c,
+  kRegisterId = 0x00,
+  kRegisterStatus = 0x04,
+  kRegisterDoorbell = 0x08,
+  kRegisterEnable = 0x0c,
+  kRegisterAcknowledge = 0x10,
+  kRegisterCycles = 0x18,
+  kRegisterNanojoules = 0x20,
+  kRegisterPort = 0x24,
+  kRegisterInputAt = 0x28,
+  kRegisterInputBytes = 0x2c,
+  kRegisterOutputAt = 0x30,
+  kRegisterOutputBytes = 0x34,
+  kRegisterProgress = 0x38,
+  kRegisterEnd = 0x3c,
 };
 inline constexpr uint64_t kChipMemory = 0x100000;
 inline constexpr uint32_t kChipId = 0x68746970, kStatusBusy = 1, kStatusDone = 2, kStatusError = 4;
@@ -47,7 +60,8 @@ struct ChipModel {
   chip::Device device;
   chip::Calibration calibration;
   Prepared prepared;
-  static Result<std::unique_ptr<ChipModel>> make(Program program, const chip::Device& device, const chip::Calibration& calibration);
+  static Result<std::unique_ptr<ChipModel>> make(Program program, const chip::Device& device,
+                                                 const chip::Calibration& calibration);
 };
 
 class ChipTarget : public sc_core::sc_module {

@@ -65,8 +65,8 @@ struct Platform {
 
 // The driver: a frame's codes in, an inference, the output's codes back. What it saw:
 struct Inference {
-  std::vector<std::vector<uint8_t>> outputs;   // of each port, in physical order
-  sc_core::sc_time rang, interrupted;          // when the doorbell was written, when the interrupt came
+  std::vector<std::vector<uint8_t>> outputs;  // of each port, in physical order
+  sc_core::sc_time rang, interrupted;         // when the doorbell was written, when the interrupt came
   uint32_t cycles = 0, nanojoules = 0;
 };
 Inference infer(Processor& processor, const std::vector<std::vector<uint8_t>>& inputs, size_t outputs);

@@ -43,7 +43,8 @@ int sc_main(int argc, char** argv) {
         for (uint8_t& b : inputs.back()) b = t.dtype == PITH_U8 ? static_cast<uint8_t>(random.integer(0, 255)) : 0;
       }
       const pith::sim::Inference seen = pith::sim::infer(processor, inputs, program.outputs.size());
-      std::printf("frame %d: doorbell at %s, interrupt at %s, %u cycles, %u nJ\n", frame, seen.rang.to_string().c_str(), seen.interrupted.to_string().c_str(), seen.cycles, seen.nanojoules);
+      std::printf("frame %d: doorbell at %s, interrupt at %s, %u cycles, %u nJ\n", frame, seen.rang.to_string().c_str(),
+                  seen.interrupted.to_string().c_str(), seen.cycles, seen.nanojoules);
     }
   };
   pith::sim::Platform platform("platform", **model, software);

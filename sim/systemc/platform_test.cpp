@@ -2,13 +2,14 @@
 // driver does wrong gets the answer that chip_target.h promises.
 //
 // SystemC elaborates once in a process, so all platforms run first and the tests look at what was recorded.
+#include "sim/systemc/platform.h"
+
 #include <gtest/gtest.h>
 
 #include <cstdlib>
 
 #include "base/file.h"
 #include "runtime/testing/sample_program.h"
-#include "sim/systemc/platform.h"
 
 namespace pith::sim {
 namespace {
@@ -20,11 +21,14 @@ struct Trial {
   std::unique_ptr<Platform> platform;
 };
 
-Result<std::unique_ptr<ChipModel>> model_of(Program program) { return ChipModel::make(std::move(program), chip::load_device("ergo2").value(), chip::load_calibration("").value()); }
+Result<std::unique_ptr<ChipModel>> model_of(Program program) {
+  return ChipModel::make(std::move(program), chip::load_device("ergo2").value(), chip::load_calibration("").value());
+}
 
 Program lenet() {
   const char* source = std::getenv("PITH_SOURCE_DIR");
-  return read_program(read_file(std::string(source != nullptr ? source : ".") + "/zoo/lenet/lenet5.pith").value()).value();
+  return read_program(read_file(std::string(source != nullptr ? source : ".") + "/zoo/lenet/lenet5.pith").value())
+      .value();
 }
 
 std::vector<Trial>& trials() {
@@ -46,7 +50,9 @@ Wrongs& wrongs() {
 void misbehave(Processor& p) {
   Wrongs& w = wrongs();
   uint8_t data[8] = {};
-  const auto tried = [&](tlm::tlm_command command, uint64_t at, size_t bytes) { w.responses.push_back(p.access(command, kChipBase + at, data, bytes)); };
+  const auto tried = [&](tlm::tlm_command command, uint64_t at, size_t bytes) {
+    w.responses.push_back(p.access(command, kChipBase + at, data, bytes));
+  };
   w.id = p.read32(kChipBase + kRegisterId);
   tried(tlm::TLM_READ_COMMAND, kRegisterStatus, 2);
   tried(tlm::TLM_READ_COMMAND, kRegisterStatus + 2, 4);
@@ -83,7 +89,8 @@ void build() {
   for (size_t i = 0; i < trials().size(); ++i) {
     const auto software = [i](Processor& p) {
       if (i == 0) misbehave(p);
-      for (int frame = 0; frame < 2; ++frame) trials()[i].seen.push_back(infer(p, trials()[i].inputs, trials()[i].model->program.outputs.size()));
+      for (int frame = 0; frame < 2; ++frame)
+        trials()[i].seen.push_back(infer(p, trials()[i].inputs, trials()[i].model->program.outputs.size()));
     };
     trials()[i].platform = std::make_unique<Platform>("platform" + std::to_string(i), *trials()[i].model, software);
   }
@@ -94,7 +101,9 @@ TEST(Platform, ResultsAreTheFunctionalSimulatorsBitForBit) {
     const Program& p = t.model->program;
     auto chip = Functional::create(p);
     ASSERT_TRUE(chip.ok());
-    for (size_t i = 0; i < t.inputs.size(); ++i) std::copy(t.inputs[i].begin(), t.inputs[i].end(), chip->memory() + p.tensors[static_cast<size_t>(p.inputs[i].tensor)].offset);
+    for (size_t i = 0; i < t.inputs.size(); ++i)
+      std::copy(t.inputs[i].begin(), t.inputs[i].end(),
+                chip->memory() + p.tensors[static_cast<size_t>(p.inputs[i].tensor)].offset);
     ASSERT_TRUE(chip->run().ok());
     ASSERT_EQ(t.seen.size(), 2u);
     for (const Inference& seen : t.seen) {
@@ -120,8 +129,9 @@ TEST(Platform, AnInferenceTakesWhatTheTimingModelSays) {
 
 TEST(Platform, WhatADriverDoesWrongIsAnswered) {
   const Wrongs& w = wrongs();
-  const std::vector<tlm::tlm_response_status> expected = {tlm::TLM_BURST_ERROR_RESPONSE,   tlm::TLM_BURST_ERROR_RESPONSE,   tlm::TLM_ADDRESS_ERROR_RESPONSE,
-                                                          tlm::TLM_ADDRESS_ERROR_RESPONSE, tlm::TLM_ADDRESS_ERROR_RESPONSE, tlm::TLM_GENERIC_ERROR_RESPONSE};
+  const std::vector<tlm::tlm_response_status> expected = {
+      tlm::TLM_BURST_ERROR_RESPONSE,   tlm::TLM_BURST_ERROR_RESPONSE,   tlm::TLM_ADDRESS_ERROR_RESPONSE,
+      tlm::TLM_ADDRESS_ERROR_RESPONSE, tlm::TLM_ADDRESS_ERROR_RESPONSE, tlm::TLM_GENERIC_ERROR_RESPONSE};
   EXPECT_EQ(w.responses, expected);
   EXPECT_EQ(w.id, kChipId);
   EXPECT_EQ(w.status_busy, kStatusBusy);

@@ -22,17 +22,22 @@ class Rider {
     const ProgramTensor &x = tensor(op.inputs[0]), &y = tensor(op.outputs[0]);
     if (op.activation != numerics::Unary::kIdentity || x.dtype != y.dtype || x.affine != y.affine) return -1;
     int64_t moved = x.dtype == PITH_U8 ? 1 : 4;
-    for (int k = 0; k < op.ints[format::kCopyRank]; ++k) moved *= op.ints[static_cast<size_t>(format::kCopyExtents + k)];
+    for (int k = 0; k < op.ints[format::kCopyRank]; ++k)
+      moved *= op.ints[static_cast<size_t>(format::kCopyExtents + k)];
     const Span source = w_.ops[copy].reads[0], target = w_.ops[copy].writes[0];
     if (moved != source.end - source.begin) return -1;
     for (size_t i = copy; i-- > 0;) {
       const OpWork& o = w_.ops[i];
       if (touches(o.writes, source)) {
         const bool makes = o.writes.size() == 1 && o.writes[0].begin == source.begin && o.writes[0].end == source.end;
-        const bool able = o.unit == UnitKind::kCores || o.unit == UnitKind::kVector || o.unit == UnitKind::kMatmul || o.unit == UnitKind::kDma;
-        return makes && able && o.opcode != PITH_OPCODE_Fill && !o.jobs.empty() && !touches(o.reads, target) ? static_cast<int>(i) : -1;
+        const bool able = o.unit == UnitKind::kCores || o.unit == UnitKind::kVector || o.unit == UnitKind::kMatmul ||
+                          o.unit == UnitKind::kDma;
+        return makes && able && o.opcode != PITH_OPCODE_Fill && !o.jobs.empty() && !touches(o.reads, target)
+                   ? static_cast<int>(i)
+                   : -1;
       }
-      const bool same_concatenation = (o.opcode == PITH_OPCODE_Copy || o.opcode == PITH_OPCODE_Fill) && p_.ops[i].outputs == op.outputs;
+      const bool same_concatenation =
+          (o.opcode == PITH_OPCODE_Copy || o.opcode == PITH_OPCODE_Fill) && p_.ops[i].outputs == op.outputs;
       if (!same_concatenation && (touches(o.reads, target) || touches(o.writes, target))) return -1;
     }
     return -1;
@@ -51,7 +56,8 @@ class Rider {
   void ride(size_t producer, size_t copy) {
     OpWork &from = w_.ops[producer], &o = w_.ops[copy];
     if (read_elsewhere(producer, copy)) {
-      from.counts.toggled_bytes += o.counts.write_bytes * o.counts.toggled_bytes / std::max(o.counts.read_bytes + o.counts.write_bytes, 1.0);
+      from.counts.toggled_bytes +=
+          o.counts.write_bytes * o.counts.toggled_bytes / std::max(o.counts.read_bytes + o.counts.write_bytes, 1.0);
       const double share = o.counts.write_bytes / std::max(from.counts.write_bytes, 1.0);
       for (Job& j : from.jobs) j.write_bytes *= 1 + share;
       from.counts.write_bytes *= 1 + share;

@@ -9,7 +9,9 @@ namespace {
 class Seating {
  public:
   explicit Seating(const chip::Device& d)
-      : adders_(static_cast<int>(d.compute_adders)), per_(static_cast<int>(std::ceil(d.compute_window / d.compute_adders))), taken_(static_cast<size_t>(adders_), Seat{-1, 0, 0}) {}
+      : adders_(static_cast<int>(d.compute_adders)),
+        per_(static_cast<int>(std::ceil(d.compute_window / d.compute_adders))),
+        taken_(static_cast<size_t>(adders_), Seat{-1, 0, 0}) {}
 
   bool seat(int32_t input) {
     seen_.assign(taken_.size(), false);
@@ -25,7 +27,8 @@ class Seating {
 
  private:
   bool push(int32_t input) {
-    const Seat places[] = {{input, input % adders_, input / adders_}, {input, (input / per_ + adders_ / 2) % adders_, per_ + input % per_}};
+    const Seat places[] = {{input, input % adders_, input / adders_},
+                           {input, (input / per_ + adders_ / 2) % adders_, per_ + input % per_}};
     for (const Seat& place : places) {
       const size_t m = static_cast<size_t>(place.multiplexer);
       if (seen_[m]) continue;
@@ -72,7 +75,8 @@ int64_t settle_weights(Program& p, const chip::Device& device) {
     if (k.dtype != PITH_I8 || k.bits != 2 || k.dims[0] == 0) continue;
     const int64_t length = static_cast<int64_t>(k.integers.size()) / k.dims[0];
     for (int64_t f = 0; f < k.dims[0]; ++f) {
-      for (int64_t w = 0; w < length; w += window) moved += settle_window(k.integers.data() + f * length + w, std::min(window, length - w), device);
+      for (int64_t w = 0; w < length; w += window)
+        moved += settle_window(k.integers.data() + f * length + w, std::min(window, length - w), device);
     }
   }
   return moved;

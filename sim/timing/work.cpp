@@ -63,6 +63,7 @@ class Planner {
       work_.output_elements += static_cast<double>(view(p_.outputs[i].tensor).elements());
     }
     if (o_.copies_ride) ride_copies(p_, work_);
+    if (!d_.unified()) hand_over_outputs();
     return std::move(work_);
   }
 
@@ -208,6 +209,22 @@ class Planner {
       job.read_bytes = w.counts.read_bytes = part.bytes();
     }
     w.jobs.push_back(job);
+  }
+
+  // A CPU with a memory of its own gets the outputs through DMA, in parts where that memory is smaller.
+  void hand_over_outputs() {
+    OpWork w;
+    w.name = "to the CPU's memory";
+    w.opcode = PITH_OPCODE_Copy;
+    w.unit = UnitKind::kDma;
+    w.reads = work_.outputs;
+    for (const Span& s : w.reads) w.counts.dma_bytes += static_cast<double>(s.end - s.begin);
+    if (w.counts.dma_bytes == 0) return;
+    w.counts.read_bytes = w.counts.write_bytes = w.counts.dma_bytes;
+    w.counts.toggled_bytes = 2 * w.counts.dma_bytes;
+    w.jobs.push_back({-1, w.counts.dma_bytes / d_.dma_rate, w.counts.dma_bytes, 0, 0, 0});
+    work_.ops.push_back(std::move(w));
+    work_.memory.weight_of_op.push_back({});
   }
 
   // Shares operations evenly over the clusters' units of a kind, or gives floats to the CPU where there are no lanes.

@@ -138,7 +138,8 @@ class CommandLine(unittest.TestCase):
     def test_chip_refusals(self):
         for arguments, words, code in [((), "--structure", 2), (("--structure", "yolov9"), "yolov5s", 2), ((self.model, "--target", "ergo3"), "skeleton", 2), ((self.model, "--set", "cores"), "NAME=NUMBER", 2),
                                        ((self.model, "--set", "cores=0"), "1..256", 2), ((self.model, "--camera", "big"), "1920x1080@30", 2), ((self.model, "--fps", "0"), "positive", 2),
-                                       ((self.model, "--sweep", "sram"), "FIRST..LAST", 2), ((self.model, "--camera", "9000x9000@30"), "beyond", 4), ((self.model, "--cap", "1"), "raise --cap", 4),
+                                       ((self.model, "--sweep", "sram"), "FIRST..LAST", 2), ((self.model, "--camera", "9000x9000@30"), "beyond", 4),
+                                       ((self.model, "--camera", "640x480@30", "--camera", "4672x3506@24"), "second pipeline", 4), ((self.model, self.model, self.model, self.model, self.model, "--fps", "1,1,1,1,1", "--camera", "640x480@30"), "feed 4", 4), ((self.model, "--cap", "1"), "raise --cap", 4),
                                        (("--structure", "roberta", "--density", "0.01", "--target", "ergo"), "activation x activation", 3), ((self.model, self.model), "--fps", 2)]:
             with self.subTest(arguments=arguments):
                 self.assertIn(words, pith("chip", *arguments, code=code).stderr)
