@@ -40,7 +40,7 @@ struct Flags {
   int64_t ram = 0;
   size_t count = 1024, held_back = 64;
   int bits = 8;
-  double percentile = 99.99, max_drop = -1, rate_weight = -1;
+  double percentile = 99.99, max_drop = -1, rate_weight = -1, bits_per_weight = 0;
   bool cut = false, rows = false, no_equalize = false, no_bias = false, force = false;
 };
 
@@ -242,7 +242,16 @@ Result<void> compress(const Flags& f, const Global& global) {
   options.equalize = !f.no_equalize;
   options.correct_bias = !f.no_bias;
   PITH_TRY(const CodecChoice codec, codec_choice(f.codec));
-  if (is_language(g)) return compress_language(g, {f.samples, output_path(f), f.count, f.held_back, options, codec}, global);
+  if (is_language(g)) {
+    std::optional<ir::Graph> whole;
+    if (f.bits_per_weight > 0 && g.metadata.at("head") == "generate") {
+      OnnxFlags flags = f.onnx;
+      flags.dimensions.push_back("whole=128");
+      PITH_TRY(whole, import_model(f.model, flags));
+    }
+    return compress_language(g, {f.samples, output_path(f), f.count, f.held_back, options, f.bits_per_weight, codec, std::move(whole)}, global);
+  }
+  if (f.bits_per_weight > 0) return usage_error("--bits-per-weight is for models that read text; for others --ratio retrains towards a size");
   const int64_t parameters = ir::parameter_count(g);
   std::unique_ptr<Engine> original = graph_engine(g);
   PITH_TRY(const Preprocess preprocess, choose_preprocess(*original, f.preprocess));
@@ -309,6 +318,7 @@ void add_compress(Context c) {
   verb->add_option("--held-back", f.held_back, "compare on at most so many other samples")->capture_default_str();
   verb->add_option("--bits", f.bits, "bits of a weight, 2 to 8")->capture_default_str();
   verb->add_option("--rate-weight", f.rate_weight, "what a bit of the file is worth: weights are rounded for fewer bits, coarser the higher; 0 takes none for it (default: 4 with 8 bits, else 0)")->check(CLI::Range(0.0, 1e4));
+  verb->add_option("--bits-per-weight", f.bits_per_weight, "models that read text: mean length of a weight's code; weights are rounded layer after layer, each for what its inputs are by then")->check(CLI::Range(0.2, 8.0));
   verb->add_option("--range", f.method, "how activation ranges are chosen: mse, minmax, percentile")->capture_default_str();
   verb->add_option("--percentile", f.percentile, "for --range percentile")->capture_default_str();
   verb->add_option("--max-drop", f.max_drop, "fail with exit code 5 when more than so many percent of the answers differ");

@@ -14,11 +14,14 @@
 #include "compile/compile.h"
 #include "data/metrics.h"
 #include "ir/interpret.h"
+#include "micro/layerwise.h"
 
 namespace pith::cli {
 namespace {
 
-constexpr size_t kMostStates = 256;   // decoder steps that calibrate: each carries the whole cache
+constexpr size_t kMostStateBytes = size_t{1} << 30;  // of decoder steps that calibrate: each carries the whole cache
+constexpr size_t kMostStates = 2048;
+constexpr size_t kCountedLines = 50000;  // of which words are counted
 constexpr int64_t kScoreTokens = 256; // of a held-back line
 
 using Inputs = std::vector<std::vector<ir::Tensor>>;
@@ -54,9 +57,11 @@ Result<Inputs> encoder_inputs(const ir::Graph& g, const Language& model, const s
 // Steps of a decoder with the states that the float network had before them, spread over the lines.
 Result<Inputs> decoder_inputs(const ir::Graph& g, const Language& model, const std::vector<std::string>& lines, size_t count) {
   Inputs all;
-  const size_t per_line = std::max<size_t>(1, std::min(count, kMostStates) / std::max<size_t>(1, lines.size()));
+  size_t state_bytes = 1;
+  for (const auto& [in, out] : g.state) state_bytes += static_cast<size_t>(ir::element_count(g.value(in).shape)) * 4;
+  const size_t most = std::min({count, kMostStates, kMostStateBytes / state_bytes + 1}), per_line = std::max<size_t>(1, most / std::max<size_t>(1, lines.size()));
   for (const std::string& line : lines) {
-    if (all.size() >= std::min(count, kMostStates)) break;
+    if (all.size() >= most) break;
     PITH_TRY(const std::vector<pith_text_token> tokens, model.vocabulary().encode(line, true));
     const size_t steps = std::min<size_t>(tokens.size(), kScoreTokens), stride = std::max<size_t>(1, steps / per_line);
     std::map<ir::ValueId, ir::Tensor> states;
@@ -77,6 +82,28 @@ Result<Inputs> decoder_inputs(const ir::Graph& g, const Language& model, const s
       if (i % stride == stride - 1 || i + 1 == steps) all.push_back(std::move(tensors));
     }
   }
+  return all;
+}
+
+// As many tokens as fit at once, lines one after the other.
+Result<Inputs> whole_inputs(const ir::Graph& g, const Language& model, const std::vector<std::string>& lines, size_t count) {
+  const ir::Value& tokens = g.value(g.inputs[0]);
+  const size_t length = static_cast<size_t>(ir::element_count(tokens.shape));
+  Inputs all;
+  std::vector<int32_t> row;
+  for (const std::string& line : lines) {
+    PITH_TRY(const std::vector<pith_text_token> ids, model.vocabulary().encode(line, true));
+    for (const pith_text_token& t : ids) {
+      row.push_back(t.id);
+      if (row.size() < length) continue;
+      ir::Tensor t_row(tokens.dtype, tokens.shape);
+      for (size_t i = 0; i < length; ++i) t_row.set(static_cast<int64_t>(i), row[i]);
+      all.push_back({std::move(t_row)});
+      row.clear();
+      if (all.size() == count) return all;
+    }
+  }
+  if (all.empty()) return usage_error(fmt::format("the lines hold fewer than {} tokens, too few to calibrate on", length));
   return all;
 }
 
@@ -143,6 +170,43 @@ Result<nlohmann::json> compare_scores(const Language& a, const Language& b, cons
   return nlohmann::json{{"tokens", x.tokens}, {"nats_per_token_float", x.nats / n}, {"nats_per_token_compressed", y.nats / n}};
 }
 
+// Weights rounded layer after layer; words count by how often the lines have them.
+Result<void> round_language(ir::Graph& student, const LanguageCompression& f, const Language& model, const Inputs& steps, const std::vector<std::string>& lines, uint64_t seed, QuantizeOptions& options) {
+  if (f.whole && !f.whole->state.empty()) return usage_error("this decoder has no form without state, which rounding by layers needs; leave --bits-per-weight away");
+  ir::Graph g = f.whole ? *f.whole : student;
+  PITH_CHECK_OK(ir::canonicalize(g));
+  PITH_CHECK_OK(ir::canonicalize(student));
+  PITH_TRY(const Inputs inputs, f.whole ? whole_inputs(g, model, lines, f.count) : Result<Inputs>(steps));
+  LayerwiseOptions how;
+  how.bits_per_weight = f.bits_per_weight;
+  how.logits = model.head() != "embedding";
+  how.seed = seed;
+  for (ir::ValueId id : g.inputs) {
+    if (g.value(id).name == "attention_mask") how.row_mask = id;
+  }
+  for (const std::string& line : lines) {
+    PITH_TRY(const std::vector<pith_text_token> tokens, model.vocabulary().encode(line, true));
+    for (const pith_text_token& t : tokens) {
+      if (t.id >= static_cast<int32_t>(how.row_counts.size())) how.row_counts.resize(static_cast<size_t>(t.id) + 1, 0.0);
+      how.row_counts[static_cast<size_t>(t.id)] += 1;
+    }
+  }
+  for (const ir::Node& n : g.nodes) {
+    if (is_embedding(g, n)) how.row_counts.resize(static_cast<size_t>(std::max<int64_t>(g.value(n.inputs[0]).shape[0], static_cast<int64_t>(how.row_counts.size()))), 0.0);
+  }
+  PITH_TRY(Layerwise rounded, round_layerwise(g, inputs, how));
+  for (ir::Value& v : student.values) {  // the same constants, by name
+    for (const ir::Value& r : rounded.graph.values) {
+      if (v.constant && r.constant && !v.name.empty() && v.name == r.name && v.shape == r.shape) v.constant = r.constant;
+    }
+  }
+  if (!f.whole) student = std::move(rounded.graph);
+  options.weight_codes = std::move(rounded.weight_codes);
+  options.equalize = false;
+  log_info(fmt::format("{:.0f} weights in {:.3f} bits each", rounded.weights, rounded.bits / std::max(rounded.weights, 1.0)));
+  return {};
+}
+
 }  // namespace
 
 bool is_language(const ir::Graph& g) { return g.metadata.count("tokenizer") != 0 && g.metadata.count("head") != 0 && is_language_head(g.metadata.at("head")); }
@@ -160,7 +224,15 @@ Result<void> compress_language(const ir::Graph& g, const LanguageCompression& f,
   PITH_TRY(const Language model, Language::open(*original, vocabulary));
   PITH_TRY(const Inputs inputs, model.head() == "generate" ? decoder_inputs(g, model, calibration, f.count) : encoder_inputs(g, model, calibration, random));
   QuantizeReport report;
-  PITH_TRY(const ir::Graph quantized, quantize(g, inputs, f.options, &report));
+  ir::Graph student = g;
+  QuantizeOptions options = f.options;
+  options.code_parameters = options.float_activations = true;
+  if (f.bits_per_weight > 0) {
+    const size_t text_used = std::min(lines.size() - held, kCountedLines);
+    const std::vector<std::string> read(lines.begin() + static_cast<int64_t>(held), lines.begin() + static_cast<int64_t>(held + text_used));
+    PITH_CHECK_OK(round_language(student, f, model, inputs, read, global.seed, options));
+  }
+  PITH_TRY(const ir::Graph quantized, quantize(student, inputs, options, &report));
   MemoryReport memory;
   PITH_TRY(Program program, compile(quantized, {}, &memory));
   const int64_t parameters = ir::parameter_count(g);

@@ -1,6 +1,8 @@
 // `pith compress` of a model that reads text: calibration and agreement on lines of a text file.
 #pragma once
 
+#include <optional>
+
 #include "cli/cli.h"
 #include "ir/graph.h"
 #include "micro/quantize.h"
@@ -12,7 +14,9 @@ struct LanguageCompression {
   std::string samples, output;  // a text file; the .pith to write
   size_t count = 1024, held_back = 64;
   QuantizeOptions options;
+  double bits_per_weight = 0;  // 0: weights of options.weight_bits, else rounded layer after layer (micro/layerwise.h)
   CodecChoice codec = CodecChoice::kSmallest;
+  std::optional<ir::Graph> whole;  // a decoder's other form: many tokens at once, with constants of the same names
 };
 
 // `graph` carries its vocabulary as the metadata "tokenizer".

@@ -53,6 +53,31 @@ int32_t Lowering::real_constant(const ir::Tensor& t, const Dims& dims, const std
   return kConstantBase + static_cast<int32_t>(program.constants.size() - 1);
 }
 
+int32_t Lowering::float_constant(ir::ValueId id, const Dims& dims) {
+  const ir::Value& v = value(id);
+  if (!v.quant || v.quant->scale_codes.size() != 1 || v.constant->dtype() != ir::DType::kI8) return real_constant(real_values(id), dims, v.name);
+  ProgramConstant k;
+  k.name = v.name;
+  k.dtype = PITH_I8;
+  k.dims = dims;
+  k.bits = v.quant->bits;
+  k.scale_codes = v.quant->scale_codes;
+  k.integers.assign(v.constant->as<int8_t>().begin(), v.constant->as<int8_t>().end());
+  return shared_constant(std::move(k));
+}
+
+// A language model's logits multiply by its embedding's own rows; its layers turn by the same angles.
+int32_t Lowering::shared_constant(ProgramConstant k) {
+  const size_t count = std::max(k.integers.size(), k.reals.size());
+  for (size_t i = 0; i < program.constants.size() && count >= 256; ++i) {
+    const ProgramConstant& o = program.constants[i];
+    const bool same = o.dtype == k.dtype && o.dims == k.dims && o.bits == k.bits && o.scale_codes == k.scale_codes;
+    if (same && o.integers == k.integers && o.reals == k.reals) return kConstantBase + static_cast<int32_t>(i);
+  }
+  program.constants.push_back(std::move(k));
+  return kConstantBase + static_cast<int32_t>(program.constants.size() - 1);
+}
+
 int32_t Lowering::integer_constant(const std::vector<int32_t>& values, const Dims& dims, const std::string& name) {
   ProgramConstant k;
   k.name = name;
@@ -92,13 +117,7 @@ int32_t Lowering::weight_constant(ir::ValueId id, const std::vector<int>& permut
     k.dtype = PITH_F32;
     for (int64_t i = 0; i < count; ++i) k.reals.push_back(static_cast<float>(v.constant->at(next())));
   }
-  for (size_t i = 0; i < program.constants.size(); ++i) {  // a language model's logits multiply by its embedding's own rows
-    const ProgramConstant& o = program.constants[i];
-    const bool same = o.dtype == k.dtype && o.dims == k.dims && o.bits == k.bits && o.scale_codes == k.scale_codes && count >= 1024;
-    if (same && o.integers == k.integers && o.reals == k.reals) return kConstantBase + static_cast<int32_t>(i);
-  }
-  program.constants.push_back(std::move(k));
-  return kConstantBase + static_cast<int32_t>(program.constants.size() - 1);
+  return shared_constant(std::move(k));
 }
 
 namespace {
@@ -107,7 +126,7 @@ namespace {
 int32_t bias_constant(Lowering& l, const ir::Node& n, size_t slot, int32_t channels, bool exact) {
   if (!l.present(n, slot)) return kNone;
   const ir::Value& v = l.value(n.inputs[slot]);
-  if (!exact) return l.real_constant(l.real_values(n.inputs[slot]), {channels}, v.name);
+  if (!exact) return l.float_constant(n.inputs[slot], {channels});
   std::vector<int32_t> integers;
   for (int64_t i = 0; i < v.constant->count(); ++i) integers.push_back(static_cast<int32_t>(v.constant->at(i)));
   return l.integer_constant(integers, {channels}, v.name);

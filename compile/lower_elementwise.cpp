@@ -80,6 +80,7 @@ int32_t elementwise_operand(Lowering& l, ir::ValueId id, size_t rank, const Orde
     l.program.constants.push_back(std::move(k));
     return kConstantBase + static_cast<int32_t>(l.program.constants.size() - 1);
   }
+  if (v.dtype == ir::DType::kF32 && order == identity_order(rank)) return l.float_constant(id, dims);
   if (v.dtype == ir::DType::kF32) return l.real_constant(reordered(l.real_values(id).reshaped(full), full, order), dims, v.name);
   std::vector<int32_t> integers;
   for (float q : raw.as<float>()) integers.push_back(static_cast<int32_t>(q));
@@ -329,6 +330,7 @@ Result<void> Lowering::lower_norm(const ir::Node& n) {
     for (size_t d = static_cast<size_t>(axis); !images && d < rank; ++d) wanted *= x.shape[d];
     ir::Tensor full(ir::DType::kF32, {wanted});
     const int64_t have = t.count();
+    if (have == wanted) return float_constant(n.inputs[slot], {static_cast<int32_t>(wanted)});
     // a scalar or per-group parameter is written out; ONNX broadcasts trailing dimensions, groups are runs of channels
     for (int64_t i = 0; i < wanted; ++i) full.mut<float>()[static_cast<size_t>(i)] = t.as<float>()[static_cast<size_t>(kind == 3 && have != wanted ? i / (wanted / have) : i % have)];
     return real_constant(full, {static_cast<int32_t>(wanted)}, p.name);

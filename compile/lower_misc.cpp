@@ -250,7 +250,7 @@ Result<void> Lowering::lower_misc(const ir::Node& n) {
       for (size_t slot : {1, 2}) {
         const ir::Value& table = value(n.inputs[slot]);
         const Dims dims(table.shape.begin(), table.shape.end());
-        int32_t id = table.is_constant() ? real_constant(real_values(n.inputs[slot]), dims, table.name) : dense(real_view(n.inputs[slot]), identity_order(dims.size()));
+        int32_t id = table.is_constant() ? float_constant(n.inputs[slot], dims) : dense(real_view(n.inputs[slot]), identity_order(dims.size()));
         if (present(n, 3)) {
           const int32_t positions = dense(view(n.inputs[3]), identity_order(value(n.inputs[3]).shape.size()));
           Dims gathered(value(n.inputs[3]).shape.begin(), value(n.inputs[3]).shape.end());

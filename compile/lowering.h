@@ -85,6 +85,9 @@ class Lowering {
 
   // ---- constants ----
   int32_t real_constant(const ir::Tensor& t, const Dims& dims, const std::string& name);
+  // The same values in the same order, still as integers of one scale where they are quantised so.
+  int32_t float_constant(ir::ValueId id, const Dims& dims);
+  int32_t shared_constant(ProgramConstant k);  // one that is there already, if it is large and the same
   int32_t integer_constant(const std::vector<int32_t>& values, const Dims& dims, const std::string& name);
   // Weights with rows outermost: `permutation` maps the constant's dimensions to the file's, `dims` are the file's.
   int32_t weight_constant(ir::ValueId id, const std::vector<int>& permutation, const Dims& dims);

@@ -165,7 +165,13 @@ void drop_coarse(const Graph& g, const Calibration& c, RangeMethod method, doubl
   if (dropped) drop_idle(g, chosen);
 }
 
-// A constant operand of an element-wise operator: one scale for all of it.
+// Operators in float whose constants may travel as integers of one scale.
+bool takes_coded_parameters(const Node& n) {
+  return n.op == Op::kLayerNormalization || n.op == Op::kRMSNormalization || n.op == Op::kAdd || n.op == Op::kMul || n.op == Op::kRotaryEmbedding;
+}
+
+}  // namespace
+
 void quantize_constant_operand(ir::Value& v) {
   const ir::Shape shape = v.shape;
   v.shape = {1, v.constant->count()};
@@ -174,6 +180,8 @@ void quantize_constant_operand(ir::Value& v) {
   v.shape = shape;
   v.constant = v.constant->reshaped(shape);
 }
+
+namespace {
 
 // One meaning for all values that share codes: from the first in order.
 void unify(Graph& g, const std::vector<bool>& chosen) {
@@ -296,8 +304,8 @@ Result<Graph> quantize(const Graph& source, const std::vector<std::vector<Tensor
   split_activations(g);
   PITH_TRY(const Calibration c, calibrate(g, samples));
 
-  std::vector<bool> chosen = choose_values(g);
-  if (options.activations.empty()) drop_coarse(g, c, options.method, options.percentile, chosen);
+  std::vector<bool> chosen = options.float_activations ? std::vector<bool>(g.values.size(), false) : choose_values(g);
+  if (options.activations.empty() && !options.float_activations) drop_coarse(g, c, options.method, options.percentile, chosen);
   std::vector<std::string> saturating;
   for (size_t v = 0; v < c.values.size(); ++v) {
     if (!chosen[v]) continue;
@@ -330,10 +338,15 @@ Result<Graph> quantize(const Graph& source, const std::vector<std::vector<Tensor
       const bool table = n.op == Op::kGather && id == n.inputs[0] && g.value(id).shape.size() == 2;
       if (table) {  // of its own: a product may read the same numbers (tied embeddings), and quantises them itself
         ir::Value copy = g.value(id);
-        quantize_weights(copy, 0, options.weight_bits);
+        const auto grid = options.weight_codes.find(copy.name);
+        if (grid != options.weight_codes.end()) {
+          place_on_grid(copy, 0, grid->second);
+        } else {
+          quantize_weights(copy, 0, options.weight_bits);
+        }
         g.nodes[i].inputs[0] = g.add_value(std::move(copy));
         break;
-      } else if (integer) {
+      } else if (integer || (options.code_parameters && takes_coded_parameters(n) && ir::element_count(g.value(id).shape) >= kFewParameters)) {
         ir::Value copy = g.value(id);
         quantize_constant_operand(copy);
         const ValueId fresh = g.add_value(std::move(copy));

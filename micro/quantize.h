@@ -20,6 +20,8 @@ struct QuantizeOptions {
   // (round.h) at so many times the natural price of their present steps; 0: to nearest.
   double rate_weight = 0;
   bool round_by_covariance = true;  // products with short rows of weights: moments.h
+  bool float_activations = false;   // only weights become integers
+  bool code_parameters = false;     // norms, positions and biases of operators in float: 8-bit integers of one scale each
   // What retraining settled, by value name: weights that lie on these grids already, ranges that it rounded with.
   std::map<std::string, std::vector<int16_t>> weight_codes;
   std::map<std::string, numerics::Affine> activations;
@@ -42,6 +44,9 @@ void split_activations(ir::Graph& graph);
 void equalize(ir::Graph& graph);
 // Integers, `quant` with scale codes along `axis`.
 void quantize_weights(ir::Value& weights, int axis, int bits);
+// A constant operand of an element-wise operator: one scale for all of it.
+void quantize_constant_operand(ir::Value& v);
+constexpr int64_t kFewParameters = 32;  // fewer stay float with QuantizeOptions::code_parameters
 // The same on a given grid, with the fewest bits that hold the integers (grid.cpp).
 void place_on_grid(ir::Value& weights, int axis, const std::vector<int16_t>& scale_codes);
 

@@ -202,6 +202,9 @@ Result<void> quantize_product(Graph& g, Node& n, const QuantizeOptions& options,
   } else {
     b.constant = Tensor(ir::DType::kF32, b.shape);
     for (size_t i = 0; i < bias.size(); ++i) b.constant->set(static_cast<int64_t>(i), bias[i]);
+    const bool empty = std::all_of(bias.begin(), bias.end(), [](double x) { return std::abs(x) < 1e-6; });
+    if (options.code_parameters && !has_bias && empty) return {};  // none was there, none is needed
+    if (options.code_parameters && static_cast<int64_t>(bias.size()) >= kFewParameters) quantize_constant_operand(b);
   }
   n.inputs[2] = g.add_value(std::move(b));
   return {};

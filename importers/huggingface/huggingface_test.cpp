@@ -95,6 +95,23 @@ TEST(HuggingFace, TheWindowOfADecoderRolls) {
   EXPECT_GT(difference, 1e-4f);  // beyond it the first tokens are forgotten
 }
 
+TEST(HuggingFace, ManyTokensAtOnceAreWhatTheStepsGive) {
+  const auto expected = read_json(golden("llama-bin/expected.json"));
+  const std::vector<float> wanted = expected->at("output").get<std::vector<float>>();
+  nlohmann::json tokens = nlohmann::json::array();
+  for (const auto& run : expected->at("runs")) tokens.push_back(run.at("token").at(0));
+  TransformerOptions options;
+  options.whole = static_cast<int64_t>(tokens.size());
+  const auto g = import_huggingface(golden("llama-bin"), options);
+  ASSERT_TRUE(g.ok()) << g.error().message;
+  EXPECT_TRUE(g->state.empty());
+  const std::vector<float> got = outputs(*g, nlohmann::json::array({{{"tokens", tokens}}}));
+  ASSERT_EQ(got.size(), wanted.size());
+  for (size_t i = 0; i < wanted.size(); ++i) ASSERT_NEAR(got[i], wanted[i], 1e-4f) << i;
+  options.whole = 1 << 20;
+  EXPECT_FALSE(import_huggingface(golden("llama-bin"), options).ok());
+}
+
 class Folder : public ::testing::Test {
  protected:
   void SetUp() override {

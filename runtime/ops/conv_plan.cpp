@@ -77,7 +77,8 @@ const char* check_types(const Op& op, const Tensor& x, const Tensor& w, const Te
   if (!w.is_constant()) return "its weights aren't constant";
   if (x.dtype == PITH_U8 && w.dtype != PITH_I8) return "its input is 8-bit and its weights aren't integers";
   if (w.dtype != PITH_I8 && w.dtype != PITH_F32) return "its weights are neither integers nor floats";
-  if (b != nullptr && (!b->is_constant() || b->dtype != (x.dtype == PITH_U8 ? PITH_I32 : PITH_F32))) {
+  const bool coded_bias = b != nullptr && x.dtype == PITH_F32 && b->dtype == PITH_I8;  // decoded to floats
+  if (b != nullptr && !coded_bias && (!b->is_constant() || b->dtype != (x.dtype == PITH_U8 ? PITH_I32 : PITH_F32))) {
     return "its bias isn't a constant of the right type";
   }
   const int rank = op.opcode == PITH_OPCODE_Dense ? 2 : 4;
@@ -306,7 +307,7 @@ const char* plan_conv(Builder& builder, Op& op, ConvPlan& plan) {
   plan_phases(builder, plan, window);
   if (b != nullptr) {
     if (b->count() != plan.out_c) return "its bias doesn't have one value per output channel";
-    if (const char* reason = decode_constant(builder, *b, b->dtype)) return reason;
+    if (const char* reason = decode_constant(builder, *b, plan.is_float ? PITH_F32 : PITH_I32)) return reason;
     if (plan.is_float) {
       plan.bias_f32 = static_cast<const float*>(b->values);
     } else {

@@ -1,0 +1,413 @@
+// See layerwise.h.
+#include "micro/layerwise.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <memory>
+
+#include "base/log.h"
+#include "coding/encode/weights.h"
+#include "ir/interpret.h"
+#include "ir/products.h"
+#include "micro/calibrate.h"
+#include "micro/round.h"
+#include "numerics/scale.h"
+
+namespace pith {
+namespace {
+
+using ir::Graph;
+using ir::Node;
+using ir::Op;
+using ir::Tensor;
+using ir::ValueId;
+
+constexpr int64_t kWidest = 3072;    // inputs of a product whose second moments are taken
+constexpr int64_t kFirstRows = 4096;  // that the first look takes
+constexpr int64_t kBatchRows = 512;
+constexpr double kDamping = 0.01;    // of the mean variance, against what few samples don't show
+constexpr double kRareWord = 0.5;    // counts of a row that was never read
+constexpr double kMixedGain = 0.93;  // what contexts and rounding for rate make of a plain entropy, by experience
+
+// What a product reads: in the original network (x) and behind rounded layers (y).
+class Moments {
+ public:
+  Moments(int64_t n, bool centred) : n_(n), centred_(centred), x_sum_(static_cast<size_t>(n), 0.0), y_sum_(x_sum_), yy_(static_cast<size_t>(n * n), 0.0), xy_(yy_) {}
+
+  void add(std::span<const float> x, std::span<const float> y) {
+    for (size_t i = 0; i < x.size(); ++i) {
+      x_sum_[i % static_cast<size_t>(n_)] += x[i];
+      y_sum_[i % static_cast<size_t>(n_)] += y[i];
+    }
+    x_.insert(x_.end(), x.begin(), x.end());
+    y_.insert(y_.end(), y.begin(), y.end());
+    if (static_cast<int64_t>(y_.size()) >= kBatchRows * n_) flush();
+  }
+
+  void finish() {
+    flush();
+    const double rows = std::max(count_, 1.0);
+    double trace = 0;
+    for (int64_t i = 0; i < n_; ++i) {
+      x_sum_[static_cast<size_t>(i)] /= rows;
+      y_sum_[static_cast<size_t>(i)] /= rows;
+    }
+    for (int64_t i = 0; i < n_; ++i) {
+      for (int64_t j = 0; j < n_; ++j) {
+        const size_t at = static_cast<size_t>(i * n_ + j);
+        yy_[at] = yy_[at] / rows - (centred_ ? y_sum_[static_cast<size_t>(i)] * y_sum_[static_cast<size_t>(j)] : 0);
+        xy_[at] = xy_[at] / rows - (centred_ ? x_sum_[static_cast<size_t>(i)] * y_sum_[static_cast<size_t>(j)] : 0);
+      }
+      trace += yy_[static_cast<size_t>(i * n_ + i)];
+    }
+    const double damping = kDamping * trace / static_cast<double>(n_) + 1e-12;
+    for (int64_t i = 0; i < n_; ++i) {
+      yy_[static_cast<size_t>(i * n_ + i)] += damping;
+      xy_[static_cast<size_t>(i * n_ + i)] += damping;
+    }
+  }
+
+  const std::vector<double>& hessian() const { return yy_; }
+  const std::vector<double>& x_mean() const { return x_sum_; }
+  const std::vector<double>& y_mean() const { return y_sum_; }
+
+  // Takes rows of weights (rows x n) to what reproduces, from y, what they made of x.
+  void move_targets(std::span<const double> upper, int64_t rows, std::vector<double>& weights) const {
+    std::vector<double> first(yy_.size()), map(yy_.size()), moved(weights.size());
+    ir::gemm(false, true, n_, n_, n_, xy_.data(), n_, upper.data(), n_, false, first.data(), n_);
+    ir::gemm(false, false, n_, n_, n_, first.data(), n_, upper.data(), n_, false, map.data(), n_);
+    ir::gemm(false, false, rows, n_, n_, weights.data(), n_, map.data(), n_, false, moved.data(), n_);
+    weights = std::move(moved);
+  }
+
+ private:
+  void flush() {
+    const int64_t rows = static_cast<int64_t>(y_.size()) / n_;
+    if (rows == 0) return;
+    ir::gemm(true, false, n_, n_, rows, y_.data(), n_, y_.data(), n_, true, yy_.data(), n_);
+    ir::gemm(true, false, n_, n_, rows, x_.data(), n_, y_.data(), n_, true, xy_.data(), n_);
+    count_ += static_cast<double>(rows);
+    x_.clear();
+    y_.clear();
+  }
+
+  int64_t n_;
+  bool centred_;
+  double count_ = 0;
+  std::vector<double> x_, y_, x_sum_, y_sum_, yy_, xy_;
+};
+
+// One sample on its way through both networks.
+struct Lane {
+  std::vector<Tensor> original, rounded;
+  std::vector<uint8_t> rows;  // which count; empty: all
+};
+
+bool transposed_weights(const Node& n) { return n.op == Op::kGemm && n.integer("transB", 0) != 0; }
+
+bool measurable(const Graph& g, const Node& n) {
+  if (!is_weighted(g, n) || (n.op != Op::kGemm && n.op != Op::kMatMul)) return false;
+  return n.op == Op::kMatMul || (n.integer("transA", 0) == 0 && n.real("alpha", 1) == 1 && n.real("beta", 1) == 1);
+}
+
+int64_t width_of(const Graph& g, const Node& n) { return g.value(n.inputs[1]).shape[transposed_weights(n) ? 1 : 0]; }
+
+// Weights as rows of outputs, and back.
+std::vector<double> rows_of(const Tensor& w, bool transposed) {
+  const int64_t a = w.shape()[0], b = w.shape()[1];
+  const auto x = w.as<float>();
+  std::vector<double> rows(x.size());
+  for (int64_t i = 0; i < a; ++i) {
+    for (int64_t j = 0; j < b; ++j) rows[static_cast<size_t>(transposed ? i * b + j : j * a + i)] = x[static_cast<size_t>(i * b + j)];
+  }
+  return rows;
+}
+
+struct Site {  // a constant that is rounded, and what is known of it before
+  double sensitivity = 0, cost = 1, prior = 0;  // cost: mean over inputs of what a squared error costs; prior: the embedding's part
+  std::vector<double> row_weights;              // embeddings that no product shares
+  std::vector<double> hessian;                  // shared ones: the product's
+  bool done = false;
+};
+
+class Rounding {
+ public:
+  Rounding(const Graph& g, const std::vector<std::vector<Tensor>>& samples, const LayerwiseOptions& options) : source_(g), samples_(samples), options_(options) { result_.graph = g; }
+
+  Result<Layerwise> run() {
+    PITH_TRY(sensitivity_, sensitivities(source_, samples_, options_));
+    PITH_CHECK_OK(look());
+    find_price();
+    PITH_CHECK_OK(walk(samples_.size(), true));
+    return std::move(result_);
+  }
+
+ private:
+  // The original network alone: how much errors at each product's inputs cost.
+  Result<void> look() {
+    for (size_t i = 0; i < source_.nodes.size(); ++i) {
+      const Node& n = source_.nodes[i];
+      if (is_embedding(source_, n)) {
+        Site& s = sites_[n.inputs[0]];
+        s.prior = sensitivity_[i];
+        s.row_weights = word_weights(source_.value(n.inputs[0]).shape[0]);
+      } else if (measurable(source_, n)) {
+        sites_[n.inputs[1]].sensitivity += sensitivity_[i];
+      }
+    }
+    if (sites_.empty()) return usage_error("the network has no product with weights that could be rounded");
+    int64_t rows = 1;
+    for (const auto& s : source_.values[static_cast<size_t>(source_.inputs[0])].shape) rows *= s;
+    const size_t count = std::clamp<size_t>(static_cast<size_t>(kFirstRows / std::max<int64_t>(1, rows)), 1, samples_.size());
+    return walk(count, false);
+  }
+
+  std::vector<double> word_weights(int64_t rows) const {
+    std::vector<double> w(static_cast<size_t>(rows), 1.0 / static_cast<double>(rows));
+    if (static_cast<int64_t>(options_.row_counts.size()) != rows) return w;
+    double sum = 0;
+    for (size_t i = 0; i < w.size(); ++i) sum += w[i] = options_.row_counts[i] + kRareWord;
+    for (double& x : w) x /= sum;
+    return w;
+  }
+
+  // The price at which plain entropies come to the wanted length.
+  void find_price() {
+    double low = -60, high = 20;
+    for (int turn = 0; turn < 24; ++turn) {
+      price_ = std::exp2((low + high) / 2);
+      double bits = 0, weights = 0;
+      for (const auto& [id, site] : sites_) {
+        bits += kMixedGain * entropy(id, site);
+        weights += static_cast<double>(source_.value(id).constant->count());
+      }
+      (bits > options_.bits_per_weight * weights ? low : high) = std::log2(price_);
+    }
+    log_info(fmt::format("a bit is worth {:.3g} of the answer", price_));
+  }
+
+  double entropy(ValueId id, const Site& site) const {
+    const Tensor& w = *source_.value(id).constant;
+    const auto x = w.as<float>();
+    const int64_t width = w.shape()[1];
+    const std::vector<int16_t> codes = steps(site, w.shape()[0]);
+    std::map<int16_t, std::map<int, double>> counts;
+    const int64_t stride = std::max<int64_t>(1, w.count() / 400000);  // rows of a part are enough
+    double seen = 0;
+    for (int64_t r = 0; r < w.shape()[0]; r += stride) {
+      const int16_t code = codes[codes.size() == 1 ? 0 : static_cast<size_t>(r)];
+      const float inverse = static_cast<float>(1 / numerics::scale_value(code));
+      auto& group = counts[code];
+      for (int64_t k = 0; k < width; ++k) group[static_cast<int>(std::floor(x[static_cast<size_t>(r * width + k)] * inverse + 0.5f))] += 1;
+      seen += static_cast<double>(width);
+    }
+    double bits = 0;
+    for (const auto& [code, group] : counts) {
+      double total = 0;
+      for (const auto& [q, n] : group) total += n;
+      for (const auto& [q, n] : group) bits -= n * std::log2(n / total);
+    }
+    return bits * static_cast<double>(w.count()) / std::max(seen, 1.0);
+  }
+
+  // One step for a product's weights, by the word for an embedding's rows.
+  std::vector<int16_t> steps(const Site& site, int64_t rows) const {
+    const auto code = [&](double cost, int grain) {
+      const double step = std::sqrt(price_ / (natural_lambda(1) * std::max(cost, 1e-30)));
+      return static_cast<int16_t>(std::clamp<int>(grain * static_cast<int>(std::lround(std::log2(step) * numerics::kScaleStepsPerOctave / grain)), -600, 600));
+    };
+    if (site.sensitivity > 0) return {code(site.sensitivity * site.cost + site.prior / static_cast<double>(rows), 1)};
+    std::vector<int16_t> codes;
+    for (double w : site.row_weights) codes.push_back(code(site.prior * w, 4));
+    return codes;
+  }
+
+  Result<void> walk(size_t count, bool rounding) {
+    moments_.reset();
+    std::vector<Lane> lanes(count);
+    for (size_t s = 0; s < count; ++s) {
+      const auto& sample = samples_[s * samples_.size() / count];
+      if (sample.size() != source_.inputs.size()) return usage_error(fmt::format("a sample has {} tensors for {} inputs", sample.size(), source_.inputs.size()));
+      lanes[s].original.resize(source_.values.size());
+      for (size_t i = 0; i < sample.size(); ++i) lanes[s].original[static_cast<size_t>(source_.inputs[i])] = sample[i];
+      lanes[s].rounded = lanes[s].original;
+      if (options_.row_mask == ir::kNoValue) continue;
+      const Tensor& mask = lanes[s].original[static_cast<size_t>(options_.row_mask)];
+      for (int64_t r = 0; r < mask.count(); ++r) lanes[s].rows.push_back(mask.at(r) != 0);
+    }
+    std::vector<int> reads(source_.values.size(), 0);
+    for (const Node& n : source_.nodes) {
+      for (ValueId id : n.inputs) {
+        if (id != ir::kNoValue) ++reads[static_cast<size_t>(id)];
+      }
+    }
+    Progress bar(rounding ? "rounding" : "looking at what products read", source_.nodes.size());
+    for (size_t i = 0; i < source_.nodes.size(); ++i) {
+      const Node& n = source_.nodes[i];
+      if (is_embedding(source_, n) && rounding) PITH_CHECK_OK(round_embedding(n));
+      if (measurable(source_, n)) PITH_CHECK_OK(product(i, lanes, rounding));
+      PITH_CHECK_OK(advance(i, lanes, reads));
+      bar.step();
+    }
+    return {};
+  }
+
+  Result<void> advance(size_t index, std::vector<Lane>& lanes, std::vector<int>& reads) {
+    const Node &n = source_.nodes[index], &changed = result_.graph.nodes[index];
+    for (Lane& lane : lanes) {
+      std::vector<const Tensor*> a, b;
+      bool same = changed.inputs == n.inputs;
+      for (size_t k = 0; k < n.inputs.size(); ++k) {
+        const auto operand = [&](const Graph& g, ValueId id, const std::vector<Tensor>& values) -> const Tensor* {
+          if (id == ir::kNoValue) return nullptr;
+          return g.value(id).constant ? &*g.value(id).constant : &values[static_cast<size_t>(id)];
+        };
+        a.push_back(operand(source_, n.inputs[k], lane.original));
+        b.push_back(operand(result_.graph, changed.inputs[k], lane.rounded));
+        same = same && (a.back() == nullptr ? b.back() == nullptr : b.back() != nullptr && a.back()->bytes() == b.back()->bytes());
+      }
+      PITH_TRY(std::vector<Tensor> results, ir::interpret_node(source_, n, a));
+      std::vector<Tensor> others = results;
+      if (!same) {
+        PITH_TRY(others, ir::interpret_node(result_.graph, changed, b));
+      }
+      for (size_t k = 0; k < n.outputs.size(); ++k) {
+        if (n.outputs[k] == ir::kNoValue || reads[static_cast<size_t>(n.outputs[k])] == 0) continue;
+        lane.original[static_cast<size_t>(n.outputs[k])] = std::move(results[k]);
+        lane.rounded[static_cast<size_t>(n.outputs[k])] = std::move(others[k]);
+      }
+    }
+    for (ValueId id : n.inputs) {
+      if (id == ir::kNoValue || --reads[static_cast<size_t>(id)] > 0 || source_.value(id).is_constant()) continue;
+      for (Lane& lane : lanes) lane.original[static_cast<size_t>(id)] = lane.rounded[static_cast<size_t>(id)] = Tensor();
+    }
+    return {};
+  }
+
+  // Moments of a value; products that read the same one after the other share them.
+  Result<void> gather(ValueId id, int64_t n, bool centred, const std::vector<Lane>& lanes) {
+    if (moments_ && moments_of_ == std::pair{id, centred}) return {};
+    moments_ = std::make_unique<Moments>(n, centred);
+    moments_of_ = {id, centred};
+    for (const Lane& lane : lanes) {
+      const auto x = lane.original[static_cast<size_t>(id)].as<float>(), y = lane.rounded[static_cast<size_t>(id)].as<float>();
+      const size_t width = static_cast<size_t>(n), rows = x.size() / width;
+      for (size_t r = 0; r < rows; ++r) {
+        if (lane.rows.size() == rows && !lane.rows[r]) continue;
+        moments_->add(x.subspan(r * width, width), y.subspan(r * width, width));
+      }
+    }
+    moments_->finish();
+    upper_ = feedback_factor(moments_->hessian(), n);
+    if (upper_.empty()) return internal_error(fmt::format("the second moments of '{}' can't be inverted", source_.value(id).name));
+    return {};
+  }
+
+  Result<void> product(size_t index, const std::vector<Lane>& lanes, bool rounding) {
+    const Node& n = source_.nodes[index];
+    const int64_t width = width_of(source_, n);
+    Site& site = sites_.at(n.inputs[1]);
+    if (width > kWidest) return usage_error(fmt::format("'{}' reads {} numbers, more than second moments are taken of ({})", n.name, width, kWidest));
+    const bool has_bias = n.inputs.size() > 2 && n.inputs[2] != ir::kNoValue && source_.value(n.inputs[2]).is_constant();
+    if (rounding && site.done) return {};
+    PITH_CHECK_OK(gather(n.inputs[0], width, has_bias, lanes));
+    if (!rounding) {
+      site.cost = 0;
+      for (int64_t k = 0; k < width; ++k) site.cost += 1 / (upper_[static_cast<size_t>(k * width + k)] * upper_[static_cast<size_t>(k * width + k)]) / static_cast<double>(width);
+      if (!site.row_weights.empty()) site.hessian = moments_->hessian();
+      return {};
+    }
+    const ir::Value& original = source_.value(n.inputs[1]);
+    const bool transposed = transposed_weights(n);
+    const int64_t outputs = original.constant->count() / width;
+    const std::vector<double> before = rows_of(*original.constant, transposed);
+    std::vector<double> wanted = before;
+    moments_->move_targets(upper_, outputs, wanted);
+    const std::vector<int16_t> codes = steps(site, outputs);
+    PITH_TRY(const std::vector<double> after, rounded(outputs, width, wanted, codes, moments_->hessian(), {}, price_ / site.sensitivity));
+    set_weights(n.inputs[1], after, transposed, codes);
+    site.done = true;
+    if (has_bias) correct_bias(index, before, after, outputs, width);
+    return {};
+  }
+
+  void correct_bias(size_t index, const std::vector<double>& before, const std::vector<double>& after, int64_t outputs, int64_t width) {
+    Node& n = result_.graph.nodes[index];
+    ir::Value bias = result_.graph.value(n.inputs[2]);
+    for (int64_t o = 0; o < outputs; ++o) {
+      double sum = bias.constant->at(o);
+      for (int64_t k = 0; k < width; ++k) {
+        const size_t at = static_cast<size_t>(o * width + k), input = static_cast<size_t>(k);
+        sum += before[at] * moments_->x_mean()[input] - after[at] * moments_->y_mean()[input];
+      }
+      bias.constant->set(o, sum);
+    }
+    n.inputs[2] = result_.graph.add_value(std::move(bias));
+  }
+
+  Result<void> round_embedding(const Node& n) {
+    Site& site = sites_.at(n.inputs[0]);
+    if (site.done) return {};
+    const Tensor& table = *source_.value(n.inputs[0]).constant;
+    const int64_t rows = table.shape()[0], width = table.shape()[1];
+    const std::vector<double> wanted = rows_of(table, true);
+    const std::vector<int16_t> codes = steps(site, rows);
+    std::vector<double> hessian = site.hessian, weights;
+    double lambda = price_ / std::max(site.prior, 1e-30);
+    if (!hessian.empty()) {  // shared with a product: what it costs there, and here for a word of mean frequency
+      for (double& h : hessian) h *= site.sensitivity;
+      for (int64_t k = 0; k < width; ++k) hessian[static_cast<size_t>(k * width + k)] += site.prior / static_cast<double>(rows);
+      lambda = price_;
+    } else {
+      weights = site.row_weights;
+    }
+    PITH_TRY(const std::vector<double> after, rounded(rows, width, wanted, codes, hessian, weights, lambda));
+    set_weights(n.inputs[0], after, true, codes);
+    site.done = true;
+    return {};
+  }
+
+  Result<std::vector<double>> rounded(int64_t rows, int64_t width, const std::vector<double>& wanted, const std::vector<int16_t>& codes, std::span<const double> hessian,
+                                      std::span<const double> row_weights, double lambda) {
+    PITH_TRY(const Rounded r, round_for_rate({8, rows, width, wanted, codes, {width, 1}, hessian, lambda, 1, row_weights}));
+    std::vector<double> values(wanted.size());
+    for (size_t i = 0; i < values.size(); ++i) values[i] = r.integers[i] * numerics::scale_value(codes[codes.size() == 1 ? 0 : i / static_cast<size_t>(width)]);
+    result_.bits += r.bits;
+    result_.weights += static_cast<double>(values.size());
+    return values;
+  }
+
+  void set_weights(ValueId id, const std::vector<double>& rows, bool transposed, const std::vector<int16_t>& codes) {
+    ir::Value& v = result_.graph.value(id);
+    const int64_t a = v.shape[0], b = v.shape[1];
+    Tensor t(ir::DType::kF32, v.shape);
+    const auto to = t.mut<float>();
+    for (int64_t i = 0; i < a; ++i) {
+      for (int64_t j = 0; j < b; ++j) to[static_cast<size_t>(i * b + j)] = static_cast<float>(rows[static_cast<size_t>(transposed ? i * b + j : j * a + i)]);
+    }
+    v.constant = std::move(t);
+    result_.weight_codes[v.name] = codes;
+  }
+
+  const Graph& source_;
+  const std::vector<std::vector<Tensor>>& samples_;
+  const LayerwiseOptions& options_;
+  Layerwise result_;
+  std::vector<double> sensitivity_, upper_;
+  std::map<ValueId, Site> sites_;
+  std::unique_ptr<Moments> moments_;
+  std::pair<ValueId, bool> moments_of_{ir::kNoValue, false};
+  double price_ = 0;
+};
+
+}  // namespace
+
+Result<Layerwise> round_layerwise(const Graph& graph, const std::vector<std::vector<Tensor>>& samples, const LayerwiseOptions& options) {
+  Graph plain = graph;
+  PITH_CHECK_OK(ir::canonicalize(plain));
+  return Rounding(plain, samples, options).run();
+}
+
+}  // namespace pith

