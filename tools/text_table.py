@@ -83,8 +83,8 @@ def main():
         if a.only != "all-MiniLM-L6-v2":
             stories = a.data / "stories260K"
             lines = [line for line in (stories / "tinystories_niklas.txt").read_text().split("\n") if line.strip()]
-            for bits in chosen or [6, 4, 3, 2]:
-                table.compress("stories260K", stories / "stories260K.bin", lines, bits, 256, 60, ["--vocabulary", stories / "tok512.bin", "--dimension", "context=256"])
+            for bits in chosen or [6, 3.8, 3, 2]:
+                table.compress("stories260K", stories / "stories260K.bin", lines, bits, 400, 60, ["--vocabulary", stories / "tok512.bin", "--dimension", "context=256"])
         if a.minilm and a.only != "stories260K":
             lines = sentences(a.data / "text")
             for bits in chosen or [4, 3, 2, 1.5, 1, 0.6]:
