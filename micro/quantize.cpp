@@ -146,10 +146,10 @@ std::vector<bool> choose_values(const Graph& g) {
   return chosen;
 }
 
-// Drops choices that 256 even codes hold badly (the noise above a thousandth of the power: a spectrum's magnitudes, which
+// Drops choices that 256 even codes hold badly (the noise above a hundredth of the power: a spectrum's magnitudes, which
 // span orders of magnitude) where float costs next to nothing: the products around them are small, and so are they.
 void drop_coarse(const Graph& g, const Calibration& c, RangeMethod method, double percentile, std::vector<bool>& chosen) {
-  constexpr double kLeastDecibels = 30;
+  constexpr double kLeastDecibels = 20;
   constexpr int64_t kMostMacs = 1'000'000, kMostElements = 4096;
   const std::vector<int> made_by = ir::producers(g);
   const auto readers = ir::consumers(g);
