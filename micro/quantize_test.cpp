@@ -160,14 +160,14 @@ TEST(Quantize, LongRowsMakeUpForTheirErrors) {
 TEST(Quantize, KeepsCoarseValuesInFloat) {
   Random random(ir::test_seed());
   Graph g;
-  const ValueId x = input(g, {1, 64});
-  const ValueId y = add_node(g, Op::kMatMul, {x, g.add_constant("w", ir::random_f32(random, {64, 32}))}, {}, {numerics::Unary::kRelu, 0, 0, {}})[0];
+  const ValueId x = input(g, {1, 256});
+  const ValueId y = add_node(g, Op::kMatMul, {x, g.add_constant("w", ir::random_f32(random, {256, 32}))}, {}, {numerics::Unary::kRelu, 0, 0, {}})[0];
   g.outputs = add_node(g, Op::kMatMul, {y, g.add_constant("v", ir::random_f32(random, {32, 4}))});
   ASSERT_TRUE(ir::verify(g).ok());
   auto samples = samples_for(g, random, 64);
   const auto even = quantize(g, samples, {});
   for (auto& sample : samples) {
-    for (int64_t i = 0; i < sample[0].count(); ++i) sample[0].set(i, sample[0].at(i) * std::exp(3 * random.normal()));
+    for (int64_t i = 0; i < sample[0].count(); ++i) sample[0].set(i, sample[0].at(i) * std::exp(5 * random.normal()));
   }
   const auto coarse = quantize(g, samples, {});
   ASSERT_TRUE(even.ok() && coarse.ok());
