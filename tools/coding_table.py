@@ -28,7 +28,13 @@ NETS = {
     "mlperf-tiny-ad": None,
     "mlperf-tiny-vww": None,
 }
-VARIANTS = {"rans": ["--codec", "fastest"], "adaptive": ["--codec", "balanced"], "mixed": [], "mixed, rate weight 2": ["--rate-weight", "2"]}
+VARIANTS = {
+    "rans": ["--codec", "fastest", "--rate-weight", "0"],
+    "adaptive": ["--codec", "balanced", "--rate-weight", "0"],
+    "mixed": ["--rate-weight", "0"],
+    "mixed, rate weight 2": ["--rate-weight", "2"],
+    "mixed, rate weight 4 (default)": [],
+}
 
 
 def int8_xz(path):
