@@ -157,7 +157,8 @@ Result<void> retrain(ir::Graph& graph, const SampleSet& samples, const Preproces
   if ((f.shift != 0 || f.flip) && !pictures) return usage_error("--shift and --flip are for pictures; leave them out");
   t.distribution = head == "classifier" || head == "ctc";
   t.temperature = f.temperature, t.label_weight = f.label_weight, t.batch = f.batch, t.steps = f.steps, t.rate = f.rate, t.step_rate = f.step_rate;
-  t.shift = f.shift, t.flip = f.flip, t.variants = f.variants, t.seed = seed, t.threads = f.threads, t.ramp = f.ramp;
+  t.shift = f.shift, t.flip = f.flip, t.variants = f.variants, t.seed = seed, t.threads = f.threads, t.ramp = f.ramp, t.settle = f.settle;
+  t.layerwise = f.layerwise, t.features = f.features, t.mix = f.mix, t.gain = f.gain, t.noise = f.noise, t.validation = 512;
   if (f.lambda > 0) t.lambda = f.lambda;
   const double target = f.ratio > 0 ? 4.0 * static_cast<double>(ir::parameter_count(graph)) / f.ratio : 0;
   t.target_bits = target > 0 ? std::max(64.0, 8 * target * 0.8) : 0;
@@ -172,15 +173,17 @@ Result<void> retrain(ir::Graph& graph, const SampleSet& samples, const Preproces
   const StopOnInterrupt interrupt;
   Teller teller;
   Measured measured;
+  const std::vector<std::vector<ir::Tensor>> few(calibration.begin(), calibration.begin() + static_cast<std::ptrdiff_t>(std::min<size_t>(calibration.size(), 16)));
   std::vector<double> shares;  // often while the network shrinks, since smaller ones train faster
   for (int i = 1; i <= 5; ++i) shares.push_back(f.ramp * i / 5);
-  for (int i = 1; i <= 5; ++i) shares.push_back(f.ramp + (1 - f.ramp) * i / 5);
-  shares.back() = 1;
+  for (int i = 1; i <= 4; ++i) shares.push_back(f.ramp + (f.settle - f.ramp) * i / 4);
+  shares.push_back(1);
   for (double share : shares) {
     if (trainer->status().share >= share) continue;
     PITH_CHECK_OK(trainer->run(share, g_stop, std::ref(teller)));
     PITH_TRY(Pruned p, prune(trainer->model()));
-    PITH_TRY(measured, measure(p.rounded, calibration, options));
+    const bool ranges = share > f.ramp && p.model.activations.empty();  // are wanted; elsewhere only bytes are
+    PITH_TRY(measured, measure(p.rounded, ranges ? calibration : few, options));
     const train::Status s = trainer->status();
     log_info(fmt::format("{:3.0f} %: the file has {} bytes, distortion {:.5f}, {} channels removed", 100 * s.share, measured.bytes, s.distortion, p.report.removed));
     if (g_stop || share == 1.0) {
@@ -189,7 +192,8 @@ Result<void> retrain(ir::Graph& graph, const SampleSet& samples, const Preproces
     }
     const double added = static_cast<double>(measured.bytes) - s.bits / 8;
     if (target > 0) trainer->aim(8 * std::max(target * 0.3, target - std::min(added, 0.7 * target)));
-    if (share > f.ramp && p.model.activations.empty()) p.model.activations = measured.activations;
+    if (share < f.layerwise) continue;  // layers are still compared with the original's, channel by channel
+    if (ranges) p.model.activations = measured.activations;
     PITH_CHECK_OK(trainer->replace(p.model));
     if (!f.checkpoint.empty()) PITH_CHECK_OK(trainer->save(f.checkpoint));
   }

@@ -19,6 +19,12 @@ void add_retrain_flags(CLI::App* verb, RetrainFlags& f) {
   verb->add_flag("--per-channel", f.per_channel, "a step for each output channel instead of one for each tensor")->group(group);
   verb->add_option("--first-step", f.first_step, "first step of a weight, in standard deviations")->capture_default_str()->group(group);
   verb->add_option("--ramp", f.ramp, "share of the way after which the ratio is reached; the rest recovers quality")->capture_default_str()->group(group);
+  verb->add_option("--settle", f.settle, "share of the way from which zeros stay zero and a moving average of the weights is taken")->capture_default_str()->group(group);
+  verb->add_option("--layerwise", f.layerwise, "share of the way in which each layer learns for itself first")->capture_default_str()->group(group);
+  verb->add_option("--features", f.features, "weight of the original's inner values beside its answers")->capture_default_str()->group(group);
+  verb->add_option("--mix", f.mix, "augment: share of the samples that are mixed with another")->capture_default_str()->group(group);
+  verb->add_option("--gain", f.gain, "augment: factor on a sample, so many log-normal deviations")->capture_default_str()->group(group);
+  verb->add_option("--noise", f.noise, "augment: noise, in a sample's own deviations")->capture_default_str()->group(group);
   verb->add_option("--rate", f.rate, "learning rate, in first steps")->capture_default_str()->group(group);
   verb->add_option("--step-rate", f.step_rate, "learning rate of the steps' logarithms")->capture_default_str()->group(group);
   verb->add_option("--train-threads", f.threads, "threads of libtorch; more than one is not reproducible")->capture_default_str()->group(group);

@@ -1,6 +1,7 @@
 // See batches.h.
 #include "train/batches.h"
 
+#include <cmath>
 #include <numeric>
 
 #include "base/random.h"
@@ -14,13 +15,25 @@ Result<Batches> Batches::create(const ir::Graph& teacher, Dataset data, const Tr
   b.data_ = std::move(data);
   b.count_ = b.data_.count();
   if (b.count_ < 1) return usage_error("no samples to retrain on; give a folder, archive or array with --samples");
-  if (options.shift == 0 && !options.flip) b.options_.variants = 1;
+  if (options.shift == 0 && !options.flip && options.gain == 0 && options.noise == 0) b.options_.variants = 1;
   std::vector<int64_t> shape = b.data_.shape;
   shape[0] = b.count_;
   b.all_ = at::from_blob(b.data_.values.data(), shape, at::kFloat);
+  for (const ir::Value& v : teacher.values) b.names_.push_back(v.name);
+  if (const int64_t apart = std::min<int64_t>(options.validation, b.count_ / 5); apart > 0) {
+    at::NoGradGuard guard;
+    b.count_ -= apart;
+    b.validation_.inputs = b.all_.narrow(0, b.count_, apart);
+    std::vector<std::vector<at::Tensor>> parts(teacher.outputs.size());
+    for (int64_t i = 0; i < apart; i += options.batch) {
+      const auto part = b.teacher_.run({b.validation_.inputs.narrow(0, i, std::min(options.batch, apart - i))});
+      for (size_t k = 0; k < part.size(); ++k) parts[k].push_back(part[k]);
+    }
+    for (const auto& p : parts) b.validation_.answers.push_back(at::cat(p));
+  }
   int64_t bytes = 0;
   for (ir::ValueId id : teacher.outputs) bytes += 4 * ir::element_count(teacher.value(id).shape) * b.count_ * b.options_.variants;
-  if (bytes <= int64_t{1} << 30) {
+  if (bytes <= int64_t{1} << 30 && options.mix == 0) {
     b.known_.assign(static_cast<size_t>(b.count_ * b.options_.variants), false);
     b.kept_.resize(teacher.outputs.size());
   }
@@ -31,7 +44,7 @@ at::Tensor Batches::probe() const { return all_.narrow(0, 0, std::min<int64_t>(c
 
 at::Tensor Batches::augmented(int64_t sample, int64_t variant) const {
   at::Tensor x = all_[sample];
-  if (x.dim() < 2 || (options_.shift == 0 && !options_.flip)) return x;
+  if (x.dim() < 2 || options_.variants == 1) return x;
   Random random(options_.seed * 0x9e3779b97f4a7c15ull + static_cast<uint64_t>(sample) * 4099 + static_cast<uint64_t>(variant));
   const int64_t s = options_.shift, dy = random.integer(-s, s), dx = random.integer(-s, s);
   if (options_.flip && random.integer(0, 1) != 0) x = x.flip({x.dim() - 1});
@@ -40,7 +53,28 @@ at::Tensor Batches::augmented(int64_t sample, int64_t variant) const {
     const at::Tensor at = (at::arange(x.size(dimension), at::kLong) - by).clamp(0, x.size(dimension) - 1);
     x = x.index_select(dimension, at);
   }
+  if (options_.gain != 0) x = x * std::exp(options_.gain * random.normal());
+  if (options_.noise != 0) {
+    std::vector<float> noise(static_cast<size_t>(x.numel()));
+    const double deviation = options_.noise * std::abs(random.normal()) * x.std().item<double>();
+    for (float& v : noise) v = static_cast<float>(deviation * random.normal());
+    x = x + at::tensor(noise).view(x.sizes());
+  }
   return x;
+}
+
+// Half of the batch is mixed with its neighbours in the batch.
+at::Tensor Batches::mixed(const at::Tensor& x, int64_t step) const {
+  if (options_.mix == 0) return x;
+  Random random(options_.seed * 0x9e3779b97f4a7c15ull + 104729 * static_cast<uint64_t>(step + 1));
+  std::vector<float> shares(static_cast<size_t>(x.size(0)), 1.0f);
+  for (float& s : shares) {
+    if (random.uniform() < options_.mix) s = static_cast<float>(random.uniform());
+  }
+  std::vector<int64_t> shape(static_cast<size_t>(x.dim()), 1);
+  shape[0] = x.size(0);
+  const at::Tensor share = at::tensor(shares).view(shape);
+  return x * share + x.roll(1, 0) * (1 - share);
 }
 
 int64_t Batches::sample_at(int64_t position) {
@@ -54,43 +88,58 @@ int64_t Batches::sample_at(int64_t position) {
   return order_[static_cast<size_t>(position % count_)];
 }
 
-Batch Batches::at_step(int64_t step) {
+Batch Batches::at_step(int64_t step, const std::set<std::string>* wanted) {
   at::NoGradGuard guard;
-  const int64_t n = options_.batch;
   std::vector<at::Tensor> rows;
   std::vector<int64_t> keys, labels;
-  std::vector<int64_t> fresh;  // rows of the batch that the teacher hasn't seen
-  for (int64_t i = 0; i < n; ++i) {
-    const int64_t position = step * n + i, sample = sample_at(position);
+  for (int64_t i = 0; i < options_.batch; ++i) {
+    const int64_t position = step * options_.batch + i, sample = sample_at(position);
     const int64_t variant = (position / count_ + sample) % options_.variants;
     rows.push_back(augmented(sample, variant));
     keys.push_back(sample * options_.variants + variant);
     if (!data_.labels.empty()) labels.push_back(data_.labels[static_cast<size_t>(sample)]);
-    if (known_.empty() || !known_[static_cast<size_t>(keys.back())]) fresh.push_back(i);
   }
   Batch batch;
-  batch.inputs = at::stack(rows);
-  if (!labels.empty()) batch.labels = at::tensor(labels, at::kLong);
-  if (known_.empty()) {
-    batch.answers = teacher_.run({batch.inputs});
-    return batch;
+  batch.inputs = mixed(at::stack(rows), step);
+  if (!labels.empty() && options_.mix == 0) batch.labels = at::tensor(labels, at::kLong);
+  if (known_.empty() || wanted != nullptr) {
+    Hooks hooks;
+    hooks.value = [&](ir::ValueId id, const at::Tensor& t) {
+      if (wanted != nullptr && wanted->count(names_[static_cast<size_t>(id)])) batch.values[names_[static_cast<size_t>(id)]] = t;
+      return t;
+    };
+    batch.answers = teacher_.run({batch.inputs}, hooks);
+  } else {
+    batch.answers = answers(keys);
   }
-  const at::Tensor at = at::tensor(keys, at::kLong);
-  if (!fresh.empty()) {
-    const at::Tensor which = at::tensor(fresh, at::kLong);
-    const auto answers = teacher_.run({batch.inputs.index_select(0, which)});
-    for (size_t k = 0; k < answers.size(); ++k) {
+  return batch;
+}
+
+// Answers are made for kBlock neighbouring keys at once, always the same ones together: what libtorch computes for a sample may
+// depend on its company in the last bit, and a resumed run has to hear the same.
+std::vector<at::Tensor> Batches::answers(const std::vector<int64_t>& keys) {
+  constexpr int64_t kBlock = 8;
+  const auto all = static_cast<int64_t>(known_.size());
+  for (int64_t key : keys) {
+    if (known_[static_cast<size_t>(key)]) continue;
+    const int64_t first = key / kBlock * kBlock, n = std::min(kBlock, all - first);
+    std::vector<at::Tensor> rows;
+    for (int64_t k = first; k < first + n; ++k) rows.push_back(augmented(k / options_.variants, k % options_.variants));
+    const auto made = teacher_.run({at::stack(rows)});
+    for (size_t k = 0; k < made.size(); ++k) {
       if (!kept_[k].defined()) {
-        std::vector<int64_t> shape = answers[k].sizes().vec();
-        shape[0] = static_cast<int64_t>(known_.size());
+        std::vector<int64_t> shape = made[k].sizes().vec();
+        shape[0] = all;
         kept_[k] = at::empty(shape);
       }
-      kept_[k].index_copy_(0, at.index_select(0, which), answers[k]);
+      kept_[k].narrow(0, first, n).copy_(made[k]);
     }
-    for (int64_t i : fresh) known_[static_cast<size_t>(keys[static_cast<size_t>(i)])] = true;
+    std::fill_n(known_.begin() + first, n, true);
   }
-  for (const at::Tensor& k : kept_) batch.answers.push_back(k.index_select(0, at));
-  return batch;
+  const at::Tensor at = at::tensor(keys, at::kLong);
+  std::vector<at::Tensor> found;
+  for (const at::Tensor& k : kept_) found.push_back(k.index_select(0, at));
+  return found;
 }
 
 }  // namespace pith::train

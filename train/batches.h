@@ -1,8 +1,14 @@
 // Batches of augmented samples with the teacher's answers. Internal to train/.
 //
 // A sample has a fixed number of augmented variants, each drawn from (seed, sample, variant), so that the teacher answers
-// each once; its answers are kept where they fit into a gigabyte.
+// each once; its answers are kept where they fit into a gigabyte. They are not where pictures are mixed or values of its
+// inside are wanted: then it runs at every step.
+//
+// Mixing (Zhang et al., "mixup", 2018; for distillation: Beyer et al., "Knowledge distillation: a good teacher is patient
+// and consistent", 2022): x = a x1 + (1 - a) x2 makes many samples of few, and the teacher says what they are.
 #pragma once
+
+#include <set>
 
 #include "train/network.h"
 #include "train/trainer.h"
@@ -13,23 +19,31 @@ struct Batch {
   at::Tensor inputs;
   std::vector<at::Tensor> answers;  // the teacher's, batch first
   at::Tensor labels;                // undefined without
+  std::map<std::string, at::Tensor> values;  // the teacher's wanted ones by name
 };
 
 class Batches {
  public:
   static Result<Batches> create(const ir::Graph& teacher, Dataset data, const TrainOptions& options);
-  Batch at_step(int64_t step);
+  // `wanted`: names of the teacher's values to hand over; null: none.
+  Batch at_step(int64_t step, const std::set<std::string>* wanted = nullptr);
   at::Tensor probe() const;  // a few samples as they are
+  // Samples that are never trained on, as they are, with the teacher's answers; empty inputs where there are none.
+  const Batch& validation() const { return validation_; }
   int64_t count() const { return count_; }
 
  private:
   at::Tensor augmented(int64_t sample, int64_t variant) const;
   int64_t sample_at(int64_t position);
+  std::vector<at::Tensor> answers(const std::vector<int64_t>& keys);
+  at::Tensor mixed(const at::Tensor& x, int64_t step) const;
 
   Network teacher_;
   TrainOptions options_;
   Dataset data_;
   at::Tensor all_;
+  std::vector<std::string> names_;  // of the teacher's values
+  Batch validation_;
   int64_t count_ = 0;
   std::vector<at::Tensor> kept_;  // by output, [samples * variants, elements]; empty: not kept
   std::vector<bool> known_;

@@ -78,7 +78,7 @@ Result<Network> Network::build(const ir::Graph& graph) {
 std::vector<at::Tensor> Network::run(const std::vector<at::Tensor>& inputs, const Hooks& hooks) const {
   std::vector<at::Tensor> values(axis_.size());
   const auto put = [&](ValueId id, const at::Tensor& t) { values[static_cast<size_t>(id)] = hooks.value ? hooks.value(id, t) : t; };
-  for (size_t i = 0; i < inputs_.size(); ++i) put(inputs_[i], inputs[i]);
+  for (size_t i = 0; i < inputs_.size(); ++i) put(inputs_[i], inputs[i].dim() == 4 ? inputs[i].contiguous(at::MemoryFormat::ChannelsLast) : inputs[i]);
   for (size_t k = 0; k < calls_.size(); ++k) {
     const Call& call = calls_[k];
     Values operands;

@@ -5,6 +5,8 @@
 
 #include <cmath>
 
+#include "train/loss.h"
+
 namespace pith::train {
 namespace {
 
@@ -64,10 +66,12 @@ at::Tensor grid_step(const at::Tensor& log2_step) {
   return at::exp2(straight_through(log2_step, at::round(log2_step * 16) / 16));
 }
 
+// Clamped with gradient; then rounded in its place, unseen by autograd: the gradient of hardtanh looks at its input only.
 at::Tensor fake_quantized(const at::Tensor& x, numerics::Affine a) {
   const double s = numerics::scale_value(a.scale_code);
-  const at::Tensor inside = at::clamp(x, (0 - a.zero_point) * s, (255 - a.zero_point) * s);
-  return straight_through(inside, at::floor(inside / s + 0.5) * s);
+  const at::Tensor y = at::hardtanh(x, (0 - a.zero_point) * s, (255 - a.zero_point) * s);
+  y.detach().mul_(1 / s).add_(0.5).floor_().mul_(s);
+  return y;
 }
 
 }  // namespace
@@ -129,7 +133,8 @@ Student::Forward Student::forward() const {
   f.rate = at::zeros({});
   for (const TrainedWeight& w : weights_) {
     const at::Tensor step = grid_step(w.log2_step).view(along(w.latent, w.axis, w.log2_step.numel()));
-    const at::Tensor u = w.latent * w.unit / step;
+    const at::Tensor scaled = w.latent * w.unit / step;
+    const at::Tensor u = w.live.defined() ? scaled * w.live : scaled;
     const at::Tensor limited = u.clamp(-127, 127);
     const at::Tensor q = straight_through(limited, at::floor(limited + 0.5));
     f.constants[w.id] = q * step;
@@ -151,19 +156,45 @@ Student::Forward Student::forward() const {
   return f;
 }
 
-std::vector<at::Tensor> Student::run(const std::vector<at::Tensor>& inputs, const Forward& f) const {
+std::vector<at::Tensor> Student::run(const std::vector<at::Tensor>& inputs, const Forward& f, Comparison* comparison) const {
   Hooks hooks;
   hooks.constant = [&](ir::ValueId id, const at::Tensor& t) {
     const auto found = f.constants.find(id);
     return found == f.constants.end() ? t : found->second;
   };
-  if (!activations_.empty()) {
+  double compared = 0;
+  const auto compare = [&](ir::ValueId id, const at::Tensor& t) {
+    const auto found = comparison->teacher->find(model_.graph.value(id).name);
+    if (found == comparison->teacher->end() || found->second.sizes() != t.sizes()) return t;
+    const at::Tensor error = relative_error(t, found->second);
+    comparison->error = compared > 0 ? comparison->error + error : error;
+    ++compared;
+    return comparison->apart ? found->second : t;
+  };
+  if (!activations_.empty() || comparison != nullptr) {
     hooks.value = [&](ir::ValueId id, const at::Tensor& t) {
       const auto found = activations_.find(id);
-      return found == activations_.end() ? t : fake_quantized(t, found->second);
+      const at::Tensor rounded = found == activations_.end() ? t : fake_quantized(t, found->second);
+      return comparison == nullptr ? rounded : compare(id, rounded);
     };
   }
-  return network_.run(inputs, hooks);
+  const auto outputs = network_.run(inputs, hooks);
+  if (compared > 0) comparison->error = comparison->error / compared;
+  return outputs;
+}
+
+void Student::freeze_zeros() {
+  at::NoGradGuard guard;
+  for (TrainedWeight& w : weights_) {
+    const at::Tensor step = grid_step(w.log2_step).view(along(w.latent, w.axis, w.log2_step.numel()));
+    w.live = (at::floor((w.latent * w.unit / step).clamp(-127, 127) + 0.5) != 0).to(at::kFloat);
+  }
+}
+
+std::vector<at::Tensor> Student::masks() const {
+  std::vector<at::Tensor> all;
+  for (const TrainedWeight& w : weights_) all.push_back(w.live);
+  return all;
 }
 
 std::vector<at::Tensor> Student::units() const {
@@ -179,7 +210,7 @@ Model Student::model() const {
   Model m = model_;
   at::NoGradGuard guard;
   for (const TrainedWeight& w : weights_) {
-    m.graph.value(w.id).constant = from_torch(w.latent * w.unit);
+    m.graph.value(w.id).constant = from_torch(w.live.defined() ? w.latent * w.unit * w.live : w.latent * w.unit);
     const at::Tensor log2 = w.log2_step.contiguous();
     m.steps[w.name].log2.assign(log2.data_ptr<float>(), log2.data_ptr<float>() + log2.numel());
     if (w.bias != ir::kNoValue) m.graph.value(w.bias).constant = from_torch(w.bias_latent * w.bias_unit);

@@ -26,6 +26,7 @@ struct TrainedWeight {
   at::Tensor latent, log2_step;  // leaves; latent in units of `unit`
   at::Tensor unit;
   at::Tensor bias_latent, bias_unit;
+  at::Tensor live;  // 1 where a weight may differ from zero; undefined: everywhere
 };
 
 class Student {
@@ -40,7 +41,19 @@ class Student {
     double nonzero = 0, count = 0;
   };
   Forward forward() const;
-  std::vector<at::Tensor> run(const std::vector<at::Tensor>& inputs, const Forward& f) const;
+  // `teacher`: the original's values by name. What is compared is relative squared error, a mean over those values that
+  // both networks have in the same shape. `apart`: each goes on with the original's value, so that every layer learns for
+  // itself, from the original's inputs (layer-wise distillation).
+  struct Comparison {
+    const std::map<std::string, at::Tensor>* teacher = nullptr;
+    bool apart = false;
+    at::Tensor error;  // of the last run; undefined where nothing was compared
+  };
+  std::vector<at::Tensor> run(const std::vector<at::Tensor>& inputs, const Forward& f, Comparison* comparison = nullptr) const;
+
+  // Weights that are zero now stay zero.
+  void freeze_zeros();
+  std::vector<at::Tensor> masks() const;  // what freeze_zeros() set (undefined before), for checkpoints
 
   struct Parameter {
     at::Tensor tensor;

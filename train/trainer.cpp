@@ -1,25 +1,35 @@
 // See trainer.h. Adam (Kingma and Ba 2015) on latents in units of their first step, so that one learning rate fits all.
 #include "train/trainer.h"
 
+#include <malloc.h>
+
 #include <chrono>
 #include <cmath>
 #include <cstring>
 
 #include "base/file.h"
 #include "train/batches.h"
+#include "train/loss.h"
 #include "train/student.h"
 
 namespace pith::train {
 namespace {
 
-at::Tensor divergence(const at::Tensor& student, const at::Tensor& teacher, double temperature) {
-  const at::Tensor expected = at::softmax(teacher / temperature, -1);
-  const at::Tensor per_row = (expected * (at::log_softmax(teacher / temperature, -1) - at::log_softmax(student / temperature, -1))).sum(-1);
-  return per_row.mean() * (temperature * temperature);
-}
-
-at::Tensor relative_error(const at::Tensor& student, const at::Tensor& teacher) {
-  return (student - teacher).square().mean() / (teacher.var(false) + 1e-12);
+// The teacher's values that a student is compared with. Layer by layer: all that weights make. As features: where branches
+// meet (sums, concatenations), and products that no function follows.
+std::set<std::string> compared_values(const ir::Graph& teacher, bool layerwise) {
+  std::set<std::string> names;
+  for (const ir::Node& n : teacher.nodes) {
+    const bool weighted = n.inputs.size() > 1 && n.inputs[1] != ir::kNoValue && teacher.value(n.inputs[1]).is_constant() &&
+                          (n.op == ir::Op::kConv || n.op == ir::Op::kConvTranspose || n.op == ir::Op::kGemm || n.op == ir::Op::kMatMul);
+    const bool meets = (n.op == ir::Op::kAdd && !teacher.value(n.inputs[1]).is_constant()) || n.op == ir::Op::kConcat;
+    const bool linear = weighted && n.activation.function == numerics::Unary::kIdentity;
+    if (layerwise ? weighted : meets || linear) names.insert(teacher.value(n.outputs[0]).name);
+  }
+  if (!layerwise) {
+    for (ir::ValueId id : teacher.outputs) names.erase(teacher.value(id).name);
+  }
+  return names;
 }
 
 struct Moments {
@@ -28,8 +38,13 @@ struct Moments {
 
 class TorchTrainer : public Trainer {
  public:
-  TorchTrainer(Batches batches, Student student, const TrainOptions& options, std::vector<bool> probabilities)
-      : batches_(std::move(batches)), student_(std::move(student)), options_(options), probabilities_(std::move(probabilities)) {
+  TorchTrainer(Batches batches, Student student, const TrainOptions& options, const ir::Graph& teacher)
+      : batches_(std::move(batches)), student_(std::move(student)), options_(options), layers_(compared_values(teacher, true)), features_(compared_values(teacher, false)) {
+    const std::vector<int> made_by = ir::producers(teacher);
+    for (ir::ValueId id : teacher.outputs) {
+      const int n = made_by[static_cast<size_t>(id)];
+      probabilities_.push_back(n >= 0 && teacher.nodes[static_cast<size_t>(n)].op == ir::Op::kSoftmax);
+    }
     status_.lambda = options.lambda;
     forget();
   }
@@ -47,6 +62,7 @@ class TorchTrainer : public Trainer {
         status_.share = done;
         if (observe) observe(status_);
       }
+      if (status_.share >= 1 && !averages_.empty()) choose();
     } catch (const std::exception& e) {
       return internal_error(std::string("retraining: ") + e.what());
     }
@@ -57,6 +73,8 @@ class TorchTrainer : public Trainer {
   Model model() const override { return student_.model(); }
   Result<void> replace(const Model& model) override {
     PITH_TRY(student_, Student::create(model, {batches_.probe()}));
+    settled_ = false;
+    averages_.clear();
     forget();
     return {};
   }
@@ -74,20 +92,24 @@ class TorchTrainer : public Trainer {
   std::vector<at::Tensor> everything() const {
     std::vector<at::Tensor> all = student_.units();
     for (size_t i = 0; i < moments_.size(); ++i) all.insert(all.end(), {student_.parameters()[i].tensor, moments_[i].first, moments_[i].second});
+    all.insert(all.end(), averages_.begin(), averages_.end());
+    for (const at::Tensor& mask : student_.masks()) {
+      if (mask.defined()) all.push_back(mask);
+    }
     return all;
   }
 
+  bool apart() const { return status_.share < options_.layerwise; }
+
   Result<void> step() {
-    const Batch batch = batches_.at_step(status_.step);
+    const bool compare = apart() || options_.features > 0;
+    if (status_.share >= options_.settle && !settled_) settle();
+    const Batch batch = batches_.at_step(status_.step, compare ? apart() ? &layers_ : &features_ : nullptr);
     const Student::Forward f = student_.forward();
-    const auto outputs = student_.run({batch.inputs}, f);
-    at::Tensor distortion = at::zeros({});
-    const auto logits = [&](size_t k, const at::Tensor& t) { return probabilities_[k] ? at::log(t.clamp_min(1e-7)) : t; };
-    for (size_t k = 0; k < outputs.size(); ++k) {
-      distortion = distortion + (options_.distribution ? divergence(logits(k, outputs[k]), logits(k, batch.answers[k]), options_.temperature) : relative_error(outputs[k], batch.answers[k]));
-    }
-    if (options_.label_weight > 0 && batch.labels.defined() && outputs[0].dim() == 2)
-      distortion = distortion + options_.label_weight * at::nll_loss(at::log_softmax(logits(0, outputs[0]), -1), batch.labels);
+    Student::Comparison comparison{&batch.values, apart(), {}};
+    const auto outputs = student_.run({batch.inputs}, f, compare ? &comparison : nullptr);
+    at::Tensor distortion = apart() ? comparison.error : output_distortion(options_, probabilities_, outputs, batch.answers, batch.labels);
+    if (!apart() && comparison.error.defined()) distortion = distortion + options_.features * comparison.error;
     const at::Tensor loss = distortion + f.rate * status_.lambda;
     loss.backward();
     const double d = distortion.item<double>();
@@ -106,7 +128,6 @@ class TorchTrainer : public Trainer {
     at::NoGradGuard guard;
     ++updates_;
     const double warm = std::min(1.0, static_cast<double>(updates_) / 100);
-    const double cosine = 0.5 * (1 + std::cos(3.141592653589793 * std::min(1.0, status_.share))) + 0.002;
     const double c1 = 1 - std::pow(0.9, updates_), c2 = 1 - std::pow(0.999, updates_);
     for (size_t i = 0; i < moments_.size(); ++i) {
       const auto& p = student_.parameters()[i];
@@ -115,10 +136,55 @@ class TorchTrainer : public Trainer {
       Moments& m = moments_[i];
       m.first.mul_(0.9).add_(gradient, 0.1);
       m.second.mul_(0.999).addcmul_(gradient, gradient, 0.001);
-      const double rate = (p.step ? options_.step_rate : options_.rate * p.rate) * warm * cosine;
+      const double rate = (p.step ? options_.step_rate : options_.rate * p.rate) * warm * cosine();
       at::Tensor(p.tensor).addcdiv_(m.first, (m.second / c2).sqrt().add_(1e-10), -rate / c1);
       gradient.zero_();
     }
+    const double keep = std::min(options_.average, static_cast<double>(averaged_ + 1) / static_cast<double>(averaged_ + 10));
+    for (size_t i = 0; i < averages_.size(); ++i) averages_[i].lerp_(student_.parameters()[i].tensor, 1 - keep);
+    if (!averages_.empty()) ++averaged_;
+  }
+  double cosine() const { return 0.5 * (1 + std::cos(3.141592653589793 * std::min(1.0, status_.share))) + 0.002; }
+
+  void settle() {
+    settled_ = true;
+    student_.freeze_zeros();
+    options_.lambda = settled_lambda_ = status_.lambda;
+    if (options_.average <= 0) return;
+    for (const auto& p : student_.parameters()) averages_.push_back(p.tensor.detach().clone());
+    averaged_ = 0;
+  }
+
+  double validate() const {
+    at::NoGradGuard guard;
+    const Batch& all = batches_.validation();
+    const Student::Forward f = student_.forward();
+    double sum = 0;
+    for (int64_t i = 0; i < all.inputs.size(0); i += options_.batch) {
+      const int64_t n = std::min(options_.batch, all.inputs.size(0) - i);
+      std::vector<at::Tensor> answers;
+      for (const at::Tensor& a : all.answers) answers.push_back(a.narrow(0, i, n));
+      sum += static_cast<double>(n) * output_distortion(options_, probabilities_, student_.run({all.inputs.narrow(0, i, n)}, f), answers, {}).item<double>();
+    }
+    return sum / static_cast<double>(all.inputs.size(0));
+  }
+
+  // Keeps the moving average where it is better, or where nothing can tell.
+  void choose() {
+    at::NoGradGuard guard;
+    const auto swap = [&] {
+      for (size_t i = 0; i < averages_.size(); ++i) {
+        const at::Tensor was = student_.parameters()[i].tensor.detach().clone();
+        at::Tensor(student_.parameters()[i].tensor).copy_(averages_[i]);
+        averages_[i].copy_(was);
+      }
+    };
+    const bool measured = batches_.validation().inputs.defined();
+    if (measured) status_.validation = validate();
+    swap();
+    if (measured) status_.validation_average = validate();
+    if (status_.validation_average > status_.validation) swap();
+    averages_.clear();
   }
 
   // lambda follows the rate's distance from its schedule: at once in proportion, and in the long run until there is none.
@@ -127,8 +193,9 @@ class TorchTrainer : public Trainer {
     const double start = std::log(std::max(first_bits_, options_.target_bits)), end = std::log(options_.target_bits);
     const double wanted = start + (end - start) * std::min(1.0, status_.share / options_.ramp);
     const double off = std::log(std::max(status_.bits, 1.0)) - wanted;
-    options_.lambda = std::clamp(options_.lambda * std::exp(std::min(25 * progress, 0.03) * std::clamp(8 * off, -1.0, 1.0)), 1e-12, 1.0);
-    status_.lambda = options_.lambda * std::exp(4 * std::clamp(off, -0.5, 0.5));
+    const double pace = std::min(25 * progress, 0.03) * (status_.share < options_.ramp ? 1.0 : cosine());  // what can't follow any more isn't driven
+    options_.lambda = std::clamp(options_.lambda * std::exp(pace * std::clamp(8 * off, -1.0, 1.0)), 1e-12, settled_ ? settled_lambda_ : 1.0);
+    status_.lambda = settled_ ? options_.lambda : options_.lambda * std::exp(4 * std::clamp(off, -0.5, 0.5));
   }
 
   Batches batches_;
@@ -137,16 +204,23 @@ class TorchTrainer : public Trainer {
   Status status_;
   std::vector<Moments> moments_;
   int64_t updates_ = 0;
-  std::vector<bool> probabilities_;  // by output: a Softmax made it
+  std::set<std::string> layers_, features_;  // the teacher's values to compare with
+  std::vector<bool> probabilities_;          // by output: a Softmax made it
+  std::vector<at::Tensor> averages_;         // of the parameters, once settled
+  int64_t averaged_ = 0;
+  bool settled_ = false;
+  double settled_lambda_ = 0;  // lambda may fall from there, not rise
   double spent_ = 0, first_bits_ = 0;
 };
 
 // A checkpoint: numbers of the run, the student as text, then each parameter's tensors as raw floats.
 struct Head {
-  char magic[8] = {'p', 'i', 't', 'h', 'c', 'k', 'p', '1'};
+  char magic[8] = {'p', 'i', 't', 'h', 'c', 'k', 'p', '2'};
   Status status;
   int64_t updates = 0, text = 0;
   double spent = 0, first_bits = 0, target_bits = 0, lambda = 0;
+  int64_t settled = 0, averaged = 0;
+  double settled_lambda = 0;
 };
 
 void append(std::vector<uint8_t>& out, const void* data, size_t bytes) {
@@ -165,6 +239,9 @@ Result<void> TorchTrainer::save(const std::string& path) const {
   head.first_bits = first_bits_;
   head.target_bits = options_.target_bits;
   head.lambda = options_.lambda;
+  head.settled = settled_ ? 1 : 0;
+  head.averaged = averaged_;
+  head.settled_lambda = settled_lambda_;
   std::vector<uint8_t> out;
   append(out, &head, sizeof head);
   append(out, text.data(), text.size());
@@ -203,6 +280,7 @@ Result<void> TorchTrainer::load(const std::string& path) {
     if (!take(steps.log2.data(), steps.log2.size() * sizeof(float))) return damaged;
   }
   PITH_CHECK_OK(replace(m));
+  if (head.settled != 0) settle();
   at::NoGradGuard guard;
   for (const at::Tensor& t : everything()) {
     at::Tensor read = at::empty(t.sizes());
@@ -211,6 +289,8 @@ Result<void> TorchTrainer::load(const std::string& path) {
   }
   status_ = head.status;
   updates_ = head.updates;
+  averaged_ = head.averaged;
+  settled_lambda_ = head.settled_lambda;
   spent_ = head.spent;
   first_bits_ = head.first_bits;
   options_.target_bits = head.target_bits;
@@ -223,16 +303,14 @@ Result<void> TorchTrainer::load(const std::string& path) {
 Result<std::unique_ptr<Trainer>> Trainer::create(const ir::Graph& teacher, const Model& student, Dataset data, const TrainOptions& options) {
   if (options.steps <= 0 && options.seconds <= 0) return usage_error("retraining needs an end; give --steps or --time");
   at::set_num_threads(options.threads);
+#ifdef __GLIBC__  // memory of one step serves the next, instead of going back to the system and being cleared
+  ::mallopt(M_MMAP_THRESHOLD, 1 << 25);
+  ::mallopt(M_TRIM_THRESHOLD, 1 << 30);
+#endif
   try {
     PITH_TRY(Batches batches, Batches::create(teacher, std::move(data), options));
     PITH_TRY(Student first, Student::create(student, {batches.probe()}));
-    const std::vector<int> made_by = ir::producers(teacher);
-    std::vector<bool> probabilities;
-    for (ir::ValueId id : teacher.outputs) {
-      const int n = made_by[static_cast<size_t>(id)];
-      probabilities.push_back(n >= 0 && teacher.nodes[static_cast<size_t>(n)].op == ir::Op::kSoftmax);
-    }
-    return std::unique_ptr<Trainer>(std::make_unique<TorchTrainer>(std::move(batches), std::move(first), options, std::move(probabilities)));
+    return std::unique_ptr<Trainer>(std::make_unique<TorchTrainer>(std::move(batches), std::move(first), options, teacher));
   } catch (const std::exception& e) {
     return internal_error(std::string("retraining: ") + e.what());
   }

@@ -1,9 +1,14 @@
 // Retraining a compressed network towards its float original.
 //
 // One objective: D(teacher, student) + lambda R. D needs no labels: Kullback-Leibler divergence of the answers where they
-// are distributions, relative squared error elsewhere (labels may be added). R is an estimate of the bits that the
-// weights' adaptive code will take (student.h). lambda is given, or steered so that R meets `target_bits` on a schedule:
-// geometric from where it starts to the target at `ramp` of the way, then held while the learning rate's cosine runs out.
+// are distributions, relative squared error elsewhere (labels may be added), and beside it the relative error of values
+// inside. R is an estimate of the bits that the weights' adaptive code will take (student.h).
+//
+// The way has three parts. Up to `ramp`, lambda (given, or steered so that R meets `target_bits`) makes the network
+// smaller, geometrically from where it starts to the target; the first `layerwise` of the way, every layer learns for
+// itself, from the original's inputs. Up to `settle`, lambda is steered ever more slowly, as the learning rate's cosine
+// runs out. From there on lambda doesn't rise, weights that are zero stay zero, and an exponential moving average of the
+// parameters is taken; the average is the result where it is better on samples that were held apart.
 //
 // Everything random comes from (seed, step), so a run of `steps` is reproducible, and a checkpoint resumes it bit for bit
 // (one thread). A budget in seconds stretches the same schedule over the time that passes.
@@ -63,9 +68,15 @@ struct TrainOptions {
   double step_rate = 0.004;  // of log2 of a step
   double lambda = 1e-7;      // of D per bit; the starting value where there is a target
   double target_bits = 0;    // of all weights; 0: lambda stays
-  double ramp = 0.55;
+  double ramp = 0.55, settle = 0.8;
+  double layerwise = 0;      // share of the way in which each layer learns for itself
+  double features = 0;       // weight of the relative error of values inside
+  double average = 0.99;     // of the moving average, per step; 0: none
+  int64_t validation = 0;    // of the samples, held apart to choose by; a fifth of them at most
   int shift = 0;             // augmentation: pictures move by up to so many pixels, their edge repeated
   bool flip = false;
+  double gain = 0, noise = 0;  // augmentation: log-normal factor; noise relative to a sample's own deviation
+  double mix = 0;            // share of the samples of a batch that are mixed with another
   int variants = 8;          // augmented versions of a sample that the teacher answers once
   uint64_t seed = 1;
   int threads = 1;
@@ -76,6 +87,7 @@ struct Status {
   double share = 0;     // of the whole way, 0..1
   double distortion = 0, bits = 0, lambda = 0;  // running means; bits as estimated
   double nonzero = 0;   // share of the weights
+  double validation = 0, validation_average = 0;  // distortion on what was held apart, at the end; 0: not measured
 };
 
 class Trainer {
@@ -88,6 +100,7 @@ class Trainer {
   virtual Result<void> run(double share, const std::atomic<bool>& stop, const std::function<void(const Status&)>& observe) = 0;
   virtual void aim(double target_bits) = 0;  // a better known target
   virtual Status status() const = 0;
+  // The student as it is; at the end of the way its moving average where that is better on the validation samples.
   virtual Model model() const = 0;
   // Goes on with a changed student (channels removed); the optimiser's memory starts afresh.
   virtual Result<void> replace(const Model& student) = 0;

@@ -57,11 +57,23 @@ def write_held_out(folder, name, count, wear):
         file.writelines(text + "\n" for text in texts)
 
 
+def write_training_lines(path, count):
+    """Unlabelled lines in the training fonts, each with its own wear, for retraining: uint8 [count, 1, 32, 512]."""
+    renderer, rng = LineRenderer(TRAINING), random.Random("training lines")
+    pictures = numpy.empty((count, 1, 32, WIDTH), numpy.uint8)
+    for index in range(count):
+        pictures[index, 0] = round_levels(renderer.line(rng, WIDTH, rng.random())[1])
+    numpy.save(path, pictures)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--examples", default="../../examples/line_reader", help="folder of the example and held-out pictures")
     parser.add_argument("--samples", default="samples.npz", help="file of the unlabelled samples")
+    parser.add_argument("--training-lines", type=int, default=0, help="write so many unlabelled training lines to lines.npy, and nothing else")
     arguments = parser.parse_args()
+    if arguments.training_lines:
+        return write_training_lines("lines.npy", arguments.training_lines)
     os.makedirs(arguments.examples, exist_ok=True)
     write_examples(arguments.examples)
     write_held_out(arguments.examples, "clean", 200, 0.0)

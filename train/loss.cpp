@@ -1,0 +1,29 @@
+// See loss.h. The divergence is Hinton et al., "Distilling the knowledge in a neural network", 2015: softened by a
+// temperature, and multiplied by its square so that gradients keep their size.
+#include "train/loss.h"
+
+namespace pith::train {
+namespace {
+
+at::Tensor divergence(const at::Tensor& student, const at::Tensor& teacher, double temperature) {
+  const at::Tensor expected = at::softmax(teacher / temperature, -1);
+  const at::Tensor per_row = (expected * (at::log_softmax(teacher / temperature, -1) - at::log_softmax(student / temperature, -1))).sum(-1);
+  return per_row.mean() * (temperature * temperature);
+}
+
+}  // namespace
+
+at::Tensor relative_error(const at::Tensor& student, const at::Tensor& teacher) { return (student - teacher).square().mean() / (teacher.var(false) + 1e-12); }
+
+at::Tensor output_distortion(const TrainOptions& options, const std::vector<bool>& probabilities, const std::vector<at::Tensor>& student, const std::vector<at::Tensor>& teacher,
+                             const at::Tensor& labels) {
+  const auto logits = [&](size_t k, const at::Tensor& t) { return probabilities[k] ? at::log(t.clamp_min(1e-7)) : t; };
+  at::Tensor sum = at::zeros({});
+  for (size_t k = 0; k < student.size(); ++k) {
+    sum = sum + (options.distribution ? divergence(logits(k, student[k]), logits(k, teacher[k]), options.temperature) : relative_error(student[k], teacher[k]));
+  }
+  if (options.label_weight > 0 && labels.defined() && student[0].dim() == 2) sum = sum + options.label_weight * at::nll_loss(at::log_softmax(logits(0, student[0]), -1), labels);
+  return sum;
+}
+
+}  // namespace pith::train
