@@ -65,6 +65,25 @@ Result<train::Dataset> load(const ir::Graph& g, const SampleSet& samples, const 
   return d;
 }
 
+// The graph for pictures of another size: the same weights, all shapes anew.
+Result<void> resize_input(ir::Graph& g, const ir::Shape& shape) {
+  g.value(g.inputs[0]).shape = shape;
+  const Result<void> inferred = ir::infer_shapes(g);
+  if (!inferred.ok()) return error(ErrorCode::kUnsupported, fmt::format("'{}' doesn't take pictures of {}: {}; leave out --train-size", g.name, ir::to_string(shape), inferred.error().message));
+  return ir::verify(g);
+}
+
+// --train-size: the preprocessing and the network's input shape become those of training.
+Result<void> choose_size(const std::string& text, ir::Graph& g, Preprocess& preprocess) {
+  int width = 0, height = 0;
+  char rest = 0;
+  if (std::sscanf(text.c_str(), "%dx%d%c", &width, &height, &rest) != 2 || width < 1 || height < 1) return usage_error(fmt::format("--train-size '{}' isn't WIDTHxHEIGHT, as in 320x320", text));
+  if (g.value(g.inputs[0]).shape.size() != 4 || preprocess.kind != InputKind::kImage) return usage_error("--train-size is for networks of pictures; leave it out");
+  preprocess.width = width, preprocess.height = height;
+  const int64_t channels = preprocess.channels();
+  return resize_input(g, preprocess.layout == PixelLayout::kNchw ? ir::Shape{1, channels, height, width} : ir::Shape{1, height, width, channels});
+}
+
 // A rounded student without dead channels, the grids of its weights, and the latent weights cut alike.
 struct Pruned {
   train::Rounded rounded;
@@ -153,17 +172,21 @@ Result<void> retrain(ir::Graph& graph, const SampleSet& samples, const Preproces
   if (!f.time.empty()) {
     PITH_TRY(t.seconds, seconds_of(f.time));
   }
+  const ir::Shape full = teacher.value(teacher.inputs[0]).shape;
+  Preprocess training = preprocess;
+  if (!f.train_size.empty()) PITH_CHECK_OK(choose_size(f.train_size, teacher, training));
   const bool pictures = teacher.value(teacher.inputs[0]).shape.size() == 4;
   if ((f.shift != 0 || f.flip) && !pictures) return usage_error("--shift and --flip are for pictures; leave them out");
   t.distribution = head == "classifier" || head == "ctc";
+  t.logistic = head == "yolov5-raw" || head == "yolox-raw" || head == "yolov8-raw";
   t.temperature = f.temperature, t.label_weight = f.label_weight, t.batch = f.batch, t.steps = f.steps, t.rate = f.rate, t.step_rate = f.step_rate;
   t.shift = f.shift, t.flip = f.flip, t.variants = f.variants, t.seed = seed, t.threads = f.threads, t.ramp = f.ramp, t.settle = f.settle;
-  t.layerwise = f.layerwise, t.features = f.features, t.mix = f.mix, t.gain = f.gain, t.noise = f.noise, t.validation = 512;
+  t.layerwise = f.layerwise, t.features = f.features, t.mix = f.mix, t.gain = f.gain, t.noise = f.noise, t.zoom = f.zoom, t.validation = 512;
   if (f.lambda > 0) t.lambda = f.lambda;
   const double target = f.ratio > 0 ? 4.0 * static_cast<double>(ir::parameter_count(graph)) / f.ratio : 0;
   t.target_bits = target > 0 ? std::max(64.0, 8 * target * 0.8) : 0;
   options.equalize = options.correct_bias = options.round_by_covariance = false;
-  PITH_TRY(train::Dataset data, load(teacher, samples, preprocess, f.label_weight > 0));
+  PITH_TRY(train::Dataset data, load(teacher, samples, training, f.label_weight > 0));
   const train::Model first = train::start_model(teacher, f.per_channel, f.first_step);
   PITH_TRY(const std::unique_ptr<train::Trainer> trainer, train::Trainer::create(teacher, first, std::move(data), t));
   if (!f.checkpoint.empty() && std::filesystem::exists(f.checkpoint)) {
@@ -182,6 +205,7 @@ Result<void> retrain(ir::Graph& graph, const SampleSet& samples, const Preproces
     if (trainer->status().share >= share) continue;
     PITH_CHECK_OK(trainer->run(share, g_stop, std::ref(teller)));
     PITH_TRY(Pruned p, prune(trainer->model()));
+    PITH_CHECK_OK(resize_input(p.rounded.graph, full));
     const bool ranges = share > f.ramp && p.model.activations.empty();  // are wanted; elsewhere only bytes are
     PITH_TRY(measured, measure(p.rounded, ranges ? calibration : few, options));
     const train::Status s = trainer->status();
@@ -200,6 +224,7 @@ Result<void> retrain(ir::Graph& graph, const SampleSet& samples, const Preproces
   if (g_stop) log_warning("interrupted: the file holds what was reached so far");
   const train::Model last = trainer->model();
   PITH_TRY(Pruned p, prune(last));
+  PITH_CHECK_OK(resize_input(p.rounded.graph, full));
   graph = p.rounded.graph;
   options.weight_codes = p.rounded.codes;
   options.activations = last.activations;

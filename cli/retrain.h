@@ -12,8 +12,8 @@
 namespace pith::cli {
 
 struct RetrainFlags {
-  double ratio = 0, lambda = 0, rate = 0.03, step_rate = 0.004, temperature = 2, label_weight = 0, first_step = 0.75, ramp = 0.25, settle = 0.8, layerwise = 0, features = 0, mix = 0, gain = 0, noise = 0;
-  std::string time, checkpoint;
+  double ratio = 0, lambda = 0, rate = 0.03, step_rate = 0.004, temperature = 2, label_weight = 0, first_step = 0.75, ramp = 0.25, settle = 0.8, layerwise = 0, features = 0, mix = 0, gain = 0, noise = 0, zoom = 0;
+  std::string time, checkpoint, train_size;
   int64_t steps = 0, batch = 128;
   int shift = 0, threads = 1, variants = 8;
   bool flip = false, per_channel = false;

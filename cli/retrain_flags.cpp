@@ -22,6 +22,8 @@ void add_retrain_flags(CLI::App* verb, RetrainFlags& f) {
   verb->add_option("--settle", f.settle, "share of the way from which zeros stay zero and a moving average of the weights is taken")->capture_default_str()->group(group);
   verb->add_option("--layerwise", f.layerwise, "share of the way in which each layer learns for itself first")->capture_default_str()->group(group);
   verb->add_option("--features", f.features, "weight of the original's inner values beside its answers")->capture_default_str()->group(group);
+  verb->add_option("--zoom", f.zoom, "augment: cut out down to so much less of a picture's sides, and enlarge it")->capture_default_str()->group(group);
+  verb->add_option("--train-size", f.train_size, "retrain on pictures of this size, as in 320x320; the file keeps the network's own")->group(group);
   verb->add_option("--mix", f.mix, "augment: share of the samples that are mixed with another")->capture_default_str()->group(group);
   verb->add_option("--gain", f.gain, "augment: factor on a sample, so many log-normal deviations")->capture_default_str()->group(group);
   verb->add_option("--noise", f.noise, "augment: noise, in a sample's own deviations")->capture_default_str()->group(group);

@@ -15,12 +15,12 @@ Result<Batches> Batches::create(const ir::Graph& teacher, Dataset data, const Tr
   b.data_ = std::move(data);
   b.count_ = b.data_.count();
   if (b.count_ < 1) return usage_error("no samples to retrain on; give a folder, archive or array with --samples");
-  if (options.shift == 0 && !options.flip && options.gain == 0 && options.noise == 0) b.options_.variants = 1;
+  if (options.shift == 0 && !options.flip && options.gain == 0 && options.noise == 0 && options.zoom == 0) b.options_.variants = 1;
   std::vector<int64_t> shape = b.data_.shape;
   shape[0] = b.count_;
   b.all_ = at::from_blob(b.data_.values.data(), shape, at::kFloat);
   for (const ir::Value& v : teacher.values) b.names_.push_back(v.name);
-  if (const int64_t apart = std::min<int64_t>(options.validation, b.count_ / 5); apart > 0) {
+  if (const int64_t apart = std::min<int64_t>(options.validation, b.count_ / 10); apart > 0) {
     at::NoGradGuard guard;
     b.count_ -= apart;
     b.validation_.inputs = b.all_.narrow(0, b.count_, apart);
@@ -52,6 +52,12 @@ at::Tensor Batches::augmented(int64_t sample, int64_t variant) const {
     if (by == 0) continue;
     const at::Tensor at = (at::arange(x.size(dimension), at::kLong) - by).clamp(0, x.size(dimension) - 1);
     x = x.index_select(dimension, at);
+  }
+  if (options_.zoom != 0 && x.dim() == 3) {
+    const int64_t full_h = x.size(1), full_w = x.size(2);
+    const auto part = [&](int64_t n) { return std::max<int64_t>(2, std::llround(static_cast<double>(n) * (1 - options_.zoom * random.uniform()))); };
+    const int64_t h = part(full_h), w = part(full_w), top = random.integer(0, full_h - h), left = random.integer(0, full_w - w);
+    x = at::upsample_bilinear2d(x.narrow(1, top, h).narrow(2, left, w).unsqueeze(0), {full_h, full_w}, false).squeeze(0);
   }
   if (options_.gain != 0) x = x * std::exp(options_.gain * random.normal());
   if (options_.noise != 0) {

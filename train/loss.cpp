@@ -20,7 +20,13 @@ at::Tensor output_distortion(const TrainOptions& options, const std::vector<bool
   const auto logits = [&](size_t k, const at::Tensor& t) { return probabilities[k] ? at::log(t.clamp_min(1e-7)) : t; };
   at::Tensor sum = at::zeros({});
   for (size_t k = 0; k < student.size(); ++k) {
-    sum = sum + (options.distribution ? divergence(logits(k, student[k]), logits(k, teacher[k]), options.temperature) : relative_error(student[k], teacher[k]));
+    if (options.distribution) {
+      sum = sum + divergence(logits(k, student[k]), logits(k, teacher[k]), options.temperature);
+    } else if (options.logistic) {  // most places say a clear no, whose exact size matters little
+      sum = sum + relative_error(at::sigmoid(student[k]), at::sigmoid(teacher[k])) + 0.2 * relative_error(student[k], teacher[k]);
+    } else {
+      sum = sum + relative_error(student[k], teacher[k]);
+    }
   }
   if (options.label_weight > 0 && labels.defined() && student[0].dim() == 2) sum = sum + options.label_weight * at::nll_loss(at::log_softmax(logits(0, student[0]), -1), labels);
   return sum;

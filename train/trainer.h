@@ -60,6 +60,7 @@ struct Dataset {
 
 struct TrainOptions {
   bool distribution = true;  // the last axis of the outputs holds logits of classes
+  bool logistic = false;     // otherwise: every output goes through a sigmoid, and is compared after it and before it
   double temperature = 2;
   double label_weight = 0;   // of the cross-entropy with labels
   int64_t batch = 128, steps = 0;
@@ -72,9 +73,10 @@ struct TrainOptions {
   double layerwise = 0;      // share of the way in which each layer learns for itself
   double features = 0;       // weight of the relative error of values inside
   double average = 0.99;     // of the moving average, per step; 0: none
-  int64_t validation = 0;    // of the samples, held apart to choose by; a fifth of them at most
+  int64_t validation = 0;    // of the samples, held apart to choose by; a tenth of them at most
   int shift = 0;             // augmentation: pictures move by up to so many pixels, their edge repeated
   bool flip = false;
+  double zoom = 0;           // augmentation: a part of a picture, its sides shorter by up to this share, is enlarged to the whole
   double gain = 0, noise = 0;  // augmentation: log-normal factor; noise relative to a sample's own deviation
   double mix = 0;            // share of the samples of a batch that are mixed with another
   int variants = 8;          // augmented versions of a sample that the teacher answers once
