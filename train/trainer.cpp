@@ -149,7 +149,7 @@ class TorchTrainer : public Trainer {
   void settle() {
     settled_ = true;
     student_.freeze_zeros();
-    options_.lambda = settled_lambda_ = status_.lambda;
+    status_.lambda = settled_lambda_ = options_.lambda;
     if (options_.average <= 0) return;
     for (const auto& p : student_.parameters()) averages_.push_back(p.tensor.detach().clone());
     averaged_ = 0;
@@ -195,7 +195,7 @@ class TorchTrainer : public Trainer {
     const double off = std::log(std::max(status_.bits, 1.0)) - wanted;
     const double pace = std::min(25 * progress, 0.03) * (status_.share < options_.ramp ? 1.0 : cosine());  // what can't follow any more isn't driven
     options_.lambda = std::clamp(options_.lambda * std::exp(pace * std::clamp(8 * off, -1.0, 1.0)), 1e-12, settled_ ? settled_lambda_ : 1.0);
-    status_.lambda = settled_ ? options_.lambda : options_.lambda * std::exp(4 * std::clamp(off, -0.5, 0.5));
+    status_.lambda = std::min(settled_ ? settled_lambda_ : 1.0, options_.lambda * std::exp(25 * std::clamp(off, -0.08, 0.08)));
   }
 
   Batches batches_;
