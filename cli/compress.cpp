@@ -267,7 +267,8 @@ Result<void> compress(const Flags& f, const Global& global) {
   }
   if (retrains) {
     PITH_TRY(const SampleSplit whole, split(all, all.size(), f.held_back, global.seed));
-    PITH_CHECK_OK(retrain(student, whole.calibration, preprocess, head, f.retrain, global.seed, inputs, options));
+    PITH_TRY(const bool writes, retrain(student, whole.calibration, preprocess, head, f.retrain, global.seed, inputs, options));
+    if (!writes) return {};
   }
   QuantizeReport report;
   PITH_TRY(const ir::Graph quantized, quantize(student, inputs, options, &report));

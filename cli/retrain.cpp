@@ -164,11 +164,13 @@ class Teller {  // progress: one line that is redrawn on a terminal, else a line
 
 Result<void> hand_over_retraining() { return {}; }
 
-Result<void> retrain(ir::Graph& graph, const SampleSet& samples, const Preprocess& preprocess, const std::string& head, const RetrainFlags& f, uint64_t seed,
+Result<bool> retrain(ir::Graph& graph, const SampleSet& samples, const Preprocess& preprocess, const std::string& head, const RetrainFlags& f, uint64_t seed,
                      const std::vector<std::vector<ir::Tensor>>& calibration, QuantizeOptions& options) {
   ir::Graph teacher = graph;
   PITH_CHECK_OK(ir::canonicalize(teacher));
   train::TrainOptions t;
+  PITH_TRY(t.place, train::place_from_environment());
+  const bool first_process = t.place.rank == 0;
   if (!f.time.empty()) {
     PITH_TRY(t.seconds, seconds_of(f.time));
   }
@@ -187,7 +189,8 @@ Result<void> retrain(ir::Graph& graph, const SampleSet& samples, const Preproces
   t.target_bits = target > 0 ? std::max(64.0, 8 * target * 0.8) : 0;
   options.equalize = options.correct_bias = options.round_by_covariance = false;
   PITH_TRY(train::Dataset data, load(teacher, samples, training, f.label_weight > 0));
-  const train::Model first = train::start_model(teacher, f.per_channel, f.first_step);
+  const double share_of_deviation = f.first_step > 0 ? f.first_step : t.target_bits > 0 ? train::share_for(teacher, f.per_channel, 1.15 * t.target_bits) : 0.75;
+  const train::Model first = train::start_model(teacher, f.per_channel, share_of_deviation);
   PITH_TRY(const std::unique_ptr<train::Trainer> trainer, train::Trainer::create(teacher, first, std::move(data), t));
   if (!f.checkpoint.empty() && std::filesystem::exists(f.checkpoint)) {
     PITH_CHECK_OK(trainer->load(f.checkpoint));
@@ -203,15 +206,15 @@ Result<void> retrain(ir::Graph& graph, const SampleSet& samples, const Preproces
   shares.push_back(1);
   for (double share : shares) {
     if (trainer->status().share >= share) continue;
-    PITH_CHECK_OK(trainer->run(share, g_stop, std::ref(teller)));
+    PITH_CHECK_OK(trainer->run(share, g_stop, first_process ? std::function<void(const train::Status&)>(std::ref(teller)) : nullptr));
     PITH_TRY(Pruned p, prune(trainer->model()));
     PITH_CHECK_OK(resize_input(p.rounded.graph, full));
     const bool ranges = share > f.ramp && p.model.activations.empty();  // are wanted; elsewhere only bytes are
     PITH_TRY(measured, measure(p.rounded, ranges ? calibration : few, options));
     const train::Status s = trainer->status();
-    log_info(fmt::format("{:3.0f} %: the file has {} bytes, distortion {:.5f}, {} channels removed", 100 * s.share, measured.bytes, s.distortion, p.report.removed));
+    if (first_process) log_info(fmt::format("{:3.0f} %: the file has {} bytes, distortion {:.5f}, {} channels removed", 100 * s.share, measured.bytes, s.distortion, p.report.removed));
     if (g_stop || share == 1.0) {
-      if (!f.checkpoint.empty()) PITH_CHECK_OK(trainer->save(f.checkpoint));
+      if (!f.checkpoint.empty() && first_process) PITH_CHECK_OK(trainer->save(f.checkpoint));
       break;
     }
     const double added = static_cast<double>(measured.bytes) - s.bits / 8;
@@ -219,7 +222,7 @@ Result<void> retrain(ir::Graph& graph, const SampleSet& samples, const Preproces
     if (share < f.layerwise) continue;  // layers are still compared with the original's, channel by channel
     if (ranges) p.model.activations = measured.activations;
     PITH_CHECK_OK(trainer->replace(p.model));
-    if (!f.checkpoint.empty()) PITH_CHECK_OK(trainer->save(f.checkpoint));
+    if (!f.checkpoint.empty() && first_process) PITH_CHECK_OK(trainer->save(f.checkpoint));
   }
   if (g_stop) log_warning("interrupted: the file holds what was reached so far");
   const train::Model last = trainer->model();
@@ -228,7 +231,7 @@ Result<void> retrain(ir::Graph& graph, const SampleSet& samples, const Preproces
   graph = p.rounded.graph;
   options.weight_codes = p.rounded.codes;
   options.activations = last.activations;
-  return {};
+  return first_process;
 }
 
 }  // namespace pith::cli

@@ -12,7 +12,7 @@
 namespace pith::cli {
 
 struct RetrainFlags {
-  double ratio = 0, lambda = 0, rate = 0.03, step_rate = 0.004, temperature = 2, label_weight = 0, first_step = 0.75, ramp = 0.25, settle = 0.8, layerwise = 0, features = 0, mix = 0, gain = 0, noise = 0, zoom = 0;
+  double ratio = 0, lambda = 0, rate = 0.03, step_rate = 0.004, temperature = 2, label_weight = 0, first_step = 0, ramp = 0.25, settle = 0.8, layerwise = 0, features = 0, mix = 0, gain = 0, noise = 0, zoom = 0;
   std::string time, checkpoint, train_size;
   int64_t steps = 0, batch = 128;
   int shift = 0, threads = 1, variants = 8;
@@ -24,8 +24,8 @@ void add_retrain_flags(CLI::App* verb, RetrainFlags& flags);
 // In the program without libtorch: goes on as the one with it, and returns only an error. Else does nothing.
 Result<void> hand_over_retraining();
 
-// On return `graph` is smaller and `options` hold its grids and ranges. `calibration` as quantize() takes it.
-Result<void> retrain(ir::Graph& graph, const SampleSet& samples, const Preprocess& preprocess, const std::string& head, const RetrainFlags& flags, uint64_t seed,
+// True where this is the process that writes the file (the first of those that train together). On return `graph` is smaller and `options` hold its grids and ranges. `calibration` as quantize() takes it.
+Result<bool> retrain(ir::Graph& graph, const SampleSet& samples, const Preprocess& preprocess, const std::string& head, const RetrainFlags& flags, uint64_t seed,
                      const std::vector<std::vector<ir::Tensor>>& calibration, QuantizeOptions& options);
 
 }  // namespace pith::cli

@@ -17,7 +17,7 @@ void add_retrain_flags(CLI::App* verb, RetrainFlags& f) {
   verb->add_option("--label-weight", f.label_weight, "weight of the samples' labels beside the original's answers")->capture_default_str()->group(group);
   verb->add_option("--temperature", f.temperature, "of the original's answers")->capture_default_str()->group(group);
   verb->add_flag("--per-channel", f.per_channel, "a step for each output channel instead of one for each tensor")->group(group);
-  verb->add_option("--first-step", f.first_step, "first step of a weight, in standard deviations")->capture_default_str()->group(group);
+  verb->add_option("--first-step", f.first_step, "first step of a weight, in standard deviations; 0: such that the weights take a little more than they may in the end")->capture_default_str()->group(group);
   verb->add_option("--ramp", f.ramp, "share of the way after which the ratio is reached; the rest recovers quality")->capture_default_str()->group(group);
   verb->add_option("--settle", f.settle, "share of the way from which zeros stay zero and a moving average of the weights is taken")->capture_default_str()->group(group);
   verb->add_option("--layerwise", f.layerwise, "share of the way in which each layer learns for itself first")->capture_default_str()->group(group);

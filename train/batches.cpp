@@ -72,7 +72,7 @@ at::Tensor Batches::augmented(int64_t sample, int64_t variant) const {
 // Half of the batch is mixed with its neighbours in the batch.
 at::Tensor Batches::mixed(const at::Tensor& x, int64_t step) const {
   if (options_.mix == 0) return x;
-  Random random(options_.seed * 0x9e3779b97f4a7c15ull + 104729 * static_cast<uint64_t>(step + 1));
+  Random random(options_.seed * 0x9e3779b97f4a7c15ull + 104729 * static_cast<uint64_t>(step * options_.place.size + options_.place.rank + 1));
   std::vector<float> shares(static_cast<size_t>(x.size(0)), 1.0f);
   for (float& s : shares) {
     if (random.uniform() < options_.mix) s = static_cast<float>(random.uniform());
@@ -99,7 +99,7 @@ Batch Batches::at_step(int64_t step, const std::set<std::string>* wanted) {
   std::vector<at::Tensor> rows;
   std::vector<int64_t> keys, labels;
   for (int64_t i = 0; i < options_.batch; ++i) {
-    const int64_t position = step * options_.batch + i, sample = sample_at(position);
+    const int64_t position = (step * options_.place.size + options_.place.rank) * options_.batch + i, sample = sample_at(position);
     const int64_t variant = (position / count_ + sample) % options_.variants;
     rows.push_back(augmented(sample, variant));
     keys.push_back(sample * options_.variants + variant);

@@ -63,6 +63,26 @@ Model start_model(const ir::Graph& canonical, bool per_channel, double share) {
   return m;
 }
 
+double share_for(const ir::Graph& canonical, bool per_channel, double bits) {
+  const auto entropy = [&](double share) {
+    double sum = 0;
+    const Rounded r = round_model(start_model(canonical, per_channel, share));
+    for (const ir::Value& v : r.graph.values) {
+      const auto codes = r.codes.find(v.name);
+      if (codes == r.codes.end()) continue;
+      std::map<int64_t, double> counts;
+      const auto w = v.constant->as<float>();
+      const size_t inner = std::max<size_t>(1, w.size() / codes->second.size());
+      for (size_t i = 0; i < w.size(); ++i) ++counts[std::lround(w[i] / numerics::scale_value(codes->second[std::min(i / inner, codes->second.size() - 1)]))];
+      for (const auto& [q, n] : counts) sum += n * std::log2(static_cast<double>(w.size()) / n);
+    }
+    return sum;
+  };
+  double low = 0.05, high = 1.2;
+  for (int i = 0; i < 10; ++i) (entropy(std::sqrt(low * high)) > bits ? low : high) = std::sqrt(low * high);
+  return std::sqrt(low * high);
+}
+
 Rounded round_model(const Model& model) {
   Rounded r;
   r.graph = model.graph;

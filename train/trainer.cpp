@@ -10,6 +10,7 @@
 #include "base/file.h"
 #include "train/batches.h"
 #include "train/loss.h"
+#include "train/parallel.h"
 #include "train/student.h"
 
 namespace pith::train {
@@ -38,8 +39,8 @@ struct Moments {
 
 class TorchTrainer : public Trainer {
  public:
-  TorchTrainer(Batches batches, Student student, const TrainOptions& options, const ir::Graph& teacher)
-      : batches_(std::move(batches)), student_(std::move(student)), options_(options), layers_(compared_values(teacher, true)), features_(compared_values(teacher, false)) {
+  TorchTrainer(Batches batches, Student student, std::unique_ptr<Group> group, const TrainOptions& options, const ir::Graph& teacher)
+      : group_(std::move(group)), batches_(std::move(batches)), student_(std::move(student)), options_(options), layers_(compared_values(teacher, true)), features_(compared_values(teacher, false)) {
     const std::vector<int> made_by = ir::producers(teacher);
     for (ir::ValueId id : teacher.outputs) {
       const int n = made_by[static_cast<size_t>(id)];
@@ -52,14 +53,15 @@ class TorchTrainer : public Trainer {
   Result<void> run(double share, const std::atomic<bool>& stop, const std::function<void(const Status&)>& observe) override {
     try {
       auto before = std::chrono::steady_clock::now();
-      while (status_.share < share && !stop) {
-        PITH_CHECK_OK(step());
+      bool ended = stop;
+      while (status_.share < share && !ended) {
+        PITH_TRY(ended, step(stop));
         const auto now = std::chrono::steady_clock::now();
         spent_ += std::chrono::duration<double>(now - before).count();
         before = now;
         const double done = options_.steps > 0 ? static_cast<double>(status_.step) / static_cast<double>(options_.steps) : spent_ / options_.seconds;
         steer(done - status_.share);
-        status_.share = done;
+        status_.share = done;  // by the clock, processes may differ by a step's time until they agree at the next
         if (observe) observe(status_);
       }
       if (status_.share >= 1 && !averages_.empty()) choose();
@@ -101,7 +103,8 @@ class TorchTrainer : public Trainer {
 
   bool apart() const { return status_.share < options_.layerwise; }
 
-  Result<void> step() {
+  // One update of all processes together. Whether any of them was asked to stop.
+  Result<bool> step(bool stop) {
     const bool compare = apart() || options_.features > 0;
     if (status_.share >= options_.settle && !settled_) settle();
     const Batch batch = batches_.at_step(status_.step, compare ? apart() ? &layers_ : &features_ : nullptr);
@@ -112,7 +115,18 @@ class TorchTrainer : public Trainer {
     if (!apart() && comparison.error.defined()) distortion = distortion + options_.features * comparison.error;
     const at::Tensor loss = distortion + f.rate * status_.lambda;
     loss.backward();
-    const double d = distortion.item<double>();
+    double d = distortion.item<double>();
+    if (group_) {
+      const at::Tensor numbers = at::tensor({d, spent_, stop ? 1.0 : 0.0}).to(at::kFloat);
+      std::vector<at::Tensor> all{numbers};
+      for (const auto& p : student_.parameters()) {
+        if (p.tensor.grad().defined()) all.push_back(p.tensor.grad());
+      }
+      group_->average(all);
+      d = numbers[0].item<double>();
+      spent_ = numbers[1].item<double>();
+      stop = numbers[2].item<double>() > 0;
+    }
     if (!std::isfinite(d)) return error(ErrorCode::kQuality, "retraining: the loss is not a number any more; use a smaller learning rate");
     update();
     const double keep = std::min(0.99, static_cast<double>(status_.step) / static_cast<double>(status_.step + 5));
@@ -121,7 +135,7 @@ class TorchTrainer : public Trainer {
     status_.nonzero = f.nonzero / f.count;
     if (first_bits_ == 0) first_bits_ = f.bits;
     ++status_.step;
-    return {};
+    return stop;
   }
 
   void update() {
@@ -198,6 +212,7 @@ class TorchTrainer : public Trainer {
     status_.lambda = std::min(settled_ ? settled_lambda_ : 1.0, options_.lambda * std::exp(25 * std::clamp(off, -0.08, 0.08)));
   }
 
+  std::unique_ptr<Group> group_;  // none: alone
   Batches batches_;
   Student student_;
   TrainOptions options_;
@@ -310,7 +325,11 @@ Result<std::unique_ptr<Trainer>> Trainer::create(const ir::Graph& teacher, const
   try {
     PITH_TRY(Batches batches, Batches::create(teacher, std::move(data), options));
     PITH_TRY(Student first, Student::create(student, {batches.probe()}));
-    return std::unique_ptr<Trainer>(std::make_unique<TorchTrainer>(std::move(batches), std::move(first), options, teacher));
+    std::unique_ptr<Group> group;
+    if (options.place.size > 1) {
+      PITH_TRY(group, Group::join(options.place));
+    }
+    return std::unique_ptr<Trainer>(std::make_unique<TorchTrainer>(std::move(batches), std::move(first), std::move(group), options, teacher));
   } catch (const std::exception& e) {
     return internal_error(std::string("retraining: ") + e.what());
   }

@@ -43,6 +43,8 @@ struct Model {
 // First grids for every weighted node: a step of `share` standard deviations (of the tensor, or of each output channel).
 // Renames weights so that names are unique.
 Model start_model(const ir::Graph& canonical, bool per_channel, double share);
+// A share for start_model with which the weights' integers, each tensor's by their own frequencies, take about `bits`.
+double share_for(const ir::Graph& canonical, bool per_channel, double bits);
 // The weights on their grids: integers times 2^(code/16), and biases of dead channels zero.
 struct Rounded {
   ir::Graph graph;
@@ -58,7 +60,16 @@ struct Dataset {
   int64_t count() const { return static_cast<int64_t>(values.size()) / std::max<int64_t>(1, ir::element_count(shape)); }
 };
 
+// Which of several processes this is (parallel.h). Each takes `batch` samples a step, so that a step has size x batch.
+struct Place {
+  int rank = 0, size = 1, port = 0;
+  std::string address;
+};
+// From RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT, as torchrun sets them; alone where WORLD_SIZE is not set.
+Result<Place> place_from_environment();
+
 struct TrainOptions {
+  Place place;
   bool distribution = true;  // the last axis of the outputs holds logits of classes
   bool logistic = false;     // otherwise: every output goes through a sigmoid, and is compared after it and before it
   double temperature = 2;

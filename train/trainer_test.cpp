@@ -8,73 +8,20 @@
 #include <cstdio>
 
 #include "base/file.h"
-#include "ir/test_graph.h"
+#include "train/small_network.h"
 
 namespace pith::train {
 namespace {
 
-using ir::Op;
-
-ir::Graph small_network() {
-  Random random(5);
-  ir::Graph g;
-  g.name = "small";
-  ir::Value input;
-  input.name = "x";
-  input.shape = {1, 2, 8, 8};
-  g.inputs = {g.add_value(input)};
-  ir::ValueId last = g.inputs[0];
-  const auto node = [&](Op op, std::vector<ir::Tensor> constants, ir::Attributes attributes, bool relu) {
-    ir::Node n;
-    n.op = op;
-    n.name = "n" + std::to_string(g.nodes.size());
-    n.inputs = {last};
-    for (size_t i = 0; i < constants.size(); ++i) n.inputs.push_back(g.add_constant(n.name + (i == 0 ? ".w" : ".b"), constants[i]));
-    n.attributes = std::move(attributes);
-    if (relu) n.activation.function = numerics::Unary::kRelu;
-    ir::Value v;
-    v.name = n.name + ".y";
-    n.outputs = {last = g.add_value(v)};
-    g.nodes.push_back(std::move(n));
-  };
-  node(Op::kConv, {ir::random_f32(random, {8, 2, 3, 3}), ir::random_f32(random, {8})}, {{"strides", ir::Ints{2, 2}}}, true);
-  node(Op::kReshape, {}, {{"shape", ir::Ints{1, 72}}}, false);
-  node(Op::kGemm, {ir::random_f32(random, {16, 72}), ir::random_f32(random, {16})}, {{"transB", int64_t{1}}}, true);
-  node(Op::kGemm, {ir::random_f32(random, {4, 16}), ir::random_f32(random, {4})}, {{"transB", int64_t{1}}}, false);
-  g.outputs = {last};
-  EXPECT_TRUE(ir::infer_shapes(g).ok());
-  EXPECT_TRUE(ir::verify(g).ok());
-  return g;
-}
-
-Dataset samples(int64_t count) {
-  Random random(9);
-  Dataset d;
-  d.shape = {1, 2, 8, 8};
-  for (int64_t i = 0; i < count * 128; ++i) d.values.push_back(static_cast<float>(random.normal()));
-  return d;
-}
-
-TrainOptions options(int64_t steps) {
-  TrainOptions o;
-  o.steps = steps;
-  o.batch = 32;
-  o.shift = 1;
-  o.variants = 2;
-  return o;
-}
-
 std::unique_ptr<Trainer> trainer(const TrainOptions& o, bool per_channel = false) {
   const ir::Graph g = small_network();
-  auto t = Trainer::create(g, start_model(g, per_channel, 0.3), samples(200), o);
+  auto t = Trainer::create(g, start_model(g, per_channel, 0.3), small_samples(200), o);
   EXPECT_TRUE(t.ok()) << t.error().message;
   return std::move(t).value();
 }
 
-const std::atomic<bool> kGoOn{false};
-
 TEST(Trainer, RateReachesItsTarget) {
-  TrainOptions o = options(400);
+  TrainOptions o = small_options(400);
   o.lambda = 1e-5;
   o.target_bits = 1500;
   const auto t = trainer(o, true);
@@ -85,11 +32,11 @@ TEST(Trainer, RateReachesItsTarget) {
 }
 
 TEST(Trainer, DistortionFalls) {
-  TrainOptions o = options(300);
+  TrainOptions o = small_options(300);
   o.lambda = 1e-9;
   const auto coarse = [&] {
     const ir::Graph g = small_network();
-    return std::move(Trainer::create(g, start_model(g, false, 1.5), samples(200), o)).value();
+    return std::move(Trainer::create(g, start_model(g, false, 1.5), small_samples(200), o)).value();
   }();
   ASSERT_TRUE(coarse->run(0.01, kGoOn, nullptr).ok());
   const double before = coarse->status().distortion;
@@ -99,7 +46,7 @@ TEST(Trainer, DistortionFalls) {
 
 TEST(Trainer, CheckpointResumesBitForBit) {
   const std::string path = testing::TempDir() + "pith_trainer_checkpoint";
-  TrainOptions o = options(60);
+  TrainOptions o = small_options(60);
   o.target_bits = 2500;
   const auto whole = trainer(o);
   ASSERT_TRUE(whole->run(0.5, kGoOn, nullptr).ok());
@@ -117,8 +64,70 @@ TEST(Trainer, CheckpointResumesBitForBit) {
   std::remove(path.c_str());
 }
 
+TEST(Trainer, ResumesBitForBitOnceSettled) {
+  const std::string path = testing::TempDir() + "pith_trainer_settled";
+  TrainOptions o = small_options(50);
+  o.target_bits = 2500, o.settle = 0.5, o.features = 0.5, o.mix = 0.5, o.layerwise = 0.2, o.validation = 10, o.zoom = 0.3, o.gain = 0.1, o.noise = 0.1;
+  const auto whole = trainer(o);
+  ASSERT_TRUE(whole->run(0.7, kGoOn, nullptr).ok());
+  ASSERT_TRUE(whole->save(path).ok());
+  ASSERT_TRUE(whole->run(1, kGoOn, nullptr).ok());
+  const auto resumed = trainer(o);
+  ASSERT_TRUE(resumed->load(path).ok());
+  ASSERT_TRUE(resumed->run(1, kGoOn, nullptr).ok());
+  EXPECT_EQ(ir::to_text(whole->model().graph, true), ir::to_text(resumed->model().graph, true));
+  EXPECT_GT(whole->status().validation, 0);
+  EXPECT_GT(whole->status().validation_average, 0);
+  std::remove(path.c_str());
+}
+
+TEST(Trainer, ZerosStayZeroOnceSettled) {
+  TrainOptions o = small_options(100);
+  o.target_bits = 1500, o.lambda = 1e-4, o.settle = 0.5, o.average = 0;
+  const auto t = trainer(o);
+  ASSERT_TRUE(t->run(0.52, kGoOn, nullptr).ok());
+  const Model before = t->model();
+  ASSERT_TRUE(t->run(1, kGoOn, nullptr).ok());
+  const Rounded first = round_model(before), last = round_model(t->model());
+  int64_t zeros = 0;
+  for (size_t i = 0; i < first.graph.values.size(); ++i) {
+    const ir::Value &a = first.graph.values[i], &b = last.graph.values[i];
+    if (!first.codes.count(a.name)) continue;
+    for (int64_t k = 0; k < a.constant->count(); ++k) {
+      if (before.graph.values[i].constant->at(k) != 0) continue;  // the mask made it so
+      ++zeros;
+      ASSERT_EQ(b.constant->at(k), 0);
+    }
+  }
+  EXPECT_GT(zeros, 50);
+}
+
+TEST(Trainer, LayersLearnForThemselves) {
+  TrainOptions o = small_options(200);
+  o.layerwise = 1, o.lambda = 1e-9;
+  const ir::Graph g = small_network();
+  ir::Graph off = g;  // each layer says half of what it should
+  for (ir::Value& v : off.values) {
+    for (int64_t i = 0; v.constant && i < v.constant->count(); ++i) v.constant->set(i, 0.5 * v.constant->at(i));
+  }
+  const auto t = std::move(Trainer::create(g, start_model(off, true, 0.3), small_samples(200), o)).value();
+  ASSERT_TRUE(t->run(0.02, kGoOn, nullptr).ok());
+  const double before = t->status().distortion;
+  ASSERT_TRUE(t->run(1, kGoOn, nullptr).ok());
+  EXPECT_LT(t->status().distortion, 0.5 * before);
+}
+
+TEST(Trainer, FirstStepMeetsTheBits) {
+  const ir::Graph g = small_network();
+  const double coarse = share_for(g, true, 1500), fine = share_for(g, true, 4000);
+  EXPECT_GT(coarse, 1.5 * fine);
+  const auto t = std::move(Trainer::create(g, start_model(g, true, fine), small_samples(200), small_options(1))).value();
+  ASSERT_TRUE(t->run(1, kGoOn, nullptr).ok());
+  EXPECT_NEAR(t->status().bits, 4000, 800);  // by another estimate
+}
+
 TEST(Trainer, RoundedWeightsLieOnTheirGrid) {
-  const auto t = trainer(options(20), true);
+  const auto t = trainer(small_options(20), true);
   ASSERT_TRUE(t->run(1, kGoOn, nullptr).ok());
   const Rounded r = round_model(t->model());
   ASSERT_EQ(r.codes.size(), 3u);
@@ -135,7 +144,7 @@ TEST(Trainer, RoundedWeightsLieOnTheirGrid) {
 
 TEST(Trainer, RefusesWhatIsNoCheckpoint) {
   const std::string path = testing::TempDir() + "pith_trainer_damaged";
-  const auto t = trainer(options(4));
+  const auto t = trainer(small_options(4));
   ASSERT_TRUE(t->save(path).ok());
   auto bytes = std::move(read_file(path)).value();
   bytes.resize(bytes.size() / 2);
@@ -149,8 +158,8 @@ TEST(Trainer, RefusesWhatIsNoCheckpoint) {
 
 TEST(Trainer, NeedsAnEndAndSamples) {
   const ir::Graph g = small_network();
-  EXPECT_FALSE(Trainer::create(g, start_model(g, false, 1), samples(4), options(0)).ok());
-  EXPECT_FALSE(Trainer::create(g, start_model(g, false, 1), samples(0), options(4)).ok());
+  EXPECT_FALSE(Trainer::create(g, start_model(g, false, 1), small_samples(4), small_options(0)).ok());
+  EXPECT_FALSE(Trainer::create(g, start_model(g, false, 1), small_samples(0), small_options(4)).ok());
 }
 
 }  // namespace
