@@ -45,7 +45,7 @@ def check(pith, row, data):
         faults.append("the drop isn't the difference of the two qualities")
     samples, measured = samples_of(row, data), "not measured: no samples here"
     if samples:
-        metrics = run(pith, "eval", file, "--samples", samples, *shlex.split(row["eval_flags"].replace("ROOT", str(ROOT))))["metrics"]
+        metrics = run(pith, "eval", file, "--samples", samples, *shlex.split(row["eval_flags"].replace("ROOT", str(ROOT)).replace("DATA", str(data))))["metrics"]
         measured = f"{metrics[row['metric']]:.2f} %"
         if metrics[row["metric"]] < float(row["compressed"]) - 0.03:
             faults.append(f"{row['metric']} {measured}, stated {row['compressed']}")
