@@ -7,6 +7,18 @@
 
 namespace pith::ir {
 
+void shrink(ReadMoments& m) {
+  const double share = m.count / (m.count + static_cast<double>(m.width));
+  const auto scale = [&](std::vector<double>& matrices, int64_t rows) {
+    for (size_t i = 0; i < matrices.size(); ++i) {
+      const auto at = static_cast<int64_t>(i) % (rows * m.width);
+      if (at / m.width != at % m.width) matrices[i] *= share;
+    }
+  };
+  scale(m.covariance, m.width);
+  scale(m.cross, m.original_width);
+}
+
 std::vector<double> weight_rows(const Tensor& w, const ProductRows& r) {
   std::vector<double> out;
   out.reserve(static_cast<size_t>(r.outputs * r.width));
@@ -59,8 +71,7 @@ LeastSquares least_squares(const Tensor& original, const ProductRows& rows, cons
   for (int64_t g = 0; g < rows.groups; ++g) {
     const auto covariance = m.covariance_of(g), cross = m.cross_of(g);
     std::vector<double> factor(covariance.begin(), covariance.end());
-    // the fewer positions there are for a row's length, the less is known
-    const double added = damp(factor, n, damping * (1 + 10 * static_cast<double>(n) / std::max(m.count, 1.0)));
+    const double added = damp(factor, n, damping);
     const bool solvable = cholesky(factor, n);
     for (int64_t o = g * per_group; o < (g + 1) * per_group; ++o) {
       const double* w = weights.data() + o * n;

@@ -13,6 +13,10 @@
 
 namespace pith::ir {
 
+// Products of different elements shrink towards zero, by count / (count + width): few positions show relations that aren't
+// there, and what relies on them generalises badly (after Ledoit and Wolf, 2004, with the diagonal as the target).
+void shrink(ReadMoments& moments);
+
 // By the weights' value name: the mean square of the gradient of the answers by each weight (train/sensitivity.h).
 using SquaredGradients = std::map<std::string, Tensor>;
 

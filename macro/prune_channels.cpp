@@ -121,10 +121,14 @@ class Pruning {
   Result<void> score(const Node& n, const ir::SideBySide& inputs, std::vector<double>& loss) const {
     const auto rows = ir::product_rows(student_, n);
     if (!rows || rows->groups != 1) return {};
-    PITH_TRY(const ReadMoments m, ir::read_moments(student_, student_, n, n, inputs, options_.positions, false));
+    PITH_TRY(ReadMoments m, ir::read_moments(student_, student_, n, n, inputs, options_.positions, false));
+    ir::shrink(m);
     const Tensor& w = *student_.value(n.inputs[1]).constant;
     const ir::Value& first = original_.value(n.inputs[1]);
-    const std::vector<double> importance = ir::row_importance(*first.constant, *rows, m, gradients_, first.name).rows;
+    std::vector<double> importance = ir::row_importance(*first.constant, *rows, m, gradients_, first.name).rows;
+    double mean = 0;  // rows that these samples don't need may be needed by others
+    for (double s : importance) mean += s / static_cast<double>(importance.size());
+    for (double& s : importance) s = std::max(s, mean / 4);
     const int64_t size = rows->width;
     std::vector<double> inverse(m.covariance);
     damp(inverse, size, 0.001);
@@ -193,7 +197,8 @@ class Pruning {
     const auto rows = ir::product_rows(original_, before);
     const ChannelRole role = channel_role(original_, before);
     if (!rows || (role != ChannelRole::kProduct && role != ChannelRole::kDepthwise)) return {};
-    PITH_TRY(const ReadMoments m, ir::read_moments(original_, student_, before, after, inputs, options_.positions, true));
+    PITH_TRY(ReadMoments m, ir::read_moments(original_, student_, before, after, inputs, options_.positions, true));
+    ir::shrink(m);
     ir::Value& weights = student_.value(after.inputs[1]);
     const ir::LeastSquares fit = ir::least_squares(*original_.value(before.inputs[1]).constant, *rows, m, 0.002);
     Tensor w(ir::DType::kF32, weights.shape);

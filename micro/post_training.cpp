@@ -234,7 +234,8 @@ Result<LevelTable> level_table(const Graph& g, const std::vector<std::vector<Ten
     if (found == layers.end()) return {};
     const Node& n = g.nodes[k];
     const ir::Value& w = g.value(n.inputs[1]);
-    PITH_TRY(const ReadMoments m, ir::read_moments(g, copy, n, n, inputs, options.positions, false));
+    PITH_TRY(ReadMoments m, ir::read_moments(g, copy, n, n, inputs, options.positions, false));
+    ir::shrink(m);
     const ir::RowImportance importance = ir::row_importance(*w.constant, found->second, m, gradients, w.name);
     const std::vector<double>& used = importance.rows;
     const double relative = ir::relative_importance(*w.constant, found->second, m)[0];
@@ -288,7 +289,8 @@ Result<PostTrained> round_post_training(const Graph& g, const std::vector<std::v
     const std::string& name = g.value(before.inputs[1]).name;
     const auto level = levels.find(name);
     if (level == levels.end()) return {};
-    PITH_TRY(const ReadMoments m, ir::read_moments(g, student, before, student.nodes[k], inputs, options.positions, true));
+    PITH_TRY(ReadMoments m, ir::read_moments(g, student, before, student.nodes[k], inputs, options.positions, true));
+    ir::shrink(m);
     const Tensor& w = *g.value(before.inputs[1]).constant;
     const std::vector<double> original = ir::weight_rows(w, rows);
     PITH_TRY(Layer l, make_layer(w, rows, m, importance.at(name), leaves(g, before), options.damping));
