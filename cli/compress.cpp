@@ -14,6 +14,7 @@
 #include "cli/heads.h"
 #include "cli/language.h"
 #include "cli/onnx_flags.h"
+#include "cli/placing.h"
 #include "cli/report.h"
 #include "cli/post_training.h"
 #include "cli/retrain.h"
@@ -37,7 +38,7 @@ struct Flags {
   RetrainFlags retrain;
   ReportFlags report;
   PostFlags post;
-  int64_t ram = 0;
+  std::string ram = "0";
   size_t count = 1024, held_back = 64;
   int bits = 8;
   double percentile = 99.99, max_drop = -1, rate_weight = -1, bits_per_weight = 0;
@@ -153,7 +154,7 @@ void add_model_flags(CLI::App* verb, Flags& f) {
   verb->add_option("--vocabulary", f.vocabulary, "tokenizer.json, vocab.txt ... of a model that reads text (default: what lies in its folder); travels in the file");
   verb->add_flag("--cut-head", f.cut, "make the last layers with weights the outputs; decoding is left to the post-processing library");
   verb->add_option("--codec", f.codec, "smallest (mixed contexts), balanced (adaptive codes) or fastest (rANS)")->capture_default_str();
-  verb->add_option("--ram", f.ram, "bytes that the arena may take; layers run in bands of rows to meet it (0: no limit)")->check(CLI::NonNegativeNumber)->capture_default_str();
+  verb->add_option("--ram", f.ram, "bytes that the arena may take (400000, 400kB, 1.5MB); layers run in bands of rows to meet it; least: as few as can be; 0: no limit")->capture_default_str();
   verb->add_flag("--rows", f.rows, "with --ram: inputs may come and outputs may go row by row, so that neither lies in memory whole (C: pith_set_row_source, pith_set_row_sink)");
   add_report_flags(verb, f.report);
   add_onnx_flags(verb, f.onnx);
@@ -167,30 +168,10 @@ std::string output_path(const Flags& f) {
   return std::filesystem::is_directory(path) ? path.string() + ".pith" : path.replace_extension(".pith").string();
 }
 
-Result<CodecChoice> codec_choice(const std::string& name) {
-  const std::map<std::string, CodecChoice> choices = {{"smallest", CodecChoice::kSmallest}, {"balanced", CodecChoice::kBalanced}, {"fastest", CodecChoice::kFastest}};
-  const auto choice = choices.find(name);
-  if (choice == choices.end()) return usage_error(fmt::format("unknown --codec '{}'; choose smallest, balanced or fastest", name));
-  return choice->second;
-}
-
 Result<std::vector<uint8_t>> write_model(const Program& program, const Flags& f, std::string& path, WrittenSizes* sizes) {
   path = output_path(f);
   PITH_TRY(const CodecChoice codec, codec_choice(f.codec));
   return write_program(program, codec, sizes);
-}
-
-CompileOptions compile_options(const Flags& f) {
-  CompileOptions options;
-  options.ram = f.ram;
-  options.row_ports = f.rows;
-  return options;
-}
-
-nlohmann::json memory_json(const MemoryReport& m) {
-  int64_t macs = 0;
-  for (const LayerReport& layer : m.layers) macs += layer.macs;
-  return {{"arena_bytes", m.arena}, {"lower_bound", m.lower_bound}, {"float32_peak", m.float32_peak}, {"operators", m.layers.size()}, {"macs", macs}, {"groups", m.groups.size()}};
 }
 
 Result<PostResult> without_retraining(ir::Graph& student, const Flags& f, Engine& original, const SampleSplit& parts, const std::vector<std::vector<ir::Tensor>>& inputs, const Preprocess& preprocess,
@@ -198,7 +179,8 @@ Result<PostResult> without_retraining(ir::Graph& student, const Flags& f, Engine
   PostTarget target;
   target.ratio = f.retrain.ratio, target.max_drop = f.max_drop, target.parameters = ir::parameter_count(student);
   target.write = [&](const ir::Graph& quantized) -> Result<std::vector<uint8_t>> {
-    PITH_TRY(Program program, compile(quantized, compile_options(f)));
+    PITH_TRY(const CompileOptions placing, compile_options(f.ram, f.rows));
+    PITH_TRY(Program program, compile(quantized, placing));
     program.metadata["parameters"] = std::to_string(target.parameters);
     if (preprocess.kind != InputKind::kTensor) program.metadata["preprocess"] = format_preprocess(preprocess);
     std::string path;
@@ -232,6 +214,7 @@ Result<void> compress(const Flags& f, const Global& global) {
   if (f.retrain.wanted() && f.post.wanted() && !f.post.no_retrain) return usage_error("--blocks, --macs or --low-rank goes with --no-retrain or alone; to retrain a network with fewer channels, write it with --write-graph first");
   if (!f.post.no_retrain && (f.post.explain || !f.post.curves.empty())) return usage_error("--explain and --curve tell of what --no-retrain does; give it too");
   const auto started = std::chrono::steady_clock::now();
+  PITH_TRY(const CompileOptions placing, compile_options(f.ram, f.rows));
   PITH_TRY(const ir::Graph g, import_with_metadata(f, global.seed));
   PITH_CHECK_OK(check_gate(f, g));
   QuantizeOptions options;
@@ -273,7 +256,7 @@ Result<void> compress(const Flags& f, const Global& global) {
   QuantizeReport report;
   PITH_TRY(const ir::Graph quantized, quantize(student, inputs, options, &report));
   MemoryReport memory;
-  PITH_TRY(Program program, compile(quantized, compile_options(f), &memory));
+  PITH_TRY(Program program, compile(quantized, placing, &memory));
   program.metadata["parameters"] = std::to_string(parameters);
   if (preprocess.kind != InputKind::kTensor) program.metadata["preprocess"] = format_preprocess(preprocess);
   std::string path;
@@ -332,14 +315,23 @@ void add_compress(Context c) {
 
 void add_compile(Context c) {
   static Flags f;
-  CLI::App* verb = add_verb(c, "compile", "make a .pith file that computes in float, without calibration", "  pith compile model.onnx -o model.pith");
+  CLI::App* verb = add_verb(c, "compile", "make a .pith file that computes in float, without calibration, or place one that is there in memory again",
+                            "  pith compile model.onnx -o model.pith\n  pith compile model.pith --ram least --rows -o small.pith --report memory.html");
   add_model_flags(verb, f);
   verb->callback([&global = c.global, &action = c.action] {
     action = [&global]() -> Result<void> {
-      PITH_TRY(const ir::Graph g, import_with_metadata(f, global.seed));
+      PITH_TRY(const CompileOptions placing, compile_options(f.ram, f.rows));
+      Program source;
+      if (f.model.ends_with(".pith")) {
+        if (f.output.empty()) return usage_error(fmt::format("'{}' would be written over; give --output", f.model));
+        PITH_TRY(source, read_placed(f.model));
+      } else {
+        PITH_TRY(const ir::Graph g, import_with_metadata(f, global.seed));
+        PITH_TRY(source, lower_graph(g));
+        source.metadata["parameters"] = std::to_string(ir::parameter_count(g));
+      }
       MemoryReport memory;
-      PITH_TRY(Program program, compile(g, compile_options(f), &memory));
-      program.metadata["parameters"] = std::to_string(ir::parameter_count(g));
+      PITH_TRY(const Program program, place(std::move(source), placing, &memory));
       std::string path;
       WrittenSizes sizes;
       PITH_TRY(const std::vector<uint8_t> file, write_model(program, f, path, &sizes));

@@ -67,8 +67,8 @@ class PithEngine : public Engine {
     auto engine = std::make_unique<PithEngine>();
     engine->path_ = path;
     engine->file_ = std::move(file);
-    if (options.memory != "smallest" && options.memory != "fastest")
-      return usage_error(fmt::format("unknown memory mode '{}'; choose smallest or fastest", options.memory));
+    if (options.memory != "smallest" && options.memory != "balanced" && options.memory != "fastest")
+      return usage_error(fmt::format("unknown memory mode '{}'; choose smallest, balanced or fastest", options.memory));
     if (options.threads < 1 || options.threads > 256) return usage_error("--threads takes 1 to 256");
     pith_isa isa = PITH_ISA_BEST;
     for (int i = 0; i < PITH_ISA_COUNT; ++i) {
@@ -76,7 +76,7 @@ class PithEngine : public Engine {
     }
     if (isa == PITH_ISA_BEST && options.isa != "best") return usage_error(fmt::format("unknown instruction set '{}'", options.isa));
     if (const pith_status s = pith_set_isa(isa); s != PITH_OK) return runtime_error(s, path);
-    const pith_mode mode = options.memory == "smallest" ? PITH_MODE_SMALLEST : PITH_MODE_FASTEST;
+    const pith_mode mode = options.memory == "smallest" ? PITH_MODE_SMALLEST : options.memory == "balanced" ? PITH_MODE_BALANCED : PITH_MODE_FASTEST;
     pith_sizes sizes;
     pith_status s = pith_probe(engine->file_.data(), engine->file_.size(), mode, options.threads, &sizes);
     if (s == PITH_ERROR_VERSION)
@@ -285,7 +285,7 @@ class GraphEngine : public Engine {
 }  // namespace
 
 void add_engine_flags(CLI::App* verb, EngineOptions& options) {
-  verb->add_option("--memory", options.memory, "smallest or fastest")->capture_default_str();
+  verb->add_option("--memory", options.memory, "weights: smallest (coded, decoded a tile at a time), balanced (decoded at load where several operators use them) or fastest (all at load)")->capture_default_str();
   verb->add_option("-t,--threads", options.threads, "threads")->capture_default_str();
   verb->add_option("--isa", options.isa, "instruction set: best, reference, avx2, avx512 ...")->capture_default_str();
 }

@@ -2,8 +2,11 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <numeric>
+
 #include "base/file.h"
 #include "cli/cli.h"
+#include "cli/engine.h"
 #include "cli/report.h"
 #include "compile/compile.h"
 #include "compile/memory_picture.h"
@@ -15,24 +18,43 @@ namespace pith::cli {
 namespace {
 
 std::string model, svg;
-bool as_text = false;
+bool as_text = false, timed = false;
 ReportFlags reports;
 
-struct ModeMemory {
-  pith_sizes smallest{}, fastest{};
+// What a way to hold weights takes; together with the file where weights stay coded in it.
+struct Mode {
+  std::string name, meaning;
+  pith_sizes sizes{};
+  size_t file = 0;
+  double milliseconds = 0;  // measured on zeros, one thread; 0: not asked for
+  size_t together() const { return sizes.model_bytes + sizes.instance_bytes + file; }
 };
 
-Result<ModeMemory> probe(const std::vector<uint8_t>& file) {
-  ModeMemory m;
-  for (const auto& [mode, sizes] : {std::pair(PITH_MODE_SMALLEST, &m.smallest), std::pair(PITH_MODE_FASTEST, &m.fastest)}) {
-    if (const pith_status s = pith_probe(file.data(), file.size(), mode, 1, sizes); s != PITH_OK)
+Result<std::vector<Mode>> probe(const std::vector<uint8_t>& file) {
+  std::vector<Mode> modes;
+  for (const auto& [mode, name, meaning] : {std::tuple(PITH_MODE_SMALLEST, "smallest", "weights stay coded in the file"), std::tuple(PITH_MODE_BALANCED, "balanced", "those that several operators use are decoded at load"),
+                                            std::tuple(PITH_MODE_FASTEST, "fastest", "all are decoded at load")}) {
+    Mode m{name, meaning, {}, mode == PITH_MODE_FASTEST ? 0 : file.size(), 0};
+    if (const pith_status s = pith_probe(file.data(), file.size(), mode, 1, &m.sizes); s != PITH_OK)
       return usage_error(fmt::format("'{}': {}: {}", model, pith_status_text(s), pith_last_error().reason));
+    if (timed) {
+      PITH_TRY(const std::unique_ptr<Engine> engine, pith_engine(file, model, {.memory = name}));
+      PITH_TRY(const std::vector<double> seconds, engine->operator_seconds(3));
+      m.milliseconds = 1e3 * std::accumulate(seconds.begin(), seconds.end(), 0.0);
+    }
+    modes.push_back(std::move(m));
   }
-  return m;
+  return modes;
 }
 
 std::vector<int32_t> output_dims(const Program& p, const ProgramOp& op) {
   return op.outputs.empty() || op.outputs[0] == kNone ? std::vector<int32_t>{} : p.tensors[static_cast<size_t>(op.outputs[0])].dims;
+}
+
+std::vector<std::string> port_names(const std::vector<ProgramPort>& ports) {
+  std::vector<std::string> names;
+  for (const ProgramPort& port : ports) names.push_back(port.name);
+  return names;
 }
 
 std::string picture(const Program& p) {
@@ -56,7 +78,7 @@ Result<void> info(const Global& global) {
   PITH_TRY(const std::vector<uint8_t> file, read_file(model));
   WrittenSizes sizes;
   PITH_TRY(const Program p, read_program(file, &sizes));
-  PITH_TRY(const ModeMemory memory, probe(file));
+  PITH_TRY(const std::vector<Mode> modes, probe(file));
   if (!svg.empty()) PITH_CHECK_OK(write_file(svg, picture(p)));
   PITH_CHECK_OK(write_reports(reports, {model, p, file, sizes}));
   if (as_text) {
@@ -78,10 +100,14 @@ Result<void> info(const Global& global) {
       layers.push_back({{"index", i}, {"op", format::kOpcodeNames[op.opcode]}, {"macs", op_macs(p, op)}, {"coded_bytes", coded[i]}, {"scratch_bytes", scratch_bytes(p, op)},
                         {"output", output_dims(p, op)}});
     }
-    const auto mode = [](const pith_sizes& s) { return nlohmann::json{{"model_bytes", s.model_bytes}, {"instance_bytes", s.instance_bytes}, {"arena_bytes", s.arena_bytes}}; };
+    const auto mode = [](const Mode& m) {
+      nlohmann::json all = {{"model_bytes", m.sizes.model_bytes}, {"instance_bytes", m.sizes.instance_bytes}, {"arena_bytes", m.sizes.arena_bytes}, {"together_bytes", m.together()}};
+      if (timed) all["milliseconds"] = m.milliseconds;
+      return all;
+    };
     print_json("info", {{"model", model}, {"bytes", file.size()}, {"parameters", parameters}, {"macs", macs}, {"arena_bytes", p.arena_bytes},
-                        {"structure_bytes", sizes.structure}, {"metadata_bytes", sizes.metadata}, {"header_bytes", sizes.header},
-                        {"smallest", mode(memory.smallest)}, {"fastest", mode(memory.fastest)}, {"layers", layers}});
+                        {"inputs", port_names(p.inputs)}, {"outputs", port_names(p.outputs)}, {"structure_bytes", sizes.structure}, {"metadata_bytes", sizes.metadata}, {"header_bytes", sizes.header},
+                        {"smallest", mode(modes[0])}, {"balanced", mode(modes[1])}, {"fastest", mode(modes[2])}, {"layers", layers}});
     return {};
   }
   fmt::print("{}: {}, {} parameters, {:.1f}x smaller than float32, {:.1f} million multiply-accumulates\n", model, bytes_text(static_cast<int64_t>(file.size())), parameters,
@@ -97,10 +123,10 @@ Result<void> info(const Global& global) {
   }
   fmt::print("\nfile: {} weights and tables, {} structure, {} metadata, {} frame\n", bytes_text(static_cast<int64_t>(file.size()) - sizes.structure - sizes.metadata - sizes.header),
              bytes_text(sizes.structure), bytes_text(sizes.metadata), bytes_text(sizes.header));
-  fmt::print("\n| memory | model | arena and scratch | together |\n| --- | ---: | ---: | ---: |\n");
-  for (const auto& [name, s, extra] : {std::tuple("smallest (weights stay coded in the file)", memory.smallest, file.size()), std::tuple("fastest (weights decoded at load)", memory.fastest, size_t{0})}) {
-    fmt::print("| {} | {} | {} | {} |\n", name, bytes_text(static_cast<int64_t>(s.model_bytes)), bytes_text(static_cast<int64_t>(s.instance_bytes)),
-               bytes_text(static_cast<int64_t>(s.model_bytes + s.instance_bytes + extra)));
+  fmt::print("\n| memory | model | arena and scratch | together |{}\n| --- | ---: | ---: | ---: |{}\n", timed ? " time |" : "", timed ? " ---: |" : "");
+  for (const Mode& m : modes) {
+    fmt::print("| {} ({}) | {} | {} | {} |{}\n", m.name, m.meaning, bytes_text(static_cast<int64_t>(m.sizes.model_bytes)), bytes_text(static_cast<int64_t>(m.sizes.instance_bytes)),
+               bytes_text(static_cast<int64_t>(m.together())), timed ? fmt::format(" {:.1f} ms |", m.milliseconds) : "");
   }
   fmt::print("\nthe arena's {} are planned: inputs, activations, decode buffers and outputs all lie in it\n", bytes_text(p.arena_bytes));
   return {};
@@ -113,6 +139,7 @@ void add_info(Context c) {
   verb->add_option("model", model, ".pith file")->required();
   verb->add_option("--svg", svg, "draw memory over time by address");
   add_report_flags(verb, reports);
+  verb->add_flag("--time", timed, "measure each way to hold weights on this machine, on zeros, with one thread");
   verb->add_flag("--text", as_text, "print the program itself");
   verb->callback([&global = c.global, &action = c.action] { action = [&global] { return info(global); }; });
 }

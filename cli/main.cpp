@@ -13,6 +13,7 @@
 
 #include "base/log.h"
 #include "cli/cli.h"
+#include "cli/share.h"
 
 namespace pith::cli {
 
@@ -87,6 +88,7 @@ int run(int argc, char** argv) {
   add_compile(context);
   add_chip(context);
   add_plan(context);
+  add_share(context);
   add_tokenize(context);
   add_supported_ops(context);
   add_docs(context);

@@ -61,7 +61,7 @@ json operators_json(const ReportSubject& s, const std::vector<double>& seconds) 
 json modes_json(const std::vector<uint8_t>& file) {
   json modes = json::array();
   for (const auto& [mode, name, extra] :
-       {std::tuple(PITH_MODE_SMALLEST, "smallest", file.size()), std::tuple(PITH_MODE_FASTEST, "fastest", size_t{0})}) {
+       {std::tuple(PITH_MODE_SMALLEST, "smallest", file.size()), std::tuple(PITH_MODE_BALANCED, "balanced", file.size()), std::tuple(PITH_MODE_FASTEST, "fastest", size_t{0})}) {
     pith_sizes sizes;
     if (pith_probe(file.data(), file.size(), mode, 1, &sizes) != PITH_OK) continue;
     modes.push_back({{"mode", name},

@@ -6,6 +6,7 @@
 #include <map>
 
 #include "compile/compile.h"
+#include "compile/overlap.h"
 #include "compile/plan_memory.h"
 #include "program/schema.h"
 
@@ -64,6 +65,7 @@ std::vector<StorageInterval> storage_intervals(const Program& p) {
     by_tensor[static_cast<size_t>(root_of(p, id))].kind = kind;
   };
   for (int64_t i = 0; i < steps; ++i) {
+    if (introduces(p.ops[static_cast<size_t>(i)])) continue;
     for (int32_t id : p.ops[static_cast<size_t>(i)].inputs) touch(id, i);
     for (int32_t id : p.ops[static_cast<size_t>(i)].outputs) touch(id, i);
   }
@@ -87,6 +89,85 @@ std::vector<StorageInterval> storage_intervals(const Program& p) {
     if (bytes > 0) all.push_back({std::string(format::kOpcodeNames[op.opcode]) + " scratch", "scratch", i, i, bytes, op.scratch_offset, kNone, static_cast<int32_t>(i)});
   }
   return all;
+}
+
+namespace {
+
+// What a run leaves for the next one.
+bool is_state(const Program& p, const StorageInterval& s) {
+  return s.tensor != kNone && std::any_of(p.state.begin(), p.state.end(), [&](const auto& pair) { return root_of(p, pair.first) == s.tensor; });
+}
+
+// Where several networks share the arena, state has fixed places in its first bytes and nothing else lies there.
+void reserve_state(const Program& p, const std::vector<StorageInterval>& all, const CompileOptions& options, const std::vector<size_t>& buffer_of, const std::map<size_t, size_t>& place, PlanProblem& problem) {
+  if (options.state_bytes == 0) return;
+  const int64_t end = std::max<int64_t>(1, std::max_element(problem.buffers.begin(), problem.buffers.end(), [](const Buffer& a, const Buffer& b) { return a.upper < b.upper; })->upper);
+  int64_t at = options.state_base;
+  for (size_t i = 0; i < all.size(); ++i) {
+    if (!is_state(p, all[i])) continue;
+    Buffer& b = problem.buffers[place.at(buffer_of[i])];
+    b.fixed_offset = at;
+    b.lower = 0;
+    b.upper = end;
+    at += b.size;
+  }
+  for (const auto& [from, to] : {std::pair{int64_t{0}, options.state_base}, {at, options.state_bytes}})
+    if (from < to) problem.buffers.push_back({"other state", 0, end, to - from, 1, from});
+}
+
+// Pairs of buffers of one tensor each, both touched in parts, of which one grows into what is left of the other.
+void allow_overlaps(const Program& p, const std::vector<StorageInterval>& all, const std::vector<size_t>& buffer_of, const std::map<size_t, size_t>& place, PlanProblem& problem) {
+  int64_t largest = 0;
+  std::map<size_t, int> members;
+  for (size_t i = 0; i < all.size(); ++i) ++members[buffer_of[i]], largest = std::max(largest, all[i].bytes);
+  const std::vector<std::vector<Touch>> touches = touches_of(p);
+  std::vector<size_t> parted;
+  for (size_t i = 0; i < all.size(); ++i) {
+    const StorageInterval& s = all[i];
+    if (s.tensor == kNone || s.kind == "state" || s.bytes < largest / 32 || members[buffer_of[i]] > 1) continue;
+    const auto& t = touches[static_cast<size_t>(s.tensor)];
+    if (std::any_of(t.begin(), t.end(), [](const Touch& part) { return part.begin > 0; })) parted.push_back(i);
+  }
+  for (size_t x : parted) {
+    for (size_t y : parted) {
+      const StorageInterval &a = all[x], &b = all[y];
+      const bool touches_end = a.kind == "output" || (b.kind == "input" && b.first == 0);
+      if (x == y || touches_end || b.first <= a.first || b.first > a.last) continue;
+      const int64_t distance = (overlap_distance(touches[static_cast<size_t>(a.tensor)], touches[static_cast<size_t>(b.tensor)]) + PITH_ARENA_ALIGNMENT - 1) / PITH_ARENA_ALIGNMENT * PITH_ARENA_ALIGNMENT;
+      const size_t below = place.at(buffer_of[y]), above = place.at(buffer_of[x]);
+      if (distance < problem.buffers[below].size) problem.overlaps.push_back({below, above, distance});
+    }
+  }
+}
+
+// Planners put what is large at the lowest address, where nothing can grow into it from below: with overlaps the problem is
+// solved upside down as well.
+Result<Plan> plan_both_ways(const PlanProblem& problem, int64_t steps) {
+  ExactOptions exact;
+  exact.max_steps = steps;
+  PITH_TRY(Plan best, plan_exact(problem, exact));
+  const bool fixed = std::any_of(problem.buffers.begin(), problem.buffers.end(), [](const Buffer& b) { return b.fixed_offset.has_value(); });
+  if (problem.overlaps.empty() || fixed || best.proven_optimal) return best;
+  PlanProblem turned = problem;
+  for (BufferOverlap& o : turned.overlaps) {
+    const int64_t distance = o.distance + problem.buffers[o.above].size - problem.buffers[o.below].size;
+    o = {o.above, o.below, std::clamp<int64_t>(distance, 0, problem.buffers[o.above].size)};
+  }
+  PITH_TRY(const Plan other, plan_exact(turned, exact));
+  if (other.peak >= best.peak) return best;
+  best.peak = other.peak;
+  best.proven_optimal = best.peak == best.lower_bound;
+  for (size_t i = 0; i < best.offsets.size(); ++i) best.offsets[i] = other.peak - other.offsets[i] - problem.buffers[i].size;
+  return best;
+}
+
+}  // namespace
+
+int64_t state_bytes(const Program& p) {
+  int64_t bytes = 0;
+  for (const StorageInterval& s : storage_intervals(p))
+    if (is_state(p, s)) bytes += (s.bytes + PITH_ARENA_ALIGNMENT - 1) / PITH_ARENA_ALIGNMENT * PITH_ARENA_ALIGNMENT;
+  return bytes;
 }
 
 Result<void> plan_arena(Program& p, const CompileOptions& options, MemoryReport* report) {
@@ -129,11 +210,11 @@ Result<void> plan_arena(Program& p, const CompileOptions& options, MemoryReport*
       b.upper = std::max(b.upper, all[i].last + 1);
     }
   }
+  allow_overlaps(p, all, buffer_of, place, problem);
+  reserve_state(p, all, options, buffer_of, place, problem);
   Plan plan;
   if (!problem.buffers.empty()) {
-    ExactOptions exact;
-    exact.max_steps = options.planner_steps;
-    PITH_TRY(plan, plan_exact(problem, exact));
+    PITH_TRY(plan, plan_both_ways(problem, options.planner_steps));
     PITH_CHECK_OK(check_plan(problem, plan));
   }
   for (size_t i = 0; i < all.size(); ++i) {

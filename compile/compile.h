@@ -16,7 +16,10 @@ namespace pith {
 
 struct CompileOptions {
   int64_t ram = 0;  // bytes that the arena may take, for which layers run in bands of rows where they must (stream.h); 0: no limit
+  bool least = false;  // in as few bytes as bands of rows allow, whatever they cost
   bool row_ports = false;  // inputs may come and outputs may go row by row (pith_set_row_source), where that saves memory
+  // Of several networks in one arena (share.h): its first bytes hold everybody's state, this network's from state_base on.
+  int64_t state_bytes = 0, state_base = 0;
   int64_t planner_steps = 20'000;  // of the exact search over placements; a count, so that plans don't depend on the machine's speed
 };
 
@@ -50,10 +53,18 @@ struct MemoryReport {
 
 // Error kUnsupported lists every node that has no machine form, kInternal names the pass that broke an invariant.
 Result<Program> compile(const ir::Graph& graph, const CompileOptions& options, MemoryReport* report = nullptr);
+// Its first part: a program whose order and offsets are not chosen yet.
+Result<Program> lower_graph(const ir::Graph& graph);
+// The part of it that places a lowered program in memory: order, bands, arena. A program read from a file may be placed
+// again under other options.
+Result<Program> place(Program program, const CompileOptions& options, MemoryReport* report = nullptr);
 
 // Passes, in order.
 Result<Program> lower(const ir::Graph& graph);     // views, layouts, machine operators (lower*.cpp)
 Result<void> plan_arena(Program& program, const CompileOptions& options, MemoryReport* report);  // arena.cpp
+
+// Bytes of the arena that a program's state takes.
+int64_t state_bytes(const Program& program);
 
 // Live intervals of the program's storage, for planning and for pictures: one entry per tensor with its own memory and
 // per scratch region, steps counted as operators, inputs live from 0.

@@ -5,7 +5,12 @@
 
 namespace pith {
 
-Result<Program> compile(const ir::Graph& source, const CompileOptions& options, MemoryReport* report) {
+Result<Program> compile(const ir::Graph& graph, const CompileOptions& options, MemoryReport* report) {
+  PITH_TRY(Program program, lower_graph(graph));
+  return place(std::move(program), options, report);
+}
+
+Result<Program> lower_graph(const ir::Graph& source) {
   ir::Graph graph = source;
 
   // The graph is what its author promises; nothing below looks at its soundness again.
@@ -16,16 +21,19 @@ Result<Program> compile(const ir::Graph& source, const CompileOptions& options, 
   PITH_CHECK_OK(ir::verify(graph));
 
   // Machine operators on physical layouts. From here on, shapes are final; order and offsets are not.
-  PITH_TRY(Program program, lower(graph));
+  return lower(graph);
+}
 
+Result<Program> place(Program program, const CompileOptions& options, MemoryReport* report) {
   // Branches run in the order in which least is alive at once, where that isn't the author's.
-  if (options.ram == 0) {
+  const bool limited = options.ram > 0 || options.least;
+  if (!limited) {
     const Order order = best_order(program);
     if (order.peak < given_order(program).peak) apply_order(program, order);
   }
 
   // Every tensor and scratch region gets its place in the arena; under a limit, layers run in bands of rows to fit it.
-  if (options.ram > 0)
+  if (limited)
     PITH_CHECK_OK(fit_ram(program, options, report));
   else
     PITH_CHECK_OK(plan_arena(program, options, report));

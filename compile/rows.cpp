@@ -17,9 +17,9 @@ struct CopyRows {
 std::optional<CopyRows> copies_rows(const Program& p, const ProgramOp& op) {
   const ProgramTensor &x = tensor(p, op.inputs[0]), &y = tensor(p, op.outputs[0]);
   const auto& v = op.ints;
-  const int64_t extent = v[format::kCopyExtents], steps = std::min(x.dims[1], y.dims[1]);
-  if (v[format::kCopyRank] < 1 || op.inputs[0] == op.outputs[0] || x.dims[1] % steps != 0 || y.dims[1] % steps != 0 || extent % steps != 0) return std::nullopt;
-  const CopyRows rows{x.dims[1] / steps, y.dims[1] / steps};
+  const int64_t extent = v[format::kCopyExtents], steps = std::min(rows_of(x), rows_of(y));
+  if (v[format::kCopyRank] < 1 || op.inputs[0] == op.outputs[0] || rows_of(x) % steps != 0 || rows_of(y) % steps != 0 || extent % steps != 0) return std::nullopt;
+  const CopyRows rows{rows_of(x) / steps, rows_of(y) / steps};
   for (int side = 0; side < 2; ++side) {
     const size_t strides = side == 0 ? format::kCopySourceStrides : format::kCopyTargetStrides;
     const int64_t step = side == 0 ? row_elements(x) * rows.source : row_elements(y) * rows.target;
@@ -61,38 +61,58 @@ std::vector<size_t> moving_inputs(const Program& p, const ProgramOp& op) {
   if (op.opcode != PITH_OPCODE_Binary) return {0};
   std::vector<size_t> slots;
   for (size_t i = 0; i < 2; ++i) {
-    if (is_picture(p, op.inputs[i]) && height(p, op.inputs[i]) == height(p, op.outputs[0])) slots.push_back(i);
+    if (has_rows(p, op.inputs[i]) && height(p, op.inputs[i]) == height(p, op.outputs[0])) slots.push_back(i);
   }
   return slots;
 }
 
+namespace {
+
+// Beside what moves: one row for all, or a matrix that is needed whole.
+bool rest_stays(const Program& p, const ProgramOp& op, const std::vector<size_t>& moving) {
+  if (op.opcode != PITH_OPCODE_Binary) return true;
+  for (size_t i = 0; i < 2; ++i) {
+    if (std::find(moving.begin(), moving.end(), i) != moving.end()) continue;
+    const int32_t id = op.inputs[i];
+    const auto& dims = is_constant(id) ? p.constants[static_cast<size_t>(id - kConstantBase)].dims : tensor(p, id).dims;
+    const auto axis = row_axis(dims);
+    if (dims.size() != tensor(p, op.outputs[0]).dims.size() || !axis || dims[*axis] != 1) return false;
+  }
+  return true;
+}
+
+}  // namespace
+
 bool runs_by_rows(const Program& p, const ProgramOp& op) {
   switch (op.opcode) {
     case PITH_OPCODE_Conv2d: case PITH_OPCODE_Pool2d: case PITH_OPCODE_Unary: case PITH_OPCODE_Convert: case PITH_OPCODE_Binary: case PITH_OPCODE_Copy:
+    case PITH_OPCODE_Dense: case PITH_OPCODE_Norm: case PITH_OPCODE_Softmax: case PITH_OPCODE_MatMul:
       break;
     default:
       return false;
   }
-  if (!is_picture(p, op.outputs[0])) return false;
+  if (!has_rows(p, op.outputs[0])) return false;
   const std::vector<size_t> moving = moving_inputs(p, op);
-  if (moving.empty()) return false;
+  if (moving.empty() || !rest_stays(p, op, moving)) return false;
   for (size_t slot : moving)
-    if (!is_picture(p, op.inputs[slot])) return false;
+    if (!has_rows(p, op.inputs[slot]) || tensor(p, op.inputs[slot]).dims.size() != tensor(p, op.outputs[0]).dims.size()) return false;
+  const ProgramTensor& x = tensor(p, op.inputs[moving[0]]);
+  const bool same_height = rows_of(x) == height(p, op.outputs[0]);
   switch (op.opcode) {
     case PITH_OPCODE_Conv2d: case PITH_OPCODE_Pool2d:
-      return window_of(p, op).has_value();
+      return x.dims.size() == 4 && window_of(p, op).has_value();
     case PITH_OPCODE_Copy:
       return copies_rows(p, op).has_value();
     case PITH_OPCODE_Binary:
-      for (size_t i = 0; i < 2; ++i) {  // the other operand is one row for all
-        const int32_t id = op.inputs[i];
-        const auto& dims = is_constant(id) ? p.constants[static_cast<size_t>(id - kConstantBase)].dims : tensor(p, id).dims;
-        const bool moves = std::find(moving.begin(), moving.end(), i) != moving.end();
-        if (!moves && (dims.size() != 4 || dims[1] != 1)) return false;
-      }
       return true;
+    case PITH_OPCODE_Norm:  // over what lies within a row
+      return same_height && (op.ints[0] <= 1 || op.ints[0] == 4 || op.ints[0] == 5) && op.ints[1] > static_cast<int32_t>(*row_axis(x.dims));
+    case PITH_OPCODE_Softmax:
+      return same_height && op.ints[1] > static_cast<int32_t>(*row_axis(x.dims));
+    case PITH_OPCODE_MatMul:  // rows of a times all of b
+      return same_height && op.ints[0] == 0;
     default:
-      return height(p, op.inputs[0]) == height(p, op.outputs[0]);
+      return same_height;
   }
 }
 

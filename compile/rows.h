@@ -13,11 +13,25 @@ struct Rows {
 };
 
 inline const ProgramTensor& tensor(const Program& p, int32_t id) { return p.tensors[static_cast<size_t>(id)]; }
-inline bool is_picture(const Program& p, int32_t id) {
-  return id != kNone && !is_constant(id) && tensor(p, id).alias_of == kNone && tensor(p, id).dims.size() == 4 && tensor(p, id).dims[0] == 1;
+
+// The dimension that counts rows: of pictures (1 x height x width x channels) the height, of sequences (tokens x channels,
+// 1 x tokens x channels) the tokens.
+inline std::optional<size_t> row_axis(const std::vector<int32_t>& dims) {
+  if (dims.size() == 2) return 0;
+  if ((dims.size() == 3 || dims.size() == 4) && dims[0] == 1) return 1;
+  return std::nullopt;
 }
-inline int64_t height(const Program& p, int32_t id) { return tensor(p, id).dims[1]; }
-inline int64_t row_elements(const ProgramTensor& t) { return int64_t{t.dims[2]} * t.dims[3]; }
+inline bool has_rows(const Program& p, int32_t id) {
+  return id != kNone && !is_constant(id) && tensor(p, id).alias_of == kNone && row_axis(tensor(p, id).dims).has_value();
+}
+inline int32_t rows_of(const ProgramTensor& t) { return t.dims[*row_axis(t.dims)]; }
+inline int64_t height(const Program& p, int32_t id) { return rows_of(tensor(p, id)); }
+inline int64_t row_elements(const ProgramTensor& t) {
+  int64_t n = 1;
+  for (size_t i = *row_axis(t.dims) + 1; i < t.dims.size(); ++i) n *= t.dims[i];
+  return n;
+}
+inline bool is_picture(const Program& p, int32_t id) { return has_rows(p, id) && tensor(p, id).dims.size() == 4; }
 inline int64_t row_bytes(const ProgramTensor& t) { return row_elements(t) * (t.dtype == PITH_U8 ? 1 : 4); }
 inline int32_t root_of(const Program& p, int32_t id) { return tensor(p, id).alias_of == kNone ? id : tensor(p, id).alias_of; }
 

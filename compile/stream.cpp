@@ -14,21 +14,14 @@ namespace {
 
 class Streamer {
  public:
-  Streamer(const Program& source, bool row_ports, std::vector<size_t>* origin) : p_(source), out_(source), origin_(origin), row_ports_(row_ports) {
-    out_.ops.clear();
-    uses_.assign(p_.tensors.size(), {});
-    writers_.assign(p_.tensors.size(), {});
-    for (size_t i = 0; i < p_.ops.size(); ++i) {
-      for (int32_t id : p_.ops[i].inputs)
-        if (id != kNone && !is_constant(id)) uses_[static_cast<size_t>(root_of(p_, id))].push_back(i);
-      for (int32_t id : p_.ops[i].outputs)
-        if (id != kNone) writers_[static_cast<size_t>(root_of(p_, id))].push_back(i);
-    }
-    for (const ProgramPort& port : p_.outputs) uses_[static_cast<size_t>(root_of(p_, port.tensor))].push_back(p_.ops.size());
-    for (const auto& [in, feeds] : p_.state) {
-      uses_[static_cast<size_t>(root_of(p_, in))].push_back(p_.ops.size());
-      uses_[static_cast<size_t>(root_of(p_, feeds))].push_back(p_.ops.size());
-    }
+  Streamer(const Program& source, const Users& users, bool row_ports, std::vector<size_t>* origin)
+      : p_(source), uses_(users.uses), writers_(users.writers), origin_(origin), row_ports_(row_ports) {
+    out_.tensors = source.tensors;
+    out_.constants = source.constants;
+    out_.inputs = source.inputs;
+    out_.outputs = source.outputs;
+    out_.state = source.state;
+    out_.metadata = source.metadata;
   }
 
   bool run(const std::vector<StreamGroup>& groups) {
@@ -105,7 +98,7 @@ class Streamer {
       const auto& uses = uses_[static_cast<size_t>(y)];
       if (writers.front() < g.first || writers.back() >= g.last || uses.empty() || uses.front() <= writers.back()) return false;
       lines.whole = uses.back() >= g.last;
-      if (lines.whole && row_ports_) lines.sink = sink_of(y, g);
+      if (lines.whole && row_ports_ && is_picture(p_, y)) lines.sink = sink_of(y, g);
       if (lines.sink) lines.whole = false;
       if (!lines.whole && !lines.sink) continue;
       for (size_t k = 1; k < lines.made.size(); ++k) {
@@ -161,7 +154,7 @@ class Streamer {
 
   int32_t new_tensor(const ProgramTensor& like, int64_t rows) {
     ProgramTensor t = like;
-    t.dims[1] = static_cast<int32_t>(rows);
+    t.dims[*row_axis(t.dims)] = static_cast<int32_t>(rows);
     t.alias_of = kNone;
     t.alias_offset = 0;
     out_.tensors.push_back(std::move(t));
@@ -171,7 +164,7 @@ class Streamer {
   // Rows [from, to) of a tensor of out_; kNone where they don't begin at the arena's alignment.
   int32_t part(int32_t id, Rows rows) {
     const ProgramTensor whole = tensor(out_, id);
-    if (rows.from == 0 && rows.to == whole.dims[1]) return id;
+    if (rows.from == 0 && rows.to == rows_of(whole)) return id;
     const int64_t offset = rows.from * row_bytes(whole);
     if (offset % PITH_ARENA_ALIGNMENT != 0) return kNone;
     const auto [entry, fresh] = parts_.try_emplace({id, rows.from, rows.to}, static_cast<int32_t>(out_.tensors.size()));
@@ -183,30 +176,28 @@ class Streamer {
     return entry->second;
   }
 
-  // All of a tensor that is written in parts becomes known to the program by being cleared.
-  void clear(int32_t id, size_t from) {
+  static ProgramOp copy_within(int32_t id, int64_t elements, int64_t from) {
     ProgramOp op;
-    op.opcode = PITH_OPCODE_Fill;
+    op.opcode = PITH_OPCODE_Copy;
+    op.inputs = {id};
     op.outputs = {id};
-    op.reals = {0.0f};
-    emit(op, from);
+    op.ints.assign(21, 0);
+    op.ints[format::kCopyRank] = 1;
+    for (size_t i = 0; i < PITH_MAX_RANK; ++i) op.ints[format::kCopyExtents + i] = 1;
+    op.ints[format::kCopyExtents] = static_cast<int32_t>(elements);
+    op.ints[format::kCopySourceStrides] = op.ints[format::kCopyTargetStrides] = 1;
+    op.ints[format::kCopySourceOffset] = static_cast<int32_t>(from);
+    return op;
   }
+
+  // A tensor that is written in parts must be known to the program before (overlap.h, `introduces`).
+  void introduce(int32_t id, size_t from) { emit(copy_within(id, 1, 0), from); }
 
   void move_kept_rows(const Lines& lines, size_t k, size_t from) {
     const ProgramTensor& t = tensor(out_, lines.buffer);
     const int64_t rows = lines.made[k - 1] - lines.kept[k], skipped = lines.kept[k] - lines.kept[k - 1];
     if (rows <= 0 || skipped == 0) return;
-    ProgramOp op;
-    op.opcode = PITH_OPCODE_Copy;
-    op.inputs = {lines.buffer};
-    op.outputs = {lines.buffer};
-    op.ints.assign(21, 0);
-    op.ints[format::kCopyRank] = 1;
-    for (size_t i = 0; i < PITH_MAX_RANK; ++i) op.ints[format::kCopyExtents + i] = 1;
-    op.ints[format::kCopyExtents] = static_cast<int32_t>(rows * row_elements(t));
-    op.ints[format::kCopySourceStrides] = op.ints[format::kCopyTargetStrides] = 1;
-    op.ints[format::kCopySourceOffset] = static_cast<int32_t>(skipped * row_elements(t));
-    emit(op, from);
+    emit(copy_within(lines.buffer, rows * row_elements(t), skipped * row_elements(t)), from);
   }
 
   static int64_t most_rows(const Lines& lines) {
@@ -241,15 +232,15 @@ class Streamer {
   void prepare(int32_t y, Lines& lines, size_t k, size_t i) {
     if (i != writers_[static_cast<size_t>(y)].front()) return;
     if (lines.whole) {
-      if (!cleared_[y]) clear(y, i);
-      cleared_[y] = true;
+      if (!introduced_[y]) introduce(y, i);
+      introduced_[y] = true;
       lines.buffer = y;
     } else if (!lines.carries) {
       lines.buffer = new_tensor(tensor(p_, y), lines.made[k] - lines.made[k - 1]);
-      if (writers_[static_cast<size_t>(y)].size() > 1) clear(lines.buffer, i);
+      
     } else if (lines.buffer == kNone) {
       lines.buffer = new_tensor(tensor(p_, y), most_rows(lines));
-      clear(lines.buffer, i);
+      introduce(lines.buffer, i);
     } else {
       move_kept_rows(lines, k, i);
     }
@@ -336,25 +327,45 @@ class Streamer {
   }
 
   const Program& p_;
+  const std::vector<std::vector<size_t>>&uses_, &writers_;
   Program out_;
   std::vector<size_t>* origin_;
   bool row_ports_;
-  std::vector<std::vector<size_t>> uses_, writers_;  // of each root, operators in order; the end of the program: ops.size()
   std::map<int32_t, Lines> lines_;
-  std::map<int32_t, bool> cleared_;
+  std::map<int32_t, bool> introduced_;
   std::map<std::tuple<int32_t, int64_t, int64_t>, int32_t> parts_;
 };
 
 }  // namespace
 
+Users users_of(const Program& p) {
+  Users all;
+  all.uses.resize(p.tensors.size());
+  all.writers.resize(p.tensors.size());
+  const auto add = [&](std::vector<std::vector<size_t>>& to, int32_t id, size_t op) {
+    if (id != kNone && !is_constant(id)) to[static_cast<size_t>(root_of(p, id))].push_back(op);
+  };
+  for (size_t i = 0; i < p.ops.size(); ++i) {
+    for (int32_t id : p.ops[i].inputs) add(all.uses, id, i);
+    for (int32_t id : p.ops[i].outputs) add(all.writers, id, i);
+  }
+  for (const ProgramPort& port : p.outputs) add(all.uses, port.tensor, p.ops.size());
+  for (const auto& [in, feeds] : p.state) {
+    add(all.uses, in, p.ops.size());
+    add(all.uses, feeds, p.ops.size());
+  }
+  return all;
+}
+
 std::optional<Program> stream_rows(const Program& program, const std::vector<StreamGroup>& groups, bool row_ports, std::vector<size_t>* origin) {
-  Streamer streamer(program, row_ports, origin);
+  const Users users = users_of(program);
+  Streamer streamer(program, users, row_ports, origin);
   if (!streamer.run(groups)) return std::nullopt;
   return streamer.result();
 }
 
-std::optional<Program> stream_group(const Program& program, const StreamGroup& group, bool row_ports) {
-  Streamer streamer(program, row_ports, nullptr);
+std::optional<Program> stream_group(const Program& program, const Users& users, const StreamGroup& group, bool row_ports) {
+  Streamer streamer(program, users, row_ports, nullptr);
   if (!streamer.run_alone(group)) return std::nullopt;
   return streamer.unfinished();
 }

@@ -27,11 +27,17 @@ bool runs_by_rows(const Program& program, const ProgramOp& op);
 // PITH_ARENA_ALIGNMENT.
 std::optional<Program> stream_rows(const Program& program, const std::vector<StreamGroup>& groups, bool row_ports, std::vector<size_t>* origin = nullptr);
 
+// Which operators use and write each tensor that is no alias, in order; the end of the program counts as operator ops.size().
+struct Users {
+  std::vector<std::vector<size_t>> uses, writers;
+};
+Users users_of(const Program& program);
 // Only the operators of one group in bands; tensors keep their numbers, new ones come after them.
-std::optional<Program> stream_group(const Program& program, const StreamGroup& group, bool row_ports);
+std::optional<Program> stream_group(const Program& program, const Users& users, const StreamGroup& group, bool row_ports);
 
-// Chooses groups until the plan fits into options.ram bytes, as few additional operators as it can (stream_choose.cpp).
-// Error kDoesNotFit: the byte count, the layer, and what to change.
+// Chooses groups until the plan fits into options.ram bytes, as few additional operators as it can (stream_choose.cpp);
+// with options.least, groups under which it fits into the fewest. Error kDoesNotFit: the byte count, the layer, and what
+// to change.
 Result<void> fit_ram(Program& program, const CompileOptions& options, MemoryReport* report);
 
 }  // namespace pith

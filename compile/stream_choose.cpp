@@ -12,8 +12,11 @@
 #include <array>
 #include <map>
 
+#include "compile/heads.h"
 #include "compile/moves.h"
 #include "compile/order.h"
+#include "compile/overlap.h"
+#include "compile/rows.h"
 #include "compile/stream.h"
 
 namespace pith {
@@ -21,6 +24,7 @@ namespace {
 
 constexpr size_t kLongest = 48;  // operators of a group
 constexpr std::array<int32_t, 16> kBands = {2, 3, 4, 6, 8, 10, 12, 16, 20, 24, 32, 40, 48, 56, 80, 112};
+constexpr size_t kMostOperators = 2900;  // what the runtime loads in the stack that it allows itself
 constexpr int kAttempts = 6;  // to make up for what the packing loses
 
 int64_t aligned(int64_t bytes) { return (bytes + PITH_ARENA_ALIGNMENT - 1) / PITH_ARENA_ALIGNMENT * PITH_ARENA_ALIGNMENT; }
@@ -69,7 +73,10 @@ class Chooser {
     for (ProgramConstant& k : skeleton_.constants) {  // only dimensions matter here
       k.integers.clear();
       k.reals.clear();
+      k.name.clear();
     }
+    for (ProgramTensor& t : skeleton_.tensors) t.name.clear();
+    users_ = users_of(skeleton_);
     for (const ProgramOp& op : skeleton_.ops) by_rows_.push_back(runs_by_rows(skeleton_, op));
     lives_.resize(skeleton_.tensors.size());
     at_ends_.resize(skeleton_.tensors.size(), 0);
@@ -136,7 +143,7 @@ class Chooser {
 
   void extend(size_t first, size_t last, int64_t target, std::vector<size_t>& best, std::vector<StreamGroup>& step) {
     const int32_t id = skeleton_.ops[last - 1].outputs[0];
-    const int32_t rows = skeleton_.tensors[static_cast<size_t>(id)].dims[1];
+    const int32_t rows = rows_of(tensor(skeleton_, id));
     for (const int32_t bands : kBands) {
       if (bands > rows || best[first] + static_cast<size_t>(bands - 1) * (last - first) / 2 >= best[last]) return;
       const Cost& cost = cost_of({first, last, bands});
@@ -158,11 +165,41 @@ class Chooser {
   const Cost& cost_of(const StreamGroup& g) {
     const auto [entry, fresh] = costs_.try_emplace({g.first, g.last, g.bands});
     if (!fresh) return entry->second;
-    const std::optional<Program> part = stream_group(skeleton_, g, row_ports_);
+    const std::optional<Program> part = stream_group(skeleton_, users_, g, row_ports_);
     if (!part) return entry->second;
-    const std::vector<int64_t> bytes = step_bytes(*part, lives_within(*part, g));
+    const std::vector<Life> lives = lives_within(*part, g);
+    std::vector<int64_t> bytes = step_bytes(*part, lives);
+    share_bytes(*part, g, lives, bytes);
     entry->second = {*std::max_element(bytes.begin(), bytes.end()), part->ops.size() - (g.last - g.first)};
     return entry->second;
+  }
+
+  // What a result of the group saves by growing into a tensor that ends with the group (overlap.h), each with one other.
+  void share_bytes(const Program& part, const StreamGroup& g, const std::vector<Life>& lives, std::vector<int64_t>& bytes) const {
+    std::vector<size_t> ending, growing;
+    for (size_t t = 0; t < lives_.size(); ++t) {
+      const Life& life = lives_[t];
+      if (life.last < life.first || lives[t].last < 0) continue;
+      const bool before = life.first < static_cast<int64_t>(g.first) || (at_ends_[t] && life.first == 0), after = life.last >= static_cast<int64_t>(g.last);
+      if (before && !after) ending.push_back(t);
+      if (after && !before) growing.push_back(t);
+    }
+    if (ending.empty() || growing.empty()) return;
+    const std::vector<std::vector<Touch>> touches = touches_of(part);
+    for (size_t y : growing) {
+      int64_t most = 0;
+      size_t best = 0;
+      for (size_t i = 0; i < ending.size(); ++i) {
+        const int64_t distance = aligned(overlap_distance(touches[ending[i]], touches[y]));
+        const int64_t saved = lives[ending[i]].bytes + lives[y].bytes - std::max(lives[y].bytes, distance + lives[ending[i]].bytes);
+        if (saved > most) most = saved, best = i;
+      }
+      if (most == 0) continue;
+      const size_t x = ending[best];
+      for (int64_t i = std::max(lives[x].first, lives[y].first); i <= std::min(lives[x].last, lives[y].last); ++i) bytes[static_cast<size_t>(i)] -= most;
+      ending.erase(ending.begin() + static_cast<ptrdiff_t>(best));
+      if (ending.empty()) return;
+    }
   }
 
   // Lives in the operators of one group: what was there before it or is needed after it lives as long as it does.
@@ -170,6 +207,7 @@ class Chooser {
     std::vector<Life> lives(part.tensors.size());
     const int64_t end = static_cast<int64_t>(part.ops.size()) - 1;
     for (int64_t i = 0; i <= end; ++i) {
+      if (introduces(part.ops[static_cast<size_t>(i)])) continue;
       for (const auto* ids : {&part.ops[static_cast<size_t>(i)].inputs, &part.ops[static_cast<size_t>(i)].outputs}) {
         for (int32_t id : *ids) {
           if (id == kNone || is_constant(id)) continue;
@@ -194,6 +232,7 @@ class Chooser {
   }
 
   Program skeleton_;
+  Users users_;
   bool row_ports_;
   std::vector<Life> lives_;        // of tensors; ports that go by rows have none
   std::vector<char> at_ends_;      // inputs, outputs, state
@@ -216,72 +255,101 @@ struct Fitted {
   MemoryReport report;
 };
 
-// The program in bands under options.ram, or nothing: then `least` and `at` are of the smallest that can be.
-Result<std::optional<Fitted>> fit_order(const Program& source, const CompileOptions& options, int64_t& least, TooLarge& at) {
-  Chooser chooser(source, options.row_ports);
-  const auto plan = [&](const std::vector<StreamGroup>& groups) -> Result<Fitted> {
+// One order of operators, and the groups that were tried on it.
+class Fitter {
+ public:
+  Fitter(const Program& source, const CompileOptions& options) : source_(source), options_(options), chooser_(source, options.row_ports) {}
+
+  // The program in bands under options.ram, or else in as few bytes as groups allow.
+  Result<Fitted> within() {
+    std::vector<StreamGroup> groups;
+    int64_t target = options_.ram;
+    for (int attempt = 0; attempt < kAttempts && target > 0 && !chooser_.choose(target, groups); ++attempt) {
+      PITH_TRY(Fitted now, plan(groups));
+      if (now.program.arena_bytes <= options_.ram) return now;
+      target -= std::max<int64_t>(now.program.arena_bytes - target, options_.ram / 100);
+    }
+    return least(target);
+  }
+
+  // In as few bytes as groups allow, where fewer than `low` are known to be too few.
+  Result<Fitted> least(int64_t low) {
+    std::vector<StreamGroup> groups;
+    int64_t high = chooser_.highest();
+    for (int step = 0; step < 12 && high - low > high / 256; ++step) {
+      const int64_t middle = low + (high - low) / 2;
+      const std::optional<TooLarge> failed = chooser_.choose(middle, groups);
+      if (failed) too_large_ = *failed;
+      (failed ? low : high) = middle;
+    }
+    if (chooser_.choose(high, groups)) groups.clear();
+    return plan(groups);
+  }
+
+  const TooLarge& too_large() const { return too_large_; }
+
+ private:
+  Result<Fitted> plan(const std::vector<StreamGroup>& groups) {
     Fitted now;
     std::vector<size_t> origin;
-    std::optional<Program> streamed = stream_rows(source, groups, options.row_ports, &origin);
+    std::optional<Program> streamed = stream_rows(source_, groups, options_.row_ports, &origin);
     if (!streamed) return internal_error("a chosen group of layers can't run in bands");
     now.program = std::move(*streamed);
-    PITH_CHECK_OK(plan_arena(now.program, options, &now.report));
+    PITH_CHECK_OK(plan_arena(now.program, options_, &now.report));
     now.report.groups = groups;
-    now.report.moves = describe_moves(source, now.program, groups, origin);
-    least = std::min(least, now.program.arena_bytes);
+    now.report.moves = describe_moves(source_, now.program, groups, origin);
     return now;
-  };
-  std::vector<StreamGroup> groups;
-  int64_t target = options.ram;
-  for (int attempt = 0; attempt < kAttempts && target > 0 && !chooser.choose(target, groups); ++attempt) {
-    PITH_TRY(Fitted now, plan(groups));
-    if (now.program.arena_bytes <= options.ram) return std::optional<Fitted>(std::move(now));
-    target -= std::max<int64_t>(now.program.arena_bytes - target, options.ram / 100);
   }
-  int64_t low = target, high = chooser.highest();
-  for (int step = 0; step < 12 && high - low > high / 256; ++step) {
-    const int64_t middle = low + (high - low) / 2;
-    const std::optional<TooLarge> failed = chooser.choose(middle, groups);
-    if (failed) at = *failed;
-    (failed ? low : high) = middle;
-  }
-  if (!chooser.choose(high, groups)) {
-    PITH_TRY(Fitted now, plan(groups));
-    if (now.program.arena_bytes <= options.ram) return std::optional<Fitted>(std::move(now));
-  }
-  return std::optional<Fitted>();
-}
+
+  const Program& source_;
+  const CompileOptions& options_;
+  Chooser chooser_;
+  TooLarge too_large_;
+};
 
 }  // namespace
 
 Result<void> fit_ram(Program& program, const CompileOptions& options, MemoryReport* report) {
-  std::vector<Program> sources = {program};
-  const Order order = best_order(program, {.row_ports = options.row_ports});
-  if (!std::is_sorted(order.ops.begin(), order.ops.end())) {
-    sources.push_back(program);
-    apply_order(sources.back(), order);
+  std::vector<Program> sources;
+  if (std::optional<Program> by_head = split_heads(program)) {
+    sources.push_back(std::move(*by_head));
+  } else {
+    const Order order = best_order(program, {.row_ports = options.row_ports});
+    if (!std::is_sorted(order.ops.begin(), order.ops.end())) {
+      sources.push_back(program);
+      apply_order(sources.back(), order);
+    }
   }
-  MemoryReport whole;
-  int64_t float32_peak = INT64_MAX, least = INT64_MAX;
-  for (Program& source : sources) {
-    PITH_CHECK_OK(plan_arena(source, options, &whole));
-    float32_peak = std::min(float32_peak, whole.float32_peak);
-    least = std::min(least, source.arena_bytes);
-    if (source.arena_bytes > options.ram) continue;
-    program = source;
-    if (report) *report = whole;
-    return {};
+  sources.insert(sources.begin(), program);
+  int64_t float32_peak = INT64_MAX;
+  std::optional<Fitted> best;
+  size_t best_source = 0;
+  const auto consider = [&](Fitted now, size_t source) {
+    if (now.program.ops.size() > kMostOperators) return;
+    if (best && best->program.arena_bytes <= now.program.arena_bytes) return;
+    best = std::move(now);
+    best_source = source;
+  };
+  const auto enough = [&] { return !options.least && best && best->program.arena_bytes <= options.ram; };
+  for (size_t i = 0; i < sources.size() && !enough(); ++i) {
+    Fitted whole;
+    PITH_CHECK_OK(plan_arena(sources[i], options, &whole.report));
+    float32_peak = std::min(float32_peak, whole.report.float32_peak);
+    whole.program = sources[i];
+    consider(std::move(whole), i);
   }
   TooLarge at;
-  for (const Program& source : sources) {
-    PITH_TRY(std::optional<Fitted> fitted, fit_order(source, options, least, at));
-    if (!fitted) continue;
-    program = std::move(fitted->program);
-    if (report) *report = std::move(fitted->report);
-    if (report) report->float32_peak = float32_peak;  // of whole tensors
-    return {};
+  for (size_t i = 0; i < sources.size() && !enough(); ++i) {
+    Fitter fitter(sources[i], options);
+    PITH_TRY(Fitted now, options.least ? fitter.least(0) : fitter.within());
+    consider(std::move(now), i);
+    at = fitter.too_large();
   }
-  return refusal(sources.back(), at, options.ram, least);
+  if (!options.least && !enough()) return refusal(sources[best_source], at, options.ram, best->program.arena_bytes);
+  program = std::move(best->program);
+  best->report.float32_peak = float32_peak;  // of whole tensors
+  if (report) *report = std::move(best->report);
+  return {};
 }
 
 }  // namespace pith

@@ -14,6 +14,7 @@
 //   text, sequences       ctc.h          pith_ctc_greedy, pith_ctc_text
 //                         tokenizer.h    pith_tokenize, pith_detokenize: byte pairs, word pieces, unigrams
 //   segmentation          segment.h      pith_label_map, pith_binary_map, pith_label_histogram
+//   frames, before a net  frame.h        pith_frame_*: RAW, NV12 and RGB, cropped and scaled line by line
 //   sound, before a net   mel.h          pith_mel_*: log-mel spectra and MFCCs
 //
 // A complete detector's end, with 28 KB of memory:
@@ -39,6 +40,7 @@
 #include "post/boxes.h"
 #include "post/classify.h"
 #include "post/ctc.h"
+#include "post/frame.h"
 #include "post/letterbox.h"
 #include "post/mel.h"
 #include "post/segment.h"

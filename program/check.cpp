@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstdlib>
 
+#include "program/check_memory.h"
 #include "program/program.h"
 #include "program/schema.h"
 #include "program/scratch.h"
@@ -259,75 +260,6 @@ Result<void> check_row_ports(const Program& p) {
     int32_t& next = (in ? rows.inputs : rows.outputs)[static_cast<size_t>(port)];
     if (op.ints[1] != next || next > (1 << 24)) return bad(p, i, fmt::format("it begins at row {} where row {} is the next", op.ints[1], next));
     next += part.dims[1];
-  }
-  return {};
-}
-
-struct Region {
-  int64_t begin, end;
-  std::string name;
-};
-
-// Every tensor lives from its first to its last use; regions that live together must not overlap. An element-wise
-// operator may write over an input that dies with it, at the same address.
-Result<void> check_memory(const Program& p) {
-  const int64_t steps = static_cast<int64_t>(p.ops.size());
-  std::vector<int64_t> first(p.tensors.size(), steps + 1), last(p.tensors.size(), -2);
-  const auto touch = [&](int32_t id, int64_t step) {
-    if (id == kNone || is_constant(id)) return;
-    if (p.tensors[static_cast<size_t>(id)].alias_of != kNone) id = p.tensors[static_cast<size_t>(id)].alias_of;
-    first[static_cast<size_t>(id)] = std::min(first[static_cast<size_t>(id)], step);
-    last[static_cast<size_t>(id)] = std::max(last[static_cast<size_t>(id)], step);
-  };
-  const RowPorts by_rows = row_ports(p);
-  for (size_t i = 0; i < p.inputs.size(); ++i)
-    if (by_rows.inputs[i] == 0) touch(p.inputs[i].tensor, -1);
-  for (size_t i = 0; i < p.outputs.size(); ++i)
-    if (by_rows.outputs[i] == 0) touch(p.outputs[i].tensor, steps);
-  for (const auto& [in, out] : p.state) {
-    touch(in, -1);
-    touch(in, steps);
-    touch(out, steps);
-  }
-  for (int64_t i = 0; i < steps; ++i) {
-    for (int32_t id : p.ops[static_cast<size_t>(i)].inputs) touch(id, i);
-    for (int32_t id : p.ops[static_cast<size_t>(i)].outputs) touch(id, i);
-  }
-  std::vector<std::pair<int64_t, size_t>> by_start;
-  for (size_t t = 0; t < p.tensors.size(); ++t) {
-    const ProgramTensor& tensor = p.tensors[t];
-    if (tensor.offset < 0 || tensor.offset % PITH_ARENA_ALIGNMENT != 0 || tensor.offset + tensor_bytes(tensor) > p.arena_bytes)
-      return usage_error(fmt::format("tensor {} lies outside the arena of {} bytes; the file is damaged", t, p.arena_bytes));
-    if (last[t] >= -1) by_start.emplace_back(first[t], t);
-  }
-  std::sort(by_start.begin(), by_start.end());
-  std::vector<size_t> live;
-  for (const auto& [start, t] : by_start) {
-    std::erase_if(live, [&, now = start](size_t other) { return last[other] < now; });
-    const ProgramTensor& a = p.tensors[t];
-    for (size_t other : live) {
-      const ProgramTensor& b = p.tensors[other];
-      if (a.offset >= b.offset + tensor_bytes(b) || b.offset >= a.offset + tensor_bytes(a)) continue;
-      const bool handed_over = last[other] == start && start >= 0 && start < steps && a.offset == b.offset && tensor_bytes(a) <= tensor_bytes(b);
-      const int opcode = handed_over ? p.ops[static_cast<size_t>(start)].opcode : -1;
-      if (opcode == PITH_OPCODE_Unary || opcode == PITH_OPCODE_Binary || (opcode == PITH_OPCODE_Convert && a.dtype == b.dtype)) continue;
-      return usage_error(fmt::format("tensors {} and {} overlap in the arena while both live (operator {}); the file is damaged or was planned wrongly",
-                                     other, t, start));
-    }
-    live.push_back(t);
-  }
-  for (int64_t i = 0; i < steps; ++i) {
-    const ProgramOp& op = p.ops[static_cast<size_t>(i)];
-    const int64_t bytes = scratch_bytes(p, op);
-    if (bytes == 0) continue;
-    if (op.scratch_offset < 0 || op.scratch_offset % PITH_ARENA_ALIGNMENT != 0 || op.scratch_offset + bytes > p.arena_bytes)
-      return bad(p, static_cast<size_t>(i), "its scratch lies outside the arena");
-    for (size_t t = 0; t < p.tensors.size(); ++t) {
-      if (first[t] > i || last[t] < i) continue;
-      const ProgramTensor& a = p.tensors[t];
-      if (a.offset < op.scratch_offset + bytes && op.scratch_offset < a.offset + tensor_bytes(a))
-        return bad(p, static_cast<size_t>(i), fmt::format("its scratch overlaps tensor {}", t));
-    }
   }
   return {};
 }

@@ -7,8 +7,13 @@
 
 #include "program/format.h"
 
-/* Output channels that are decoded together when weights stay coded in memory. */
+/* Output channels that are decoded together when weights stay coded in memory: as many as share the reading of an input,
+ * half of them where a channel's weights are so many that this no longer matters. */
 #define PITH_WEIGHT_TILE 32
+static inline int64_t pith_weight_tile(int64_t channels, int64_t weights) {
+  const int64_t most = weights >= 128 ? PITH_WEIGHT_TILE / 2 : PITH_WEIGHT_TILE;
+  return channels < most ? channels : most;
+}
 #define PITH_DEPTHWISE_TILE 64
 
 /* What the formulas below may depend on. Absent operands have rank 0 and dtype -1. */
@@ -21,13 +26,13 @@ typedef struct pith_operand_shape {
 
 static inline int64_t pith_scratch_round(int64_t bytes) { return (bytes + 63) / 64 * 64; }
 
-/* A tile of decoded weights: up to 32 output channels, in blocks of 16, of `taps` * `depth` weights of `weight_bytes`
+/* A tile of decoded weights: up to 32 output channels, or 16 from 128 weights a channel on, in blocks of 16, of `taps` * `depth` weights of `weight_bytes`
  * (1: u8 activations, 4: f32), the depth of every tap padded to a multiple of 4; bias, mantissa, shift and sum of each
  * channel for each of `phases`; and one row as the decoder leaves it. `copies`: how many groups share a row of weights.
  */
 static inline int64_t pith_scratch_weights(int64_t channels, int64_t taps, int64_t depth, int64_t copies,
                                            int64_t phases, int64_t weight_bytes) {
-  const int64_t rows = channels < PITH_WEIGHT_TILE ? channels : PITH_WEIGHT_TILE;
+  const int64_t rows = pith_weight_tile(channels, taps * depth);
   const int64_t tile = (rows + 15) / 16 * 16 * copies;
   const int64_t packed = pith_scratch_round(tile * taps * ((depth + 3) / 4 * 4) * weight_bytes);
   return packed + tile * 16 * phases + pith_scratch_round(taps * depth * copies);
@@ -37,6 +42,14 @@ static inline int64_t pith_scratch_weights(int64_t channels, int64_t taps, int64
 static inline int64_t pith_scratch_depthwise(int64_t kernel_h, int64_t kernel_w, int64_t weight_bytes) {
   const int64_t packed = PITH_DEPTHWISE_TILE * ((kernel_h + 3) / 4 * 4) * kernel_w * weight_bytes;
   return packed + PITH_DEPTHWISE_TILE * 12 + pith_scratch_round(kernel_h * kernel_w);
+}
+
+/* A vector, whatever its rank: nothing is gained by packing weights that are used once. */
+static inline int pith_one_position(const pith_operand_shape* x) {
+  for (int32_t i = 0; i + 1 < x->rank; ++i) {
+    if (x->dims[i] != 1) return 0;
+  }
+  return 1;
 }
 
 /* `inputs` and `outputs` as opcodes.inc lists them, `ints` the operator's integer parameters. */
@@ -64,6 +77,7 @@ static inline int64_t pith_scratch_bytes(uint32_t opcode, const int32_t* ints, c
     }
     case PITH_OPCODE_Dense:
       if (w->rank != 2) return 0;
+      if (w->dtype == PITH_I8 && pith_one_position(x)) return pith_scratch_round(w->dims[1]); /* a row as decoded */
       return pith_scratch_weights(w->dims[0], 1, w->dims[1], 1, 1, weight_bytes);
     case PITH_OPCODE_MatMul: { /* 16 packed columns, up to three taps */
       const int64_t depth = x->rank >= 2 ? x->dims[ints[0] ? x->rank - 2 : x->rank - 1] : 0;

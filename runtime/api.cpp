@@ -37,7 +37,7 @@ bool aligned(const void* p) { return reinterpret_cast<uintptr_t>(p) % PITH_ALIGN
 
 pith_status check_load(const void* file, pith_mode mode, int32_t threads) {
   if (file == nullptr) return fail(PITH_ERROR_ARGUMENT, "the file is null");
-  if (mode != PITH_MODE_SMALLEST && mode != PITH_MODE_FASTEST) return fail(PITH_ERROR_ARGUMENT, "the mode is unknown");
+  if (mode != PITH_MODE_SMALLEST && mode != PITH_MODE_FASTEST && mode != PITH_MODE_BALANCED) return fail(PITH_ERROR_ARGUMENT, "the mode is unknown");
   if (threads < 1 || threads > 1024) return fail(PITH_ERROR_ARGUMENT, "threads must be 1 to 1024");
   return PITH_OK;
 }
@@ -231,6 +231,29 @@ pith_status pith_instance_create(const pith_model* model, void* memory, size_t m
     return fail(PITH_ERROR_MEMORY, "the instance needs more memory; see pith_probe", needed);
   if (!aligned(memory)) return fail(PITH_ERROR_ALIGNMENT, "the instance's memory must be aligned to 64 bytes");
   make_instance(model->model, memory);
+  *instance = static_cast<pith_instance*>(memory);
+  return PITH_OK;
+}
+
+size_t pith_shared_bytes(const pith_model* model) {
+  return model != nullptr ? static_cast<size_t>(shared_instance_bytes(model->model)) : 0;
+}
+
+pith_status pith_instance_create_shared(const pith_model* model, void* memory, size_t memory_bytes, void* arena,
+                                        size_t arena_bytes, pith_instance** instance) {
+  static_assert(PITH_ARENA_BEYOND == PITH_OVERREAD);
+  if (model == nullptr || instance == nullptr)
+    return fail(PITH_ERROR_ARGUMENT, "the model or the place for the instance is null");
+  *instance = nullptr;
+  const size_t needed = static_cast<size_t>(shared_instance_bytes(model->model));
+  if (memory == nullptr || memory_bytes < needed)
+    return fail(PITH_ERROR_MEMORY, "the instance needs more memory; see pith_shared_bytes", needed);
+  const size_t arena_needed = static_cast<size_t>(model->model.arena_bytes) + PITH_OVERREAD;
+  if (arena == nullptr || arena_bytes < arena_needed)
+    return fail(PITH_ERROR_MEMORY, "the arena is too small for this network; see pith_probe and PITH_ARENA_BEYOND", arena_needed);
+  if (!aligned(memory) || !aligned(arena))
+    return fail(PITH_ERROR_ALIGNMENT, "the instance's memory and the arena must be aligned to 64 bytes");
+  make_instance(model->model, memory, arena);
   *instance = static_cast<pith_instance*>(memory);
   return PITH_OK;
 }

@@ -103,11 +103,15 @@ const char* prepare(Memory& memory, Model& model, int32_t* op_index) {
   return nullptr;
 }
 
-int64_t instance_bytes(const Model& model) {
-  return header_bytes(model) + round_up(model.arena_bytes + PITH_OVERREAD) + (model.threads - 1) * model.scratch_bytes;
+int64_t shared_instance_bytes(const Model& model) {
+  return header_bytes(model) + (model.threads - 1) * model.scratch_bytes;
 }
 
-Instance* make_instance(const Model& model, void* memory) {
+int64_t instance_bytes(const Model& model) {
+  return shared_instance_bytes(model) + round_up(model.arena_bytes + PITH_OVERREAD);
+}
+
+Instance* make_instance(const Model& model, void* memory, void* arena) {
   uint8_t* bytes = static_cast<uint8_t*>(memory);
   Instance* instance = static_cast<Instance*>(memory);
   *instance = Instance{};
@@ -117,6 +121,12 @@ Instance* make_instance(const Model& model, void* memory) {
     instance->sources = reinterpret_cast<RowEnd*>(bytes + sizeof(Instance));
     instance->sinks = instance->sources + model.input_count;
     for (int32_t i = 0; i < model.input_count + model.output_count; ++i) instance->sources[i] = RowEnd{};
+  }
+  if (arena != nullptr) {
+    instance->arena = static_cast<uint8_t*>(arena);
+    instance->extra_scratch = bytes + header;
+    clear_state(*instance);
+    return instance;
   }
   instance->arena = bytes + header;
   instance->extra_scratch = instance->arena + round_up(model.arena_bytes + PITH_OVERREAD);

@@ -19,8 +19,11 @@ struct Instance {
 int64_t instance_bytes(const Model& model);
 // Why an inference can't begin: a port by rows without a source or sink. Null where it can.
 const char* missing_rows(const Instance& instance);
-// Lays an instance out in `memory` of instance_bytes(model), with the arena cleared.
-Instance* make_instance(const Model& model, void* memory);
+// The same without the arena, which is the caller's.
+int64_t shared_instance_bytes(const Model& model);
+// Lays an instance out in `memory` of instance_bytes(model), with the arena cleared; or in shared_instance_bytes(model),
+// on an `arena` of which only the state is cleared.
+Instance* make_instance(const Model& model, void* memory, void* arena = nullptr);
 
 void execute(const Instance& instance, pith_observer observer, void* context);
 void clear_state(const Instance& instance);

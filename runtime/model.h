@@ -30,6 +30,7 @@ struct Tensor {
   const uint8_t* coded = nullptr;
   uint32_t coded_bytes = 0;
   uint8_t codec = 0, bits = 8, row_scales = 0, shift = 0;
+  uint8_t counted = 0;  // its decoded form is in the count of memory already
 
   bool is_constant() const { return offset < 0; }
   int64_t count() const { return count_of(0, rank); }
@@ -112,6 +113,7 @@ class Memory {
   size_t mark() const { return used_; }
   void release(size_t mark) { used_ = mark; }  // what was taken since is free again
 
+  bool counting() const { return base_ == nullptr; }
   bool full() const { return base_ != nullptr && peak_ > size_; }
   size_t peak() const { return peak_; }
 

@@ -1,6 +1,7 @@
 // Conv2d, ConvTranspose2d and Dense: strips of output positions through the convolution kernels.
 #include <string.h>
 
+#include "runtime/kernels/ref/ref.h"
 #include "runtime/ops/conv_plan.h"
 #include "runtime/ops/depthwise.h"
 #include "runtime/ops/weights.h"
@@ -165,10 +166,35 @@ void run_tile(const ConvPlan& plan, const Op& op, const Run& run, const ConvTile
   }
 }
 
+// Dense on one vector: each row of weights is decoded, multiplied and forgotten.
+void run_vector(const ConvPlan& plan, const Op& op, const Run& run) {
+  int8_t* row = reinterpret_cast<int8_t*>(run.scratch(op, 0));
+  memset(row, 0, static_cast<size_t>(plan.in_c));
+  WeightRows source(*plan.source);
+  for (int32_t channel = 0; channel < plan.out_c; ++channel) {
+    const int code = source.next(row, plan.in_c);
+    if (plan.is_float) {
+      const float* x = run.read<float>(op.inputs[0]);
+      const double scale = numerics::scale_value(code);
+      float acc = plan.bias_f32 != nullptr ? plan.bias_f32[channel] : 0;
+      for (int32_t i = 0; i < plan.in_c; ++i) acc += x[i] * static_cast<float>(row[i] * scale);
+      run.write<float>(op.outputs[0])[channel] = acc < plan.low ? plan.low : acc > plan.high ? plan.high : acc;
+    } else {
+      const uint8_t* x = run.read<uint8_t>(op.inputs[0]);
+      uint32_t acc = plan.bias != nullptr ? static_cast<uint32_t>(plan.bias[channel]) : 0;  // wraps where a malformed file overflows
+      for (int32_t i = 0; i < plan.in_c; ++i) acc += static_cast<uint32_t>((x[i] - plan.in.zero_point) * row[i]);
+      const numerics::Multiplier m = numerics::multiplier(plan.in.scale_code + code - plan.raw.scale_code);
+      run.write<uint8_t>(op.outputs[0])[channel] = finish(static_cast<int32_t>(acc), m, plan.epilogue);
+    }
+  }
+  if (plan.is_float && !plan.clamps) activate_f32(op, run, run.write<float>(op.outputs[0]), plan.out_c);
+}
+
 void run_coded(const ConvPlan& plan, const Op& op, const Run& run) {
+  if (op.opcode == PITH_OPCODE_Dense && plan.source->dtype == PITH_I8 && plan.out_w == 1) return run_vector(plan, op, run);
   const int32_t rows = plan.transposed ? plan.group_out : plan.out_c, copies = plan.transposed ? plan.groups : 1;
   const int64_t value_bytes = plan.is_float ? 4 : 1;
-  const int32_t tile_rows = plan.group_out < PITH_WEIGHT_TILE ? plan.group_out : PITH_WEIGHT_TILE;
+  const int32_t tile_rows = static_cast<int32_t>(pith_weight_tile(plan.group_out, int64_t{plan.taps} * plan.run));
   const int64_t blocks = int64_t{(tile_rows + kLanes - 1) / kLanes} * copies;
   const int64_t weights_bytes = (blocks * plan.block_values() * value_bytes + 63) / 64 * 64;
   const int64_t set_bytes = static_cast<int64_t>(plan.is_float ? sizeof(ChannelsF32) : sizeof(Channels));

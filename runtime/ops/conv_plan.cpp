@@ -202,6 +202,24 @@ void pack_all(Builder& builder, ConvPlan& plan) {
   }
 }
 
+// Operators with the same weights on codes of the same meaning, as the bands of a layer are, pack them once.
+struct Packed {
+  const void *weights, *channels;
+  bool narrow;
+};
+void share_packed(Builder& builder, ConvPlan& plan, const Tensor* bias) {
+  if (plan.transposed) return pack_all(builder, plan);
+  const uint64_t meanings = key_of(plan.in) << 24 | key_of(plan.raw);
+  bool fresh;
+  Packed* packed = builder.share<Packed>(reinterpret_cast<uintptr_t>(plan.source), reinterpret_cast<uintptr_t>(bias), uint64_t{3} << 56 | uint64_t{plan.merged} << 55 | uint64_t{plan.is_float} << 54 | meanings, &fresh);
+  if (fresh) pack_all(builder, plan);
+  if (packed == nullptr) return;
+  if (fresh) *packed = {plan.weights, plan.channels, plan.narrow};
+  plan.weights = packed->weights;
+  plan.channels = packed->channels;
+  plan.narrow = packed->narrow;
+}
+
 // ---- packing ----
 
 // One output channel (lane of a tile's blocks) of group g, 8-bit.
@@ -329,7 +347,7 @@ const char* plan_conv(Builder& builder, Op& op, ConvPlan& plan) {
     if (pad != nullptr) memset(pad, plan.is_float ? 0 : plan.in.zero_point, static_cast<size_t>(pad_bytes));
     plan.pad = pad;
   }
-  if (builder.model.mode == PITH_MODE_FASTEST) pack_all(builder, plan);
+  if (packs_at_load(builder, op)) share_packed(builder, plan, b);
   return nullptr;
 }
 

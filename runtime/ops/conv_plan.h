@@ -11,8 +11,8 @@
 // Where few input channels would waste the kernels' groups of four (colour pictures, audio), the taps of one kernel row
 // are merged into one long tap, since they are neighbours in memory; positions that overlap the border get a copy.
 //
-// Output channels are packed in blocks of 16 per group. In PITH_MODE_SMALLEST a tile of at most PITH_WEIGHT_TILE output
-// channels is decoded into scratch, used for all positions and dropped.
+// Output channels are packed in blocks of 16 per group. Where they aren't packed at load, a tile of output
+// channels (program/scratch.h) is decoded into scratch, used for all positions and dropped.
 #pragma once
 
 #include "program/scratch.h"
@@ -53,7 +53,7 @@ struct ConvPlan {
   Epilogue epilogue;
   float low, high;  // f32
   bool clamps;      // f32: low and high are the whole activation
-  // PITH_MODE_FASTEST, otherwise null:
+  // packed at load, otherwise null:
   const void* weights;   // [group][block][tap][tap_values / 4][16][4]; f32: [group][block][tap][tap_values][16]
   const void* channels;  // [group][phase][block] of Channels or ChannelsF32
   bool narrow;

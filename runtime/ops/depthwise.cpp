@@ -124,6 +124,20 @@ void lay_out(const DepthwisePlan& p, int64_t channels, Tile& tile, const Taker& 
   tile.shift = sets != nullptr ? sets + 2 * padded : nullptr;
 }
 
+// All weights, as long as the model lives.
+void pack_all(Builder& builder, const DepthwisePlan& p, Tile& tile) {
+  lay_out(p, p.channels, tile,
+          [&](int64_t bytes) -> void* { return builder.memory.take<uint8_t>(bytes + PITH_OVERREAD, 64); });
+  const size_t mark = builder.memory.mark();
+  const int64_t taps = int64_t{p.kernel_h} * p.kernel_w;
+  int8_t* row = builder.memory.take<int8_t>(taps);
+  builder.memory.release(mark);
+  if (row == nullptr || tile.weights == nullptr || tile.bias == nullptr) return;
+  memset(row, 0, static_cast<size_t>(taps));
+  WeightRows rows(*p.source);
+  pack(p, rows, row, tile);
+}
+
 }  // namespace
 
 bool is_depthwise(const Op& op) {
@@ -175,19 +189,13 @@ const char* plan_depthwise(Builder& builder, Op& op, DepthwisePlan& p) {
     p.raw = f.raw;
     p.epilogue = f.epilogue;
   }
-  if (builder.model.mode != PITH_MODE_FASTEST) return nullptr;
+  if (!packs_at_load(builder, op)) return nullptr;
+  bool fresh;  // the bands of a layer pack its weights once
+  Tile* shared = builder.share<Tile>(reinterpret_cast<uintptr_t>(&w), reinterpret_cast<uintptr_t>(b), uint64_t{4} << 56 | key_of(p.in) << 24 | key_of(p.raw), &fresh);
   Tile tile{0, p.channels, nullptr, nullptr, nullptr, nullptr, nullptr, true};
-  lay_out(p, p.channels, tile,
-          [&](int64_t bytes) -> void* { return builder.memory.take<uint8_t>(bytes + PITH_OVERREAD, 64); });
-  const size_t mark = builder.memory.mark();
-  const int64_t taps = int64_t{p.kernel_h} * p.kernel_w;
-  int8_t* row = builder.memory.take<int8_t>(taps);
-  builder.memory.release(mark);
-  if (row != nullptr && tile.weights != nullptr && tile.bias != nullptr) {
-    memset(row, 0, static_cast<size_t>(taps));
-    WeightRows rows(w);
-    pack(p, rows, row, tile);
-  }
+  if (fresh) pack_all(builder, p, tile);
+  if (fresh && shared != nullptr) *shared = tile;
+  if (shared != nullptr) tile = *shared;
   p.weights = tile.weights;
   p.packed_bias = tile.bias, p.mantissa = tile.mantissa, p.shift = tile.shift;
   p.zero_bias = tile.bias_f32;

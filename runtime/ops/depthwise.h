@@ -17,7 +17,7 @@ struct DepthwisePlan {
   float low, high;
   bool clamps;
   int32_t lanes;
-  // PITH_MODE_FASTEST, otherwise null: as kernels.h packs them
+  // packed at load, otherwise null: as kernels.h packs them
   const void* weights;
   const int32_t *packed_bias, *mantissa, *shift;
   const float* zero_bias;  // f32 without bias

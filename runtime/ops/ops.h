@@ -25,7 +25,37 @@ struct Builder {
     op.plan = p;
     return p;
   }
+
+  // What several operators derive alike (the bands of a layer above all: its table, its packed weights) is made once:
+  // one T for a key of three numbers. Null while counting; `fresh` says whether it is to be filled and counted.
+  template <typename T>
+  T* share(uint64_t a, uint64_t b, uint64_t c, bool* fresh) {
+    for (const Shared& s : shared) {
+      if (s.used && s.a == a && s.b == b && s.c == c) {
+        *fresh = false;
+        return static_cast<T*>(s.memory);
+      }
+    }
+    *fresh = true;
+    T* memory_of_it = memory.take<T>(1);
+    shared[next++ % kShared] = {a, b, c, memory_of_it, true};
+    return memory_of_it;
+  }
+
+  static constexpr int kShared = 96;  // the last so many
+  struct Shared {
+    uint64_t a, b, c;
+    void* memory;
+    bool used;
+  };
+  Shared shared[kShared] = {};
+  uint32_t next = 0;
 };
+
+// For keys: a meaning in 24 bits.
+static inline uint64_t key_of(numerics::Affine a) {
+  return static_cast<uint64_t>(static_cast<uint16_t>(a.scale_code)) << 8 | a.zero_point;
+}
 
 // What run works with.
 struct Run {
@@ -61,6 +91,9 @@ extern const Operator kOperators[PITH_OPCODE_COUNT];
   void run_##name(const Op& op, const Run& run);
 #include "program/opcodes.inc"
 #undef PITH_OPCODE
+
+// Are this operator's weights (its input 1) packed when the model is loaded?
+bool packs_at_load(const Builder& builder, const Op& op);
 
 // ---- shared by several operators --------------------------------------------------------------------------------
 

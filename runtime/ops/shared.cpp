@@ -66,6 +66,10 @@ const char* decode_constant(Builder& builder, Tensor& k, int dtype) {
   if (k.dtype != dtype && !(k.dtype == PITH_I8 && dtype == PITH_F32)) {
     return "a constant has another data type than its operator needs";
   }
+  if (builder.memory.counting()) {
+    if (k.counted && k.dtype == dtype) return nullptr;
+    k.counted = 1;
+  }
   const int64_t count = k.count();
   if (k.dtype == PITH_I8 && dtype == PITH_I8) {
     int8_t* values = builder.memory.take<int8_t>(count, 16);
@@ -120,6 +124,17 @@ const char* decode_constants(Builder& builder, Op& op) {
   return nullptr;
 }
 
+bool packs_at_load(const Builder& builder, const Op& op) {
+  const Model& model = builder.model;
+  if (model.mode != PITH_MODE_BALANCED) return model.mode == PITH_MODE_FASTEST;
+  int users = 0;
+  for (int32_t i = 0; i < model.op_count && users < 2; ++i) {
+    const Op& other = model.ops[i];
+    users += other.opcode == op.opcode && other.inputs[1] == op.inputs[1];
+  }
+  return users > 1;
+}
+
 namespace {
 
 using numerics::Affine;
@@ -128,6 +143,18 @@ using numerics::Unary;
 // table[q] for the activation of `op` on codes of meaning `from`, in y's meaning; Relu and Clip act on the real value.
 void activation_table(const Op& op, Affine from, Affine to, uint8_t* table) {
   numerics::build_table(op.activation, op.a, op.b, from, to, table);
+}
+
+struct Table {
+  alignas(64) uint8_t codes[256];
+};
+// The table of codes of meaning `from`; to be filled where `fresh`. `kind` tells apart what is made of the same numbers.
+uint8_t* shared_table(Builder& builder, const Op& op, uint64_t kind, Affine from, Affine to, bool* fresh) {
+  uint32_t a, b;
+  memcpy(&a, &op.a, 4);
+  memcpy(&b, &op.b, 4);
+  Table* table = builder.share<Table>(kind << 56 | static_cast<uint64_t>(op.activation) << 48 | key_of(from) << 24 | key_of(to), static_cast<uint64_t>(a) << 32 | b, key_of(op.pre), fresh);
+  return table != nullptr ? table->codes : nullptr;
 }
 
 bool is_clamp(Unary f) { return f == Unary::kIdentity || f == Unary::kRelu || f == Unary::kClip; }
@@ -147,8 +174,9 @@ U8Finish computed_finish(Builder& builder, const Op& op, const Tensor& y) {
   if (!is_clamp(op.activation)) {
     f.raw = op.pre;
     f.epilogue.zero_point = op.pre.zero_point;
-    uint8_t* table = builder.memory.take<uint8_t>(256, 64);
-    if (table != nullptr) activation_table(op, op.pre, y.affine, table);
+    bool fresh;
+    uint8_t* table = shared_table(builder, op, 1, op.pre, y.affine, &fresh);
+    if (fresh && table != nullptr) activation_table(op, op.pre, y.affine, table);
     f.epilogue.table = table;
   }
   return f;
@@ -156,8 +184,9 @@ U8Finish computed_finish(Builder& builder, const Op& op, const Tensor& y) {
 
 const uint8_t* moved_table(Builder& builder, const Op& op, Affine x, const Tensor& y) {
   if (op.activation == Unary::kIdentity && x == y.affine) return nullptr;
-  uint8_t* table = builder.memory.take<uint8_t>(256, 64);
-  if (table == nullptr) return nullptr;
+  bool fresh;
+  uint8_t* table = shared_table(builder, op, 2, x, y.affine, &fresh);
+  if (table == nullptr || !fresh) return table;
   if (is_clamp(op.activation)) {
     activation_table(op, x, y.affine, table);
   } else {

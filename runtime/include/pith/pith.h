@@ -74,7 +74,9 @@ pith_error pith_last_error(void);
 
 typedef enum pith_mode {
   PITH_MODE_SMALLEST = 0, /* weights stay coded in the file's bytes, and are decoded a tile at a time while it runs */
-  PITH_MODE_FASTEST = 1   /* weights are decoded and packed once, at load */
+  PITH_MODE_FASTEST = 1,  /* weights are decoded and packed once, at load */
+  PITH_MODE_BALANCED = 2  /* at load only those that several operators use (the bands of a layer, above all); the others
+                             as in PITH_MODE_SMALLEST, and `file` must stay where it is */
 } pith_mode;
 
 typedef struct pith_sizes {
@@ -100,6 +102,18 @@ pith_status pith_load(const void* file, size_t bytes, pith_mode mode, int32_t th
 
 /* Makes an instance with cleared inputs and state. */
 pith_status pith_instance_create(const pith_model* model, void* memory, size_t memory_bytes, pith_instance** instance);
+
+/* ---- one arena for several networks --------------------------------------------------------------------------- */
+
+/* Networks that run one after the other (a detector, then a classifier on each of its boxes) may share one arena, as
+ * large as the largest asks: each instance then has memory for itself without an arena (pith_shared_bytes), and an arena
+ * of at least pith_sizes.arena_bytes + PITH_ARENA_BEYOND bytes, aligned to PITH_ALIGNMENT, that others use as well. Set
+ * the inputs of a network after the run before it, and read its outputs before another one runs. State survives where
+ * the files were placed together (`pith share`); networks without state need not be. */
+#define PITH_ARENA_BEYOND 64 /* bytes after an arena that kernels may read, never write */
+size_t pith_shared_bytes(const pith_model* model);
+pith_status pith_instance_create_shared(const pith_model* model, void* memory, size_t memory_bytes, void* arena,
+                                        size_t arena_bytes, pith_instance** instance);
 
 /* ---- threads -------------------------------------------------------------------------------------------------- */
 
