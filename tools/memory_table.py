@@ -103,7 +103,8 @@ class Table:
 
     def row(self, name, net):
         base = self.source(name, net)
-        sample = noise(self.work / "sample.npy", net.shape, 7)
+        shape = net.shape if net.shape[0] == 1 else (1, *net.shape)  # the first dimension counts samples
+        sample = noise(self.work / "sample.npy", shape, 7)
         started = time.monotonic()
         placed = {}
         for key, ram in (("whole", 0), ("least", "least")):
