@@ -99,8 +99,9 @@ int run(int argc, char** argv) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {
-    const int code = app.exit(e, std::cout, std::cerr);
-    return code == 0 ? 0 : static_cast<int>(ErrorCode::kUsage);
+    if (e.get_exit_code() == 0) return app.exit(e, std::cout, std::cerr);  // help, version
+    fmt::print(stderr, "error: {}; `pith {}--help` shows the flags\n", e.what(), argc > 1 && has_verb(app, argv[1]) ? argv[1] + std::string(" ") : "");
+    return static_cast<int>(ErrorCode::kUsage);
   }
   set_verbosity(global.quiet ? Verbosity::kQuiet : global.verbose ? Verbosity::kVerbose : Verbosity::kNormal);
   return finish(action());
