@@ -110,6 +110,7 @@ TEST(Weights, EveryCodecRoundTrips) {
     expect_round_trip(c, encode_rans(c.rows), 1);
     expect_round_trip(c, encode_adaptive(c.rows), 2);
     expect_round_trip(c, encode_mixed(c.rows), 4);
+    expect_round_trip(c, encode_classes(c.rows), 6);
   }
 }
 
@@ -123,6 +124,7 @@ TEST(Weights, CodesComeCloseToTheEntropy) {
   EXPECT_LT(static_cast<double>(encode_rans(c.rows).size()), ideal * 1.02);
   EXPECT_LT(static_cast<double>(encode_adaptive(c.rows).size()), ideal * 1.02);
   EXPECT_LT(static_cast<double>(encode_mixed(c.rows).size()), ideal * 1.02);
+  EXPECT_LT(static_cast<double>(encode_classes(c.rows).size()), ideal * 1.02);
 }
 
 TEST(Weights, AllZeroRowsAreNearlyFree) {
@@ -132,14 +134,15 @@ TEST(Weights, AllZeroRowsAreNearlyFree) {
   EXPECT_LT(encode_adaptive(rows).size(), 120u);
   EXPECT_LT(encode_rans(rows).size(), 60u);
   EXPECT_LT(encode_mixed(rows).size(), 8u);
+  EXPECT_LT(encode_classes(rows).size(), 8u);
 }
 
 TEST(Weights, HostileStreamsNeitherCrashNorPass) {
   Random random(seed());
   const Case c = random_case(random, 8, 8, 64, true);
   std::vector<int8_t> row(64);
-  for (int codec : {kCodecRaw, kCodecRans, kCodecAdaptive, kCodecMixed}) {
-    const std::vector<uint8_t> bytes = codec == kCodecRaw ? encode_raw(c.rows) : codec == kCodecRans ? encode_rans(c.rows) : codec == kCodecAdaptive ? encode_adaptive(c.rows) : encode_mixed(c.rows);
+  for (int codec : {kCodecRaw, kCodecRans, kCodecAdaptive, kCodecMixed, kCodecClasses}) {
+    const std::vector<uint8_t> bytes = codec == kCodecRaw ? encode_raw(c.rows) : codec == kCodecRans ? encode_rans(c.rows) : codec == kCodecAdaptive ? encode_adaptive(c.rows) : codec == kCodecMixed ? encode_mixed(c.rows) : encode_classes(c.rows);
     for (int trial = 0; trial < 500; ++trial) {
       std::vector<uint8_t> damaged = bytes;
       damaged.resize(static_cast<size_t>(random.integer(0, static_cast<int64_t>(bytes.size()))));

@@ -6,7 +6,9 @@
 #include <stdint.h>
 
 #define PITH_FORMAT_MAGIC 0x50u /* first byte, 'P'; then the version */
-#define PITH_FORMAT_VERSION 2u /* 1 was never fixed: its files differ among themselves */
+/* 1 was never fixed: its files differ among themselves. 2 has no PITH_CODEC_CLASSES, and is what files without it say. */
+#define PITH_FORMAT_VERSION 3u
+#define PITH_FORMAT_OLDEST 2u /* that is still read */
 #define PITH_MAX_RANK 6
 #define PITH_ARENA_ALIGNMENT 16 /* offsets are multiples of this */
 /* Kernels may read (never write) this many bytes past the end of the arena and of any packed weights. */
@@ -45,7 +47,8 @@ enum {
   PITH_CODEC_RANS = 1,     /* interleaved rANS under a parametric distribution */
   PITH_CODEC_ADAPTIVE = 2, /* adaptive binary arithmetic code with neighbour contexts */
   PITH_CODEC_FLOAT = 3,    /* IEEE binary32, little-endian */
-  PITH_CODEC_MIXED = 4     /* adaptive binary arithmetic code under mixed contexts */
+  PITH_CODEC_MIXED = 4,    /* adaptive binary arithmetic code under mixed contexts */
+  PITH_CODEC_CLASSES = 6   /* adaptive arithmetic code of classes under mixed distributions */
 };
 
 #endif

@@ -230,8 +230,8 @@ Result<Program> read_program(std::span<const uint8_t> bytes, WrittenSizes* sizes
     case format::FrameError::kNone: break;
     case format::FrameError::kNotPith: return usage_error("not a .pith file: it doesn't begin with 'P'; compress a model with `pith compress`");
     case format::FrameError::kVersion:
-      return usage_error(fmt::format("this .pith file has format version {}; this pith reads version {}, write the file again with it",
-                                     bytes[1], PITH_FORMAT_VERSION));
+      return usage_error(fmt::format("this .pith file has format version {}; this pith reads versions {} to {}, write the file again with it",
+                                     bytes[1], PITH_FORMAT_OLDEST, PITH_FORMAT_VERSION));
     case format::FrameError::kTruncated: return damaged("it is too short");
     case format::FrameError::kChecksum: return damaged("its checksum is wrong");
   }

@@ -166,7 +166,7 @@ class StructureCodec {
       k.dtype = PITH_I8;
     }
     c.number(codec_[k.dtype], k.codec);
-    if (k.codec > PITH_CODEC_MIXED || (k.codec == PITH_CODEC_FLOAT) != (k.dtype == PITH_F32)) c.fail();
+    if (k.codec > PITH_CODEC_CLASSES || (k.codec == PITH_CODEC_FLOAT) != (k.dtype == PITH_F32)) c.fail();
     if (k.dtype == PITH_I8) {
       c.number(bits_, k.bits);
       c.bit(row_scales_, k.row_scales);
@@ -393,7 +393,7 @@ inline uint32_t crc32(const uint8_t* data, uint64_t bytes) {
 
 inline FrameError read_frame(const uint8_t* file, uint64_t bytes, Frame& f) {
   if (bytes < 2 || file[0] != PITH_FORMAT_MAGIC) return FrameError::kNotPith;
-  if (file[1] != PITH_FORMAT_VERSION) return FrameError::kVersion;
+  if (file[1] < PITH_FORMAT_OLDEST || file[1] > PITH_FORMAT_VERSION) return FrameError::kVersion;
   if (bytes < 8) return FrameError::kTruncated;
   const uint64_t end = bytes - 4;
   uint64_t at = 2;

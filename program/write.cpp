@@ -54,17 +54,24 @@ CodedConstant code_weights(const ProgramConstant& k, CodecChoice choice) {
   rows.integers = k.integers;
   rows.scale_codes = k.scale_codes;
   rows.shape = coding::row_shape(k.dims);
+  // from the fastest to decode to the slowest; a slower group must save this much
+  constexpr size_t kWorth = 128;
   CodedConstant coded;
   coded.bytes = coding::encode_rans(rows);
   coded.record.codec = PITH_CODEC_RANS;
-  const auto consider = [&](int codec, std::vector<uint8_t> bytes) {
-    if (bytes.size() >= coded.bytes.size()) return;
+  const auto consider = [&](int codec, std::vector<uint8_t> bytes, size_t worth) {
+    if (bytes.size() + worth >= coded.bytes.size()) return;
     coded.bytes = std::move(bytes);
     coded.record.codec = static_cast<uint32_t>(codec);
   };
-  consider(PITH_CODEC_RAW, coding::encode_raw(rows));
-  if (choice != CodecChoice::kFastest) consider(PITH_CODEC_ADAPTIVE, coding::encode_adaptive(rows));
-  if (choice == CodecChoice::kSmallest) consider(PITH_CODEC_MIXED, coding::encode_mixed(rows));
+  consider(PITH_CODEC_RAW, coding::encode_raw(rows), 0);
+  if (choice != CodecChoice::kFastest) {
+    const size_t worth = coded.bytes.size() / kWorth;
+    std::vector<uint8_t> adaptive = coding::encode_adaptive(rows), classes = coding::encode_classes(rows);
+    const bool by_classes = classes.size() < adaptive.size();
+    consider(by_classes ? PITH_CODEC_CLASSES : PITH_CODEC_ADAPTIVE, std::move(by_classes ? classes : adaptive), worth);
+  }
+  if (choice == CodecChoice::kSmallest) consider(PITH_CODEC_MIXED, coding::encode_mixed(rows), coded.bytes.size() / kWorth);
   // zeros at the end of a stream say nothing, but keep the file's promise of how much a byte may hold
   while (!format::plausible_count(static_cast<int64_t>(k.integers.size()), coded.bytes.size())) coded.bytes.push_back(0);
   coded.record.bits = static_cast<uint32_t>(k.bits);
@@ -142,6 +149,7 @@ class Writer {
 
   std::vector<std::vector<uint8_t>> payloads;       // in the order of the records
   std::vector<int32_t> payload_constants;           // which constant each is
+  uint8_t version = PITH_FORMAT_OLDEST;             // the lowest that has what the file needs
 
  private:
   void write_tensor_operand(int32_t id) {
@@ -226,6 +234,7 @@ class Writer {
 
   void define_constant(int32_t id, const format::OpRecord& op, uint32_t slot) {
     CodedConstant coded = code_constant(constant(id), choice_);
+    if (coded.record.codec == PITH_CODEC_CLASSES) version = PITH_FORMAT_VERSION;
     codec_.constant(coded.record, codec_.predict_constant(op, slot));
     payloads.push_back(std::move(coded.bytes));
     payload_constants.push_back(id - kConstantBase);
@@ -281,7 +290,7 @@ Result<std::vector<uint8_t>> write_unchecked(const Program& program, CodecChoice
   Writer writer(program, choice);
   PITH_TRY(const std::vector<uint8_t> structure, writer.structure());
   const std::vector<uint8_t> metadata = write_metadata(program.metadata);
-  std::vector<uint8_t> out = {PITH_FORMAT_MAGIC, PITH_FORMAT_VERSION};
+  std::vector<uint8_t> out = {PITH_FORMAT_MAGIC, writer.version};
   append_section(out, structure);
   append_section(out, metadata);
   if (sizes) {

@@ -15,6 +15,7 @@ import struct
 import sys
 import zlib
 
+import read_classes as classes
 import read_mixed as mixed
 from read_codes import Bit, Damaged, Decoder, Integer
 from read_vocabulary import vocabulary
@@ -45,8 +46,8 @@ class Reader:
     def __init__(self, data):
         if len(data) < 8 or data[0] != 0x50:
             raise Damaged("not a .pith file")
-        if data[1] != 2:
-            raise Damaged(f"format version {data[1]}; this reads version 2")
+        if data[1] not in (2, 3):
+            raise Damaged(f"format version {data[1]}; this reads versions 2 and 3")
         if zlib.crc32(data[:-4]) != struct.unpack("<I", data[-4:])[0]:
             raise Damaged("wrong checksum")
         at, self.sections = 2, []
@@ -275,7 +276,8 @@ class Reader:
         read_scale = self.scale_reader(d, k["row_scales"])
         largest = d.raw(k["bits"] - 1)
         dims = k["dims"]
-        model = mixed.Rows(d, largest, dims[-1] if len(dims) >= 2 else 1, dims[-2] if len(dims) >= 3 else 1)
+        inner, width = dims[-1] if len(dims) >= 2 else 1, dims[-2] if len(dims) >= 3 else 1
+        model = mixed.Rows(d, largest, inner, width) if k["codec"] == 4 else classes.Rows(d, largest, d.raw(1), inner, width)
         scales, values, row, empty_model = [], [], [0] * length, Bit()
         for _ in range(rows):
             empty = not largest or bool(d.bit(empty_model))
@@ -287,7 +289,7 @@ class Reader:
     def rows(self, k, data):
         rows = k["dims"][0] if k["dims"] else 1
         length = math.prod(k["dims"]) // rows if rows else 0
-        decode = {0: self.raw_rows, 1: self.rans_rows, 2: self.adaptive_rows, 4: self.mixed_rows}[k["codec"]]
+        decode = {0: self.raw_rows, 1: self.rans_rows, 2: self.adaptive_rows, 4: self.mixed_rows, 6: self.mixed_rows}[k["codec"]]
         k["scales"], k["values"] = decode(k, data, rows, length)
 
     def adaptive_rows(self, k, data, rows, length):
@@ -456,7 +458,7 @@ def main():
         for i, k in enumerate(r.constants):
             print(i, k["dtype"], "x".join(map(str, k["dims"])), f"{digest(k['values'], k['dtype'] == 1):08x}", f"{digest(k.get('scales', []), False):08x}")
         return
-    types, codecs = ["u8", "f32", "i32", "i8"], ["raw", "rans", "adaptive", "float", "mixed"]
+    types, codecs = ["u8", "f32", "i32", "i8"], ["raw", "rans", "adaptive", "float", "mixed", "predicted", "classes"]
     print(f"arena {r.arena} bytes; {len(r.ops)} operators, {len(r.tensors)} tensors, {len(r.constants)} constants")
     for key, text in r.texts.items():
         print(f"metadata {key} = {text[:200 if key == 'tokenizer' else 70]!r}")

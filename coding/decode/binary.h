@@ -9,6 +9,8 @@
 
 #include <stdint.h>
 
+#include "coding/decode/distribution.h"
+
 namespace pith::coding {
 
 // The probability of a one, twice, in 1/65536, and how often it was updated.
@@ -56,14 +58,10 @@ class BinaryDecoder {
   // A bit that is one with probability p/65536, 16 <= p <= 65520. What an encoder would intend is ignored.
   uint32_t chance(uint32_t p, uint32_t = 0) {
     const uint32_t bound = (range_ >> 16) * p;
-    const uint32_t one = code_ < bound;
-    if (one) {
-      range_ = bound;
-    } else {
-      code_ -= bound;
-      range_ -= bound;
-    }
-    normalize();
+    const uint32_t one = code_ < bound, zero = one - 1;  // all bits of zero are set where the bit is 0
+    code_ -= bound & zero;
+    range_ = bound + ((range_ - 2 * bound) & zero);
+    refill();
     return one;
   }
 
@@ -77,6 +75,26 @@ class BinaryDecoder {
       value = value << 1 | one;
       normalize();
     }
+    return value;
+  }
+
+  // One of at most eight symbols; each has a share of at least 4/32768.
+  uint32_t symbol(const Distribution& shares, int, uint32_t = 0) {
+    const uint32_t unit = range_ >> 15;
+    const uint32_t place = code_ / unit;
+    const int s = shares.symbol_at(static_cast<int32_t>(place < 32767 ? place : 32767));
+    code_ -= static_cast<uint32_t>(shares.below(s)) * unit;
+    range_ = static_cast<uint32_t>(shares.share(s)) * unit;
+    refill();
+    return static_cast<uint32_t>(s);
+  }
+  // `count` <= 8 equiprobable bits at once.
+  uint32_t bits(int count, uint32_t = 0) {
+    range_ >>= count;
+    const uint32_t most = (1u << count) - 1, place = code_ / range_;
+    const uint32_t value = place < most ? place : most;
+    code_ -= value * range_;
+    refill();
     return value;
   }
 
@@ -94,6 +112,15 @@ class BinaryDecoder {
       range_ <<= 8;
       code_ = code_ << 8 | byte();
     }
+  }
+  // The same without a branch that depends on the data.
+  void refill() {
+    if (end_ - next_ < 4) return normalize();
+    const uint32_t next = static_cast<uint32_t>(next_[0]) << 24 | static_cast<uint32_t>(next_[1]) << 16 | static_cast<uint32_t>(next_[2]) << 8 | next_[3];
+    const int shift = __builtin_clz(range_) & 24;
+    range_ <<= shift;
+    code_ = static_cast<uint32_t>((static_cast<uint64_t>(code_) << 32 | next) << shift >> 32);
+    next_ += shift >> 3;
   }
   const uint8_t* next_ = nullptr;
   const uint8_t* end_ = nullptr;

@@ -20,7 +20,7 @@ struct RowShape {
 };
 
 // Half-octave class of a sum of magnitudes: 0, 1, 2, 3, then 4 from 4, 5 from 6, 6 from 8 ... 15.
-inline int octave_class(uint32_t t) {
+constexpr int octave_class(uint32_t t) {
   if (t < 3) return static_cast<int>(t);
   const int octave = 31 - __builtin_clz(t);
   const int c = 2 * octave + static_cast<int>(t >> (octave - 1) & 1);

@@ -41,6 +41,21 @@ class BinaryEncoder {
       normalize();
     }
   }
+  // One of at most eight symbols, with the shares of BinaryDecoder::symbol; returns it.
+  uint32_t symbol(const Distribution& shares, int, uint32_t s) {
+    const uint32_t unit = range_ >> 15;
+    low_ += static_cast<uint64_t>(static_cast<uint32_t>(shares.below(static_cast<int>(s)))) * unit;
+    range_ = static_cast<uint32_t>(shares.share(static_cast<int>(s))) * unit;
+    normalize();
+    return s;
+  }
+  // `count` <= 8 bits at once; returns them.
+  uint32_t bits(int count, uint32_t value) {
+    range_ >>= count;
+    low_ += static_cast<uint64_t>(value) * range_;
+    normalize();
+    return value;
+  }
   // Ends the stream; trailing bytes that the decoder's implied zeros replace are left off.
   std::vector<uint8_t> finish();
   size_t bytes_so_far() const { return bytes_.size() + pending_; }

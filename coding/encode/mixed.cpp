@@ -1,10 +1,11 @@
-// The writing side of coding/decode/mixed.h: the same template with a Coder that writes, or that only counts.
+// The writing side of coding/decode/mixed.h and classes.h: the same templates with a Coder that writes, or that only counts.
 #include <algorithm>
 #include <array>
 #include <cmath>
 #include <cstdlib>
 #include <memory>
 
+#include "coding/decode/classes.h"
 #include "coding/encode/binary.h"
 #include "coding/encode/scales.h"
 #include "coding/encode/weights.h"
@@ -30,10 +31,8 @@ uint32_t largest_magnitude(const CodedRows& rows) {
 }
 
 // Calls head(r, empty) before each row and codes those that hold anything.
-template <typename Coder, typename Head>
-void code_rows(const CodedRows& rows, uint32_t largest, Coder& coder, Head head) {
-  auto model = std::make_unique<MixedRows>();
-  model->begin(largest, rows.shape);
+template <typename Model, typename Coder, typename Head>
+void code_rows(const CodedRows& rows, Model& model, Coder& coder, Head head) {
   std::vector<int8_t> row(static_cast<size_t>(rows.row_length), 0), intended(row.size());
   for (int64_t r = 0; r < rows.rows; ++r) {
     const auto source = rows.integers.subspan(static_cast<size_t>(r * rows.row_length), row.size());
@@ -43,7 +42,7 @@ void code_rows(const CodedRows& rows, uint32_t largest, Coder& coder, Head head)
     if (empty) {
       row = intended;
     } else {
-      model->code_row(coder, row.data(), rows.row_length, intended.data());
+      model.code_row(coder, row.data(), rows.row_length, intended.data());
     }
   }
 }
@@ -68,11 +67,33 @@ std::vector<uint8_t> encode_mixed(const CodedRows& rows) {
   const uint32_t largest = largest_magnitude(rows);
   out.raw_bits(largest, rows.bits - 1);
   BitModel empty_model;
-  code_rows(rows, largest, out, [&](int64_t r, bool empty) {
+  auto model = std::make_unique<MixedRows>();
+  model->begin(largest, rows.shape);
+  code_rows(rows, *model, out, [&](int64_t r, bool empty) {
     if (largest > 0) out.bit(empty_model, empty);
     scales.row(r, empty);
   });
   return out.finish();
+}
+
+std::vector<uint8_t> encode_classes(const CodedRows& rows) {
+  const uint32_t largest = largest_magnitude(rows);
+  const auto encode = [&](bool raw_signs) {
+    BinaryEncoder out;
+    ScaleWriter scales(rows.scale_codes, out);
+    out.raw_bits(largest, rows.bits - 1);
+    out.raw_bits(raw_signs, 1);
+    BitModel empty_model;
+    auto model = std::make_unique<ClassRows>();
+    model->begin(largest, raw_signs, rows.shape);
+    code_rows(rows, *model, out, [&](int64_t r, bool empty) {
+      if (largest > 0) out.bit(empty_model, empty);
+      scales.row(r, empty);
+    });
+    return out.finish();
+  };
+  std::vector<uint8_t> raw = encode(true), modelled = encode(false);
+  return raw.size() <= modelled.size() + modelled.size() / 256 ? raw : modelled;
 }
 
 double estimate_bits(const CodedRows& rows) {
@@ -81,7 +102,9 @@ double estimate_bits(const CodedRows& rows) {
   BinaryEncoder heads;  // scales and flags, few enough to be written
   ScaleWriter scales(rows.scale_codes, heads);
   BitModel empty_model;
-  code_rows(rows, largest, meter, [&](int64_t r, bool empty) {
+  auto model = std::make_unique<MixedRows>();
+  model->begin(largest, rows.shape);
+  code_rows(rows, *model, meter, [&](int64_t r, bool empty) {
     if (largest > 0) heads.bit(empty_model, empty);
     scales.row(r, empty);
   });

@@ -24,6 +24,8 @@ std::vector<uint8_t> encode_raw(const CodedRows& rows);
 std::vector<uint8_t> encode_rans(const CodedRows& rows);
 std::vector<uint8_t> encode_adaptive(const CodedRows& rows);
 std::vector<uint8_t> encode_mixed(const CodedRows& rows);
+// Signs are modelled only where that saves more than 1/256.
+std::vector<uint8_t> encode_classes(const CodedRows& rows);
 
 // The length of encode_mixed's stream in bits, exact to the fraction and without writing it: the rate that retraining and
 // rounding pay. Scale codes are left out where there are none in `rows`.

@@ -171,7 +171,7 @@ class CommandLine(unittest.TestCase):
         self.refused(2, "info", cut, names=["truncated or damaged"])
         self.refused(2, "info", other, names=["not a .pith file"])
         for verb in ("info", "chip"):
-            self.refused(2, verb, old, names=["version 1", "version 2", "write the file again"])
+            self.refused(2, verb, old, names=["version 1", "versions 2 to 3", "write the file again"])
         self.refused(2, "run", old, EXAMPLES / "line1.png", names=["old.pith", "version 1"])
         self.refused(2, "run", self.out / "absent.pith", EXAMPLES / "line1.png", names=["absent.pith", "check the path"])
         self.refused(2, "run", self.model, self.out / "absent.png", names=["absent.png"])
