@@ -1,6 +1,8 @@
 // `pith run`: one or many inputs through a model, and what comes out.
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <cstdio>
 #include <filesystem>
 
 #include "base/file.h"
@@ -9,6 +11,7 @@
 #include "cli/engine.h"
 #include "cli/heads.h"
 #include "cli/run_language.h"
+#include "cli/video.h"
 #include "data/image.h"
 
 namespace pith::cli {
@@ -19,6 +22,7 @@ struct Flags {
   std::vector<std::string> inputs;
   EngineOptions engine;
   LanguageFlags language;
+  VideoFlags video;
   int top = 5;
   double score = 0.25, iou = 0.45;
   std::vector<int64_t> shape;
@@ -39,47 +43,94 @@ std::string drawing_path(const std::string& draw, const std::string& sample, boo
   return (std::filesystem::path(draw) / std::filesystem::path(sample).filename().replace_extension(".png")).string();
 }
 
+// What stays the same from one input to the next.
+struct Session {
+  const Flags& flags;
+  const Global& global;
+  Engine& engine;
+  Preprocess preprocess;
+  HeadOptions head;
+  bool several = false;  // inputs: names go with results
+  size_t saved = 0;
+};
+
+Result<void> save(Session& s, const std::vector<Output>& outputs) {
+  const std::string stem = s.several ? fmt::format("{}.{}", s.flags.save, s.saved++) : s.flags.save;
+  for (size_t k = 0; k < outputs.size(); ++k) {
+    const std::string path = outputs.size() == 1 ? stem + ".npy" : fmt::format("{}.{}.npy", stem, k);
+    PITH_CHECK_OK(write_npy(path, make_array(outputs[k].dims, outputs[k].values)));
+  }
+  return {};
+}
+
+// Runs the model on one sample, draws and saves what is asked for, prints its lines unless JSON is wanted, and returns it.
+Result<nlohmann::json> run_one(Session& s, const Sample& sample) {
+  Geometry geometry;
+  PITH_TRY(const std::vector<Array> arrays, prepare_inputs(s.engine, s.preprocess, sample, &geometry));
+  PITH_TRY(const std::vector<Output> outputs, s.engine.run(arrays));
+  PITH_TRY(Reading reading, read_outputs(outputs, s.head, s.preprocess.kind == InputKind::kImage ? &geometry : nullptr));
+  if (!s.flags.draw.empty()) {
+    if (!sample.image || !is_detector(s.head.kind)) return usage_error("--draw needs a picture and a detector; leave it out for this model");
+    PITH_CHECK_OK(draw_boxes(*sample.image, reading, s.head, drawing_path(s.flags.draw, sample.name, s.several)));
+  }
+  if (!s.flags.save.empty()) PITH_CHECK_OK(save(s, outputs));
+  reading.json["input"] = sample.name;
+  if (s.global.json) return std::move(reading.json);
+  if (s.several) fmt::print("{}\n", sample.name);
+  for (const std::string& line : reading.lines) fmt::print("{}{}\n", s.several ? "  " : "", line);
+  return std::move(reading.json);
+}
+
+Result<void> run_samples(Session& s) {
+  nlohmann::json results = nlohmann::json::array();
+  for (const std::string& input : s.flags.inputs) {
+    PITH_TRY(const SampleSet samples, SampleSet::open(input));
+    s.several = samples.size() > 1 || s.flags.inputs.size() > 1;
+    for (size_t i = 0; i < samples.size(); ++i) {
+      PITH_TRY(const Sample sample, samples.read(i));
+      PITH_TRY(nlohmann::json result, run_one(s, sample));
+      if (s.global.json) results.push_back(std::move(result));
+    }
+  }
+  if (s.global.json) print_json("run", {{"model", s.flags.model}, {"results", results}});
+  return {};
+}
+
+// Frames in order, each result as soon as it is there: with --json a line of JSON each. Pictures are numbered.
+Result<void> run_video(Session& s, const std::string& input) {
+  s.several = true;
+  PITH_TRY(Video video, Video::open(input, s.flags.video));
+  const std::string stem = std::filesystem::path(input).stem().string();
+  for (;;) {
+    PITH_TRY(std::optional<Video::Frame> frame, video.next());
+    if (!frame) return {};
+    Sample sample;
+    sample.name = fmt::format("{}-{:06}", stem, frame->index);
+    sample.image = std::move(frame->image);
+    PITH_TRY(nlohmann::json result, run_one(s, sample));
+    if (s.global.json) {
+      result["input"] = input;
+      result["frame"] = frame->index;
+      fmt::print("{}\n", result.dump());
+    }
+    std::fflush(stdout);
+  }
+}
+
 Result<void> run(const Flags& f, const Global& global) {
   PITH_TRY(const std::unique_ptr<Engine> engine, open_engine(f.model, f.engine));
   if (f.language.given()) return run_language(*engine, f.language, f.model, f.top, global);
   if (f.inputs.empty()) return usage_error("nothing to run the model on; give inputs, or --text");
   PITH_TRY(const Preprocess preprocess, choose_preprocess(*engine, f.preprocess));
-  HeadOptions head = choose_head(*engine, f.head, f.labels);
-  head.top = f.top;
-  head.score_threshold = static_cast<float>(f.score);
-  head.iou_threshold = static_cast<float>(f.iou);
-  nlohmann::json results = nlohmann::json::array();
-  size_t written = 0;
-  for (const std::string& input : f.inputs) {
-    PITH_TRY(const SampleSet samples, SampleSet::open(input));
-    for (size_t i = 0; i < samples.size(); ++i) {
-      PITH_TRY(const Sample sample, samples.read(i));
-      Geometry geometry;
-      PITH_TRY(const std::vector<Array> arrays, prepare_inputs(*engine, preprocess, sample, &geometry));
-      PITH_TRY(const std::vector<Output> outputs, engine->run(arrays));
-      PITH_TRY(Reading reading, read_outputs(outputs, head, preprocess.kind == InputKind::kImage ? &geometry : nullptr));
-      const bool several = samples.size() > 1 || f.inputs.size() > 1;
-      if (!f.draw.empty()) {
-        if (!sample.image || !is_detector(head.kind)) return usage_error("--draw needs a picture and a detector; leave it out for this model");
-        PITH_CHECK_OK(draw_boxes(*sample.image, reading, head, drawing_path(f.draw, sample.name, several)));
-      }
-      if (!f.save.empty()) {
-        const std::string stem = several ? fmt::format("{}.{}", f.save, written++) : f.save;
-        for (size_t k = 0; k < outputs.size(); ++k) {
-          const std::string path = outputs.size() == 1 ? stem + ".npy" : fmt::format("{}.{}.npy", stem, k);
-          PITH_CHECK_OK(write_npy(path, make_array(outputs[k].dims, outputs[k].values)));
-        }
-      }
-      if (global.json) {
-        reading.json["input"] = sample.name;
-        results.push_back(std::move(reading.json));
-        continue;
-      }
-      if (several) fmt::print("{}\n", sample.name);
-      for (const std::string& line : reading.lines) fmt::print("{}{}\n", several ? "  " : "", line);
-    }
-  }
-  if (global.json) print_json("run", {{"model", f.model}, {"results", results}});
+  Session s{f, global, *engine, preprocess, choose_head(*engine, f.head, f.labels)};
+  s.head.top = f.top;
+  s.head.score_threshold = static_cast<float>(f.score);
+  s.head.iou_threshold = static_cast<float>(f.iou);
+  const auto videos = std::count_if(f.inputs.begin(), f.inputs.end(), is_video_name);
+  if (videos == 0 && !(f.video.frames.empty() && f.video.size.empty())) return usage_error("--frames and --frame-size are for videos (.y4m, .nv12, .i420, .yuv)");
+  if (videos == 0) return run_samples(s);
+  if (videos != static_cast<ptrdiff_t>(f.inputs.size())) return usage_error("videos and other inputs don't go together; run them apart");
+  for (const std::string& input : f.inputs) PITH_CHECK_OK(run_video(s, input));
   return {};
 }
 
@@ -87,12 +138,13 @@ Result<void> run(const Flags& f, const Global& global) {
 
 void add_run(Context c) {
   static Flags f;
-  CLI::App* verb = add_verb(c, "run", "run a model on pictures, arrays, sounds or text",
-                            "  pith run yolov5n.pith bus.jpg --draw boxes.png\n  pith run mobilenet.pith photos/ --json\n  pith run model.pith input.npy --save result\n  pith run roberta.pith --text \"The capital of France is <mask>.\"");
+  CLI::App* verb = add_verb(c, "run", "run a model on pictures, videos, arrays, sounds or text",
+                            "  pith run yolov5n.pith bus.jpg --draw boxes.png\n  pith run mobilenet.pith photos/ --json\n  pith run model.pith input.npy --save result\n  pith run yolov5n.pith street.y4m --frames ::5 --draw drawn/ --json\n  pith run roberta.pith --text \"The capital of France is <mask>.\"");
   verb->add_option("model", f.model, ".pith (or .onnx, through the float interpreter)")->required();
-  verb->add_option("inputs", f.inputs, "pictures, folders, archives, npy, npz, wav or raw tensors");
+  verb->add_option("inputs", f.inputs, "pictures, folders, archives, npy, npz, wav or raw tensors; or videos: .y4m, .nv12, .i420");
   add_language_flags(verb, f.language);
-  verb->add_option("--draw", f.draw, "write the picture with boxes and labels (a folder for several inputs)");
+  add_video_flags(verb, f.video);
+  verb->add_option("--draw", f.draw, "write the picture with boxes and labels (a folder for several inputs and for videos)");
   verb->add_option("--save", f.save, "write the outputs as STEM.npy");
   verb->add_option("--preprocess", f.preprocess, "instead of the model's own");
   verb->add_option("--head", f.head, "instead of the model's own");

@@ -35,7 +35,7 @@ static int sound(const pith_frame_options* o) {
   const pith_letterbox* f = &o->fit;
   const int32_t grain = o->format == PITH_FRAME_RGB ? 1 : 2;
   if ((int)o->format < 0 || o->format > PITH_FRAME_RGB || (int)o->pattern < 0 || o->pattern > PITH_FRAME_BGGR) return 0;
-  if ((int)o->colour < 0 || o->colour > PITH_FRAME_JPEG) return 0;
+  if ((int)o->colour < 0 || o->colour > PITH_FRAME_BT709_FULL) return 0;
   if (o->width < 1 || o->height < 1 || o->width > kMaxSide || o->height > kMaxSide) return 0;
   if (o->width % (o->format == PITH_FRAME_RAW10 ? 4 : grain) != 0 || o->height % grain != 0) return 0;
   if (o->crop_left < 0 || o->crop_top < 0 || f->picture_width < 1 || f->picture_height < 1) return 0;
@@ -196,11 +196,12 @@ static void mosaic_rgb(const pith_frame* frame, int32_t x, uint8_t rgb[3]) {
 }
 
 // Factors of 256: what a step of Y, and of U and V, adds to R, G and B.
-static const int32_t kColours[3][5] = {{298, 409, 100, 208, 516}, {298, 459, 55, 136, 541}, {256, 359, 88, 183, 454}};
+static const int32_t kColours[4][5] = {
+    {298, 409, 100, 208, 516}, {298, 459, 55, 136, 541}, {256, 359, 88, 183, 454}, {256, 403, 48, 120, 475}};
 
 static void yuv_rgb(const pith_frame* frame, int32_t x, uint8_t rgb[3]) {
   const int32_t* f = kColours[frame->options.colour];
-  const int32_t y = ((int32_t)mean(&frame->plane[0], x) - (frame->options.colour == PITH_FRAME_JPEG ? 0 : 16)) * f[0];
+  const int32_t y = ((int32_t)mean(&frame->plane[0], x) - (frame->options.colour >= PITH_FRAME_JPEG ? 0 : 16)) * f[0];
   const int32_t u = (int32_t)mean(&frame->plane[1], 2 * x) - 128, v = (int32_t)mean(&frame->plane[1], 2 * x + 1) - 128;
   rgb[0] = to_byte((y + f[1] * v + 128) >> 8);
   rgb[1] = to_byte((y - f[2] * u - f[3] * v + 128) >> 8);

@@ -43,6 +43,7 @@ typedef enum pith_frame_colour {  // what Y, U and V mean
   PITH_FRAME_BT601 = 0,           // 16 to 235
   PITH_FRAME_BT709 = 1,           // 16 to 235
   PITH_FRAME_JPEG = 2,            // BT.601, 0 to 255
+  PITH_FRAME_BT709_FULL = 3,      // 0 to 255
 } pith_frame_colour;
 
 typedef struct pith_frame_options {

@@ -50,7 +50,7 @@ Camera random_camera(Random& random, pith_frame_format format) {
   EXPECT_EQ(pith_letterbox_fit(w, h, random.integer(1, 40), random.integer(1, 40), static_cast<pith_fit>(random.integer(0, 2)), &o.fit), PITH_POST_OK);
   o.padding = 114;
   o.pattern = static_cast<pith_frame_pattern>(random.integer(0, 3));
-  o.colour = static_cast<pith_frame_colour>(random.integer(0, 2));
+  o.colour = static_cast<pith_frame_colour>(random.integer(0, 3));
   for (int p = 0; p < 2; ++p) {
     c.planes[p].resize(pith_frame_line_bytes(&o, p) * static_cast<size_t>(o.height));
     for (uint8_t& b : c.planes[p]) b = static_cast<uint8_t>(random.integer(0, 255));
@@ -106,9 +106,10 @@ void expected(const Camera& c, int x, int y, int rgb[3]) {
     int luma = area_mean(o.fit, w, h, x, y, byte(0, 1, 0, o.crop_left, o.crop_top));
     const int u = area_mean(o.fit, w / 2, h / 2, x, y, byte(1, 2, 0, o.crop_left / 2, o.crop_top / 2)) - 128;
     const int v = area_mean(o.fit, w / 2, h / 2, x, y, byte(1, 2, 1, o.crop_left / 2, o.crop_top / 2)) - 128;
-    const double range = o.colour == PITH_FRAME_JPEG ? 1.0 : 255.0 / 219, chroma = o.colour == PITH_FRAME_JPEG ? 1.0 : 255.0 / 224;
-    const double kr = o.colour == PITH_FRAME_BT709 ? 0.2126 : 0.299, kb = o.colour == PITH_FRAME_BT709 ? 0.0722 : 0.114;
-    if (o.colour != PITH_FRAME_JPEG) luma -= 16;
+    const bool full = o.colour == PITH_FRAME_JPEG || o.colour == PITH_FRAME_BT709_FULL, high = o.colour == PITH_FRAME_BT709 || o.colour == PITH_FRAME_BT709_FULL;
+    const double range = full ? 1.0 : 255.0 / 219, chroma = full ? 1.0 : 255.0 / 224;
+    const double kr = high ? 0.2126 : 0.299, kb = high ? 0.0722 : 0.114;
+    if (!full) luma -= 16;
     rgb[0] = static_cast<int>(std::lround(luma * range + 2 * (1 - kr) * chroma * v));
     rgb[1] = static_cast<int>(std::lround(luma * range - (2 * (1 - kb) * kb * u + 2 * (1 - kr) * kr * v) / (1 - kr - kb) * chroma));
     rgb[2] = static_cast<int>(std::lround(luma * range + 2 * (1 - kb) * chroma * u));

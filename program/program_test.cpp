@@ -1,6 +1,7 @@
 // Round trips, sizes, refusals and damage of the file format.
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
@@ -225,9 +226,35 @@ uint32_t crc_of(const void* data, size_t bytes) {
 }
 
 // The second reader, written from the specification, decodes every constant to the same values.
-TEST(Program, PythonReaderAgrees) {
+void expect_python_reader_agrees(const Program& p, CodecChoice choice) {
   const char* source = std::getenv("PITH_SOURCE_DIR");
   if (!source || std::system("python3 -c '' 2>/dev/null") != 0) return;  // the tests of a machine without Python
+  const auto bytes = write_program(p, choice);
+  ASSERT_TRUE(bytes.ok()) << bytes.error().message;
+  const Program q = *read_program(*bytes);
+  std::string expected;
+  for (size_t i = 0; i < q.constants.size(); ++i) {
+    const ProgramConstant& k = q.constants[i];
+    std::string dims;
+    for (int32_t d : k.dims) dims += (dims.empty() ? "" : "x") + std::to_string(d);
+    const std::vector<int32_t> scales(k.scale_codes.begin(), k.scale_codes.end());
+    const uint32_t values = k.dtype == PITH_F32 ? crc_of(k.reals.data(), k.reals.size() * 4) : crc_of(k.integers.data(), k.integers.size() * 4);
+    char line[200];
+    std::snprintf(line, sizeof line, "%zu %d %s %08x %08x\n", i, k.dtype, dims.c_str(), values, crc_of(scales.data(), scales.size() * 4));
+    expected += line;
+  }
+  const std::string path = (std::filesystem::temp_directory_path() / ("pith_reader_" + std::to_string(::getpid()) + ".pith")).string();
+  ASSERT_TRUE(write_file(path, *bytes).ok());
+  FILE* pipe = ::popen(("python3 " + std::string(source) + "/tools/read_pith.py --digest " + path + " 2>&1").c_str(), "r");
+  std::string got;
+  char buffer[4096];
+  for (size_t n; (n = std::fread(buffer, 1, sizeof buffer, pipe)) > 0;) got.append(buffer, n);
+  EXPECT_EQ(::pclose(pipe), 0);
+  EXPECT_EQ(got, expected);
+  std::filesystem::remove(path);
+}
+
+TEST(Program, PythonReaderAgrees) {
   for (const CodecChoice choice : {CodecChoice::kSmallest, CodecChoice::kBalanced, CodecChoice::kFastest}) {
     Program p = sample(6);
     p.metadata["labels"] = "first label\nsecond\n3rd: a-b/c_d=e.f,G";
@@ -243,28 +270,59 @@ TEST(Program, PythonReaderAgrees) {
         if (q % 7 != 0 || k / length % 3 == 1) q = 0;
       }
     }
-    const auto bytes = write_program(p, choice);
-    ASSERT_TRUE(bytes.ok()) << bytes.error().message;
-    const Program q = *read_program(*bytes);
-    std::string expected;
-    for (size_t i = 0; i < q.constants.size(); ++i) {
-      const ProgramConstant& k = q.constants[i];
-      std::string dims;
-      for (int32_t d : k.dims) dims += (dims.empty() ? "" : "x") + std::to_string(d);
-      const std::vector<int32_t> scales(k.scale_codes.begin(), k.scale_codes.end());
-      char line[200];
-      std::snprintf(line, sizeof line, "%zu %d %s %08x %08x\n", i, k.dtype, dims.c_str(), crc_of(k.integers.data(), k.integers.size() * 4), crc_of(scales.data(), scales.size() * 4));
-      expected += line;
+    expect_python_reader_agrees(p, choice);
+  }
+}
+
+// Sums of an input and tables that the predicted code has something to say about: a grid, a wave, a line, few values, noise.
+Program tables() {
+  Random random(seed());
+  Program p;
+  const auto tensor = [&] {
+    const int32_t x = add_tensor(p, {150, 4 * 4}, {});  // bytes of 150 x 4 floats
+    p.tensors.back().dims = {150, 4};
+    p.tensors.back().dtype = PITH_F32;
+    return x;
+  };
+  int32_t x = tensor();
+  p.inputs.push_back({"x", x, {0, 1}});
+  for (int kind = 0; kind < 5; ++kind) {
+    ProgramConstant k;
+    k.dtype = PITH_F32;
+    k.dims = {150, 4};
+    for (int i = 0; i < 600; ++i) {
+      const double t = i / 4, c = i % 4 + 1;
+      k.reals.push_back(static_cast<float>(kind == 0 ? std::fmod(t, 15) / 15 * c : kind == 1 ? std::cos(t / c) : kind == 2 ? 0.1 * t + c : kind == 3 ? i % 7 * 0.3 : random.normal()));
     }
-    const std::string path = (std::filesystem::temp_directory_path() / ("pith_reader_" + std::to_string(::getpid()) + ".pith")).string();
-    ASSERT_TRUE(write_file(path, *bytes).ok());
-    FILE* pipe = ::popen(("python3 " + std::string(source) + "/tools/read_pith.py --digest " + path + " 2>&1").c_str(), "r");
-    std::string got;
-    char buffer[4096];
-    for (size_t n; (n = std::fread(buffer, 1, sizeof buffer, pipe)) > 0;) got.append(buffer, n);
-    EXPECT_EQ(::pclose(pipe), 0);
-    EXPECT_EQ(got, expected);
-    std::filesystem::remove(path);
+    p.constants.push_back(k);
+    ProgramOp op;
+    op.opcode = PITH_OPCODE_Binary;
+    op.inputs = {x, kConstantBase + kind};
+    op.ints = {PITH_BINARY_ADD};
+    x = tensor();
+    op.outputs = {x};
+    finish_op(p, op);
+  }
+  p.outputs.push_back({"y", x, {0, 1}});
+  return p;
+}
+
+TEST(Program, FloatTablesAreCoded) {
+  const Program p = tables();
+  for (const CodecChoice choice : {CodecChoice::kSmallest, CodecChoice::kFastest}) {
+    WrittenSizes sizes;
+    const auto bytes = write_program(p, choice, &sizes);
+    ASSERT_TRUE(bytes.ok()) << bytes.error().message;
+    const bool coded = choice == CodecChoice::kSmallest;
+    EXPECT_EQ((*bytes)[1], coded ? 3 : 2) << "a version that the file doesn't need, or too low a one";
+    EXPECT_EQ(sizes.constants.back() < 2400, coded);
+    if (coded) {
+      EXPECT_LT(sizes.constants[3], 100) << "seven values in turn";
+    }
+    const auto q = read_program(*bytes);
+    ASSERT_TRUE(q.ok()) << q.error().message;
+    expect_equal(p, *q);
+    expect_python_reader_agrees(p, choice);
   }
 }
 

@@ -3,6 +3,7 @@
 
 #include <memory>
 
+#include "coding/decode/floats.h"
 #include "coding/decode/weights.h"
 #include "program/metadata.h"
 #include "program/program.h"
@@ -155,7 +156,10 @@ class Reader {
     k.dims = to_vector(r.dims);
     k.bits = static_cast<int>(r.bits);
     k.affine = r.affine;
-    if (r.dtype == PITH_F32) {
+    if (r.dtype == PITH_F32 && r.codec == PITH_CODEC_PREDICTED) {
+      k.reals.resize(static_cast<size_t>(n));
+      if (!coding::decode_floats(data, r.bytes, k.reals.data(), n, static_cast<int>(r.shift))) return damaged(name + "'s floats");
+    } else if (r.dtype == PITH_F32) {
       if (n * 4 != r.bytes) return damaged(name + "'s length");
       k.reals.resize(static_cast<size_t>(n));
       if (n > 0) __builtin_memcpy(k.reals.data(), data, r.bytes);

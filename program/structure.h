@@ -37,7 +37,7 @@ struct TensorRecord {
 
 struct ConstantRecord {
   uint32_t dtype = PITH_I8, codec = 0, bits = 8, row_scales = 0;
-  uint32_t shift = 0;  // PITH_I32: integers are stored without this many trailing zero bits
+  uint32_t shift = 0;  // numbers are stored without this many trailing zero bits (not PITH_I8, not PITH_CODEC_FLOAT)
   Dims dims;
   numerics::Affine affine;  // PITH_U8
   uint32_t bytes = 0;       // of its payload; payloads follow each other in the order of the records
@@ -166,7 +166,8 @@ class StructureCodec {
       k.dtype = PITH_I8;
     }
     c.number(codec_[k.dtype], k.codec);
-    if (k.codec > PITH_CODEC_CLASSES || (k.codec == PITH_CODEC_FLOAT) != (k.dtype == PITH_F32)) c.fail();
+    const bool codes_floats = k.codec == PITH_CODEC_FLOAT || k.codec == PITH_CODEC_PREDICTED;
+    if (k.codec > PITH_CODEC_CLASSES || codes_floats != (k.dtype == PITH_F32)) c.fail();
     if (k.dtype == PITH_I8) {
       c.number(bits_, k.bits);
       c.bit(row_scales_, k.row_scales);

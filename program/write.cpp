@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "coding/encode/binary.h"
+#include "coding/encode/floats.h"
 #include "coding/encode/weights.h"
 #include "program/metadata.h"
 #include "program/program.h"
@@ -46,6 +47,11 @@ int64_t count(const std::vector<int32_t>& dims) {
   return n;
 }
 
+// Zeros at the end of a stream say nothing, but keep the file's promise of how much a byte may hold.
+void pad(std::vector<uint8_t>& stream, size_t elements) {
+  while (!format::plausible_count(static_cast<int64_t>(elements), stream.size())) stream.push_back(0);
+}
+
 CodedConstant code_weights(const ProgramConstant& k, CodecChoice choice) {
   coding::CodedRows rows;
   rows.bits = k.bits;
@@ -72,8 +78,7 @@ CodedConstant code_weights(const ProgramConstant& k, CodecChoice choice) {
     consider(by_classes ? PITH_CODEC_CLASSES : PITH_CODEC_ADAPTIVE, std::move(by_classes ? classes : adaptive), worth);
   }
   if (choice == CodecChoice::kSmallest) consider(PITH_CODEC_MIXED, coding::encode_mixed(rows), coded.bytes.size() / kWorth);
-  // zeros at the end of a stream say nothing, but keep the file's promise of how much a byte may hold
-  while (!format::plausible_count(static_cast<int64_t>(k.integers.size()), coded.bytes.size())) coded.bytes.push_back(0);
+  pad(coded.bytes, k.integers.size());
   coded.record.bits = static_cast<uint32_t>(k.bits);
   coded.record.row_scales = k.scale_codes.size() > 1;
   return coded;
@@ -93,14 +98,28 @@ CodedConstant code_integers(const ProgramConstant& k) {
   return coded;
 }
 
-CodedConstant code_constant(const ProgramConstant& k, CodecChoice choice) {
+// `in_place`: who reads them does so in the file, a tile at a time; coded ones take memory, which must be worth it.
+CodedConstant code_floats(const ProgramConstant& k, CodecChoice choice, bool in_place) {
+  CodedConstant coded;
+  coded.record.codec = PITH_CODEC_FLOAT;
+  coded.bytes.resize(k.reals.size() * 4);
+  if (!k.reals.empty()) std::copy_n(reinterpret_cast<const uint8_t*>(k.reals.data()), coded.bytes.size(), coded.bytes.data());
+  if (choice == CodecChoice::kFastest) return coded;
+  coding::CodedFloats predicted = coding::encode_floats(k.reals, k.dims);
+  pad(predicted.bytes, k.reals.size());
+  if (predicted.bytes.size() >= coded.bytes.size() / (in_place ? 2 : 1)) return coded;
+  coded.record.codec = PITH_CODEC_PREDICTED;
+  coded.record.shift = static_cast<uint32_t>(predicted.shift);
+  coded.bytes = std::move(predicted.bytes);
+  return coded;
+}
+
+CodedConstant code_constant(const ProgramConstant& k, CodecChoice choice, bool in_place) {
   CodedConstant coded;
   if (k.dtype == PITH_I8) {
     coded = code_weights(k, choice);
   } else if (k.dtype == PITH_F32) {
-    coded.record.codec = PITH_CODEC_FLOAT;
-    coded.bytes.resize(k.reals.size() * 4);
-    if (!k.reals.empty()) std::copy_n(reinterpret_cast<const uint8_t*>(k.reals.data()), coded.bytes.size(), coded.bytes.data());
+    coded = code_floats(k, choice, in_place);
   } else {
     coded = code_integers(k);
   }
@@ -233,8 +252,9 @@ class Writer {
   }
 
   void define_constant(int32_t id, const format::OpRecord& op, uint32_t slot) {
-    CodedConstant coded = code_constant(constant(id), choice_);
-    if (coded.record.codec == PITH_CODEC_CLASSES) version = PITH_FORMAT_VERSION;
+    const bool product = op.opcode == PITH_OPCODE_Conv2d || op.opcode == PITH_OPCODE_ConvTranspose2d || op.opcode == PITH_OPCODE_Dense;
+    CodedConstant coded = code_constant(constant(id), choice_, product && slot == 1);
+    if (coded.record.codec == PITH_CODEC_PREDICTED || coded.record.codec == PITH_CODEC_CLASSES) version = PITH_FORMAT_VERSION;
     codec_.constant(coded.record, codec_.predict_constant(op, slot));
     payloads.push_back(std::move(coded.bytes));
     payload_constants.push_back(id - kConstantBase);

@@ -132,6 +132,42 @@ TEST(Api, InputsAreStoredInPhysicalOrder) {
   for (int i = 0; i < 360; ++i) ASSERT_EQ(codes[i * 3 + 2], planar[static_cast<size_t>(720 + i)]);
 }
 
+// Constants whose floats are coded as distances to predictions give what raw ones do, also where weights lie in the file.
+TEST(Api, PredictedFloatsAreTheSame) {
+  Maker m;
+  const auto floats = [&](std::vector<int32_t> dims, int kinds) {
+    ProgramConstant k;
+    k.dtype = PITH_F32;
+    k.dims = std::move(dims);
+    int64_t n = 1;
+    for (int32_t d : k.dims) n *= d;
+    for (int64_t i = 0; i < n; ++i) k.reals.push_back(0.1f * static_cast<float>(i / 3 % kinds));
+    m.p.constants.push_back(std::move(k));
+    return kConstantBase + static_cast<int32_t>(m.p.constants.size() - 1);
+  };
+  const int32_t x = m.tensor(PITH_F32, {1, 12, 10, 8}), a = m.tensor(PITH_F32, {1, 12, 10, 16}), b = m.tensor(PITH_F32, {1, 12, 10, 16});
+  const int32_t y = m.tensor(PITH_F32, {1, 12, 10, 16});
+  m.op(PITH_OPCODE_Conv2d, {x, floats({16, 3, 3, 8}, 2), floats({16}, 3)}, {a}, {1, 1, 1, 1, 1, 1, 1, 1, 1});
+  m.op(PITH_OPCODE_Conv2d, {a, floats({16, 5, 5, 1}, 2), kNone}, {b}, {1, 1, 1, 1, 2, 2, 2, 2, 16});
+  m.op(PITH_OPCODE_Binary, {b, floats({1, 12, 10, 16}, 40)}, {y}, {PITH_BINARY_ADD});
+  m.p.inputs = {{"x", x, {0, 1, 2, 3}}};
+  m.p.outputs = {{"y", y, {0, 1, 2, 3}}};
+  const std::vector<float> input = random_reals(960, -2, 2);
+  std::vector<float> expected(1920);
+  EXPECT_LT(file_of(m.p).size() * 10, file_of(m.p, CodecChoice::kFastest).size());
+  for (const CodecChoice choice : {CodecChoice::kFastest, CodecChoice::kSmallest}) {
+    for (const pith_mode mode : {PITH_MODE_FASTEST, PITH_MODE_BALANCED, PITH_MODE_SMALLEST}) {
+      Loaded l(file_of(m.p, choice), mode);
+      std::vector<float> output(1920);
+      ASSERT_EQ(pith_set_input_f32(l.instance, 0, input.data(), input.size()), PITH_OK);
+      ASSERT_EQ(pith_run(l.instance), PITH_OK);
+      ASSERT_EQ(pith_get_output_f32(l.instance, 0, output.data(), output.size()), PITH_OK);
+      if (choice == CodecChoice::kFastest && mode == PITH_MODE_FASTEST) expected = output;
+      ASSERT_EQ(output, expected) << "mode " << mode;
+    }
+  }
+}
+
 TEST(Api, SmallestModeTakesLessMemory) {
   const std::vector<uint8_t> file = file_of(network());
   pith_sizes small{}, fast{};

@@ -4,6 +4,7 @@
 
 #include <initializer_list>
 
+#include "coding/decode/floats.h"
 #include "coding/decode/weights.h"
 #include "program/metadata.h"
 #include "program/schema.h"
@@ -152,7 +153,9 @@ class StructureReader {
     k.shift = static_cast<uint8_t>(r.shift);
     payload_used_ += r.bytes;
     if (!copy_dims(r.dims, k)) return false;
-    if (k.dtype == PITH_F32 && k.count() * 4 != int64_t{r.bytes}) return fail("a constant has the wrong length");
+    if (k.codec == PITH_CODEC_FLOAT && k.count() * 4 != int64_t{r.bytes}) return fail("a constant has the wrong length");
+    if (k.codec == PITH_CODEC_PREDICTED && !coding::decode_floats(k.coded, k.coded_bytes, nullptr, 0, k.shift))
+      return fail("a constant's code is malformed");
     if (!format::plausible_count(k.count(), r.bytes))
       return fail("a constant has more elements than its bytes can hold");
     if (k.dtype == PITH_I8) {

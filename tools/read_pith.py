@@ -18,6 +18,7 @@ import zlib
 import read_classes as classes
 import read_mixed as mixed
 from read_codes import Bit, Damaged, Decoder, Integer
+from read_floats import Floats
 from read_vocabulary import vocabulary
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -241,7 +242,9 @@ class Reader:
         data = self.payload[self.used:self.used + k["bytes"]]
         self.used += k["bytes"]
         count = math.prod(k["dims"])
-        if k["dtype"] == 1:
+        if k["codec"] == 5:
+            k["values"] = Floats(data, count, k["shift"]).values
+        elif k["dtype"] == 1:
             k["values"] = list(struct.unpack(f"<{count}f", data))
         elif k["dtype"] == 3:
             self.rows(k, data)

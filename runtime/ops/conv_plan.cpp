@@ -311,9 +311,10 @@ void pack_tile(const ConvPlan& plan, WeightRows& rows, ConvTile& tile) {
 }
 
 const char* plan_conv(Builder& builder, Op& op, ConvPlan& plan) {
-  const Tensor &x = *op.inputs[0], &w = *op.inputs[1], &y = *op.outputs[0];
-  Tensor* b = op.inputs[2];
+  const Tensor &x = *op.inputs[0], &y = *op.outputs[0];
+  Tensor &w = *op.inputs[1], *b = op.inputs[2];
   if (const char* reason = check_types(op, x, w, b, y)) return reason;
+  if (const char* reason = decode_predicted(builder, w)) return reason;
   const Window window = window_of(op, w);
   if (const char* reason = plan_geometry(plan, op, window)) return reason;
   if (int64_t{window.kernel[0]} * (plan.transposed ? window.kernel[1] : 1) > kMostPointers ||

@@ -148,12 +148,13 @@ bool is_depthwise(const Op& op) {
 }
 
 const char* plan_depthwise(Builder& builder, Op& op, DepthwisePlan& p) {
-  const Tensor &x = *op.inputs[0], &w = *op.inputs[1], &y = *op.outputs[0];
-  Tensor* b = op.inputs[2];
+  const Tensor &x = *op.inputs[0], &y = *op.outputs[0];
+  Tensor &w = *op.inputs[1], *b = op.inputs[2];
   if (x.dtype != y.dtype || (x.dtype != PITH_U8 && x.dtype != PITH_F32))
     return "its input and output aren't both 8-bit or both float";
   if (!w.is_constant() || (w.dtype != PITH_I8 && (x.dtype == PITH_U8 || w.dtype != PITH_F32)))
     return "its weights have the wrong type";
+  if (const char* reason = decode_predicted(builder, w)) return reason;
   const int32_t* v = op.ints;
   for (int i = 0; i < 8; ++i) {
     if (v[i] < (i < 4 ? 1 : 0) || v[i] > (1 << 20)) return "a stride, dilation or padding is out of range";

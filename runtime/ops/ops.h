@@ -100,7 +100,9 @@ bool packs_at_load(const Builder& builder, const Op& op);
 // A constant operand is decoded into memory at load, in the type given (PITH_I8 weights as PITH_F32 become floats).
 // Returns null or why it can't be.
 const char* decode_constant(Builder& builder, Tensor& constant, int dtype);
-// The same for all constant operands: I8 as f32, the others as they are.
+// Float weights whose code can't be read a row at a time (PITH_CODEC_PREDICTED) are decoded whole; all others stay as they are.
+const char* decode_predicted(Builder& builder, Tensor& weights);
+// The same as decode_constant for all constant operands: I8 as f32, the others as they are.
 const char* decode_constants(Builder& builder, Op& op);
 
 // How an 8-bit result is finished. `raw`: the meaning that requantisation produces, before the epilogue's table.

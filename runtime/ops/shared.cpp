@@ -1,6 +1,7 @@
 // What operators share: constants, tables and activations.
 #include <string.h>
 
+#include "coding/decode/floats.h"
 #include "coding/decode/weights.h"
 #include "program/schema.h"
 #include "runtime/ops/ops.h"
@@ -102,7 +103,9 @@ const char* decode_constant(Builder& builder, Tensor& k, int dtype) {
   }
   float* values = builder.memory.take<float>(count + PITH_OVERREAD / 4, 16);
   if (values != nullptr) {
-    if (k.dtype == PITH_F32) {
+    if (k.dtype == PITH_F32 && k.codec == PITH_CODEC_PREDICTED) {
+      coding::decode_floats(k.coded, k.coded_bytes, values, count, k.shift);
+    } else if (k.dtype == PITH_F32) {
       memcpy(values, k.coded, static_cast<size_t>(count) * 4);
     } else {
       dequantize_rows(k, values);
@@ -111,6 +114,11 @@ const char* decode_constant(Builder& builder, Tensor& k, int dtype) {
   }
   k.dtype = PITH_F32;
   return nullptr;
+}
+
+const char* decode_predicted(Builder& builder, Tensor& weights) {
+  if (!weights.is_constant() || weights.dtype != PITH_F32 || weights.codec != PITH_CODEC_PREDICTED) return nullptr;
+  return decode_constant(builder, weights, PITH_F32);
 }
 
 const char* decode_constants(Builder& builder, Op& op) {

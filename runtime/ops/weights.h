@@ -40,7 +40,7 @@ class WeightRows {
   int last_scale_ = 0;
 };
 
-// Element i of a PITH_F32 constant, decoded or not: the file doesn't align its floats.
+// Element i of a PITH_F32 constant, decoded or not (PITH_CODEC_FLOAT): the file doesn't align its floats.
 static inline float float_at(const Tensor& k, int64_t i) {
   float x;
   memcpy(&x, (k.values != nullptr ? static_cast<const uint8_t*>(k.values) : k.coded) + 4 * i, 4);

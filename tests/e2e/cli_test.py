@@ -160,6 +160,25 @@ class CommandLine(unittest.TestCase):
             self.assertIn(name, errors[0])
         self.assertEqual(done.stdout, "")
 
+    def test_video_frames_are_lines_of_json(self):
+        video, raw = self.out / "street.y4m", self.out / "street.nv12"
+        frames = [bytes([16 + 20 * k]) * (64 * 32) + bytes([128]) * (64 * 32 // 2) for k in range(5)]
+        video.write_bytes(b"YUV4MPEG2 W64 H32 F25:1 Ip C420jpeg XCOLORRANGE=LIMITED\n" + b"".join(b"FRAME\n" + f for f in frames))
+        raw.write_bytes(b"".join(frames))
+        lines = [json.loads(line) for line in pith("run", self.model, video, "--frames", "1::2", "--json").stdout.splitlines()]
+        self.assertEqual([(line["input"], line["frame"], "text" in line) for line in lines], [(str(video), 1, True), (str(video), 3, True)])
+        self.assertEqual(len(pith("run", self.model, raw, "--frame-size", "64x32", "--json").stdout.splitlines()), 5)
+        cut = self.out / "cut.y4m"
+        cut.write_bytes(video.read_bytes()[:-5])
+        done = pith("run", self.model, cut, "--json", code=2)
+        self.assertEqual(len(done.stdout.splitlines()), 4, "what was whole is answered")
+        self.assertIn("cut.y4m' ends inside frame 4", done.stderr)
+        self.refused(2, "run", self.model, raw, names=["--frame-size"])
+        self.refused(2, "run", self.model, raw, "--frame-size", "63x32", names=["even"])
+        self.refused(2, "run", self.model, video, "--frames", "3:2", names=["--frames"])
+        self.refused(2, "run", self.model, video, EXAMPLES / "line1.png", names=["videos"])
+        self.refused(2, "run", self.model, EXAMPLES / "line1.png", "--frames", "2", names=["--frames"])
+
     def test_refusals_name_the_culprit_and_the_mend(self):
         cut, other = self.out / "cut.pith", self.out / "other.pith"
         data = self.model.read_bytes()
