@@ -31,6 +31,8 @@ namespace {
 
 // Coarser by a bit than 8-bit weights need be: what that adds stays far below the noise of 8-bit activations.
 constexpr double kRateWeight = 4;
+constexpr int kRoundedWindow = 128;  // tokens at once of a decoder that is rounded by layers
+constexpr int kMasks = 10;           // asked for in a row of a masked-language model while it is retrained
 
 struct Flags {
   std::string model, samples, output, preprocess, labels, head, vocabulary, method = "mse", codec = "smallest";
@@ -226,13 +228,15 @@ Result<void> compress(const Flags& f, const Global& global) {
   options.correct_bias = !f.no_bias;
   PITH_TRY(const CodecChoice codec, codec_choice(f.codec));
   if (is_language(g)) {
+    if (retrains && f.bits_per_weight > 0) return usage_error("--bits-per-weight rounds without retraining, and --ratio retrains; give one of them");
     std::optional<ir::Graph> whole;
-    if (f.bits_per_weight > 0 && g.metadata.at("head") == "generate") {
+    const std::string& reads = g.metadata.at("head");
+    if (reads == "generate" ? retrains || f.bits_per_weight > 0 : reads == "fill-mask" && retrains) {
       OnnxFlags flags = f.onnx;
-      flags.dimensions.push_back("whole=128");
+      flags.dimensions.push_back(reads == "fill-mask" ? fmt::format("masks={}", kMasks) : fmt::format("whole={}", retrains ? f.retrain.window : kRoundedWindow));
       PITH_TRY(whole, import_model(f.model, flags));
     }
-    return compress_language(g, {f.samples, output_path(f), f.count, f.held_back, options, f.bits_per_weight, codec, std::move(whole)}, global);
+    return compress_language(g, {f.samples, output_path(f), f.count, f.held_back, options, f.bits_per_weight, codec, std::move(whole), retrains ? f.retrain : RetrainFlags{}}, global);
   }
   if (f.bits_per_weight > 0) return usage_error("--bits-per-weight is for models that read text; for others --ratio retrains towards a size");
   const int64_t parameters = ir::parameter_count(g);

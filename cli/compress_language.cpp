@@ -7,6 +7,8 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <iterator>
+#include <set>
 
 #include "base/file.h"
 #include "base/log.h"
@@ -207,6 +209,14 @@ Result<void> round_language(ir::Graph& student, const LanguageCompression& f, co
   return {};
 }
 
+// Lines in their order, less those held back.
+std::vector<std::string> without(const std::vector<std::string>& lines, const std::vector<std::string>& held) {
+  const std::set<std::string> gone(held.begin(), held.end());
+  std::vector<std::string> rest;
+  std::copy_if(lines.begin(), lines.end(), std::back_inserter(rest), [&](const std::string& line) { return gone.count(line) == 0; });
+  return rest;
+}
+
 }  // namespace
 
 bool is_language(const ir::Graph& g) { return g.metadata.count("tokenizer") != 0 && g.metadata.count("head") != 0 && is_language_head(g.metadata.at("head")); }
@@ -214,15 +224,16 @@ bool is_language(const ir::Graph& g) { return g.metadata.count("tokenizer") != 0
 Result<void> compress_language(const ir::Graph& g, const LanguageCompression& f, const Global& global) {
   const auto started = std::chrono::steady_clock::now();
   PITH_TRY(const Vocabulary vocabulary, Vocabulary::load(g.metadata.at("tokenizer")));
-  PITH_TRY(std::vector<std::string> lines, text_lines(f.samples));
-  if (lines.size() < 2) return usage_error(fmt::format("'{}' holds {} line(s) of text; give at least two, one calibrates and one is held back", f.samples, lines.size()));
+  PITH_TRY(const std::vector<std::string> all, text_lines(f.samples));
+  if (all.size() < 2) return usage_error(fmt::format("'{}' holds {} line(s) of text; give at least two, one calibrates and one is held back", f.samples, all.size()));
   Random random(global.seed);
+  std::vector<std::string> lines = all;
   for (size_t i = lines.size() - 1; i > 0; --i) std::swap(lines[i], lines[static_cast<size_t>(random.integer(0, static_cast<int64_t>(i)))]);
   const size_t held = std::min(f.held_back, lines.size() / 2), used = std::min(f.count, lines.size() - held);
   const std::vector<std::string> kept(lines.begin(), lines.begin() + static_cast<int64_t>(held)), calibration(lines.begin() + static_cast<int64_t>(held), lines.begin() + static_cast<int64_t>(held + used));
   const std::unique_ptr<Engine> original = graph_engine(g);
   PITH_TRY(const Language model, Language::open(*original, vocabulary));
-  PITH_TRY(const Inputs inputs, model.head() == "generate" ? decoder_inputs(g, model, calibration, f.count) : encoder_inputs(g, model, calibration, random));
+  PITH_TRY(Inputs inputs, model.head() == "generate" ? decoder_inputs(g, model, calibration, f.count) : encoder_inputs(g, model, calibration, random));
   QuantizeReport report;
   ir::Graph student = g;
   QuantizeOptions options = f.options;
@@ -231,6 +242,18 @@ Result<void> compress_language(const ir::Graph& g, const LanguageCompression& f,
     const size_t text_used = std::min(lines.size() - held, kCountedLines);
     const std::vector<std::string> read(lines.begin() + static_cast<int64_t>(held), lines.begin() + static_cast<int64_t>(held + text_used));
     PITH_CHECK_OK(round_language(student, f, model, inputs, read, global.seed, options));
+  }
+  if (f.retrain.wanted()) {
+    const Inputs one(inputs.begin(), inputs.begin() + 1);
+    const auto bytes_of = [&](const ir::Graph& now, const QuantizeOptions& how) -> Result<size_t> {
+      PITH_TRY(const ir::Graph quantized, quantize(now, one, how));
+      PITH_TRY(Program program, compile(quantized, {}));
+      PITH_TRY(const std::vector<uint8_t> file, write_program(program, f.codec, nullptr));
+      return file.size();
+    };
+    const std::vector<std::string> trained = without(all, kept);
+    PITH_TRY(const bool writes, retrain_text(student, {f.whole ? *f.whole : g, model, trained, 4.0 * static_cast<double>(ir::parameter_count(g)), bytes_of}, f.retrain, global.seed, options));
+    if (!writes) return {};
   }
   PITH_TRY(const ir::Graph quantized, quantize(student, inputs, options, &report));
   MemoryReport memory;

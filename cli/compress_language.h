@@ -4,6 +4,7 @@
 #include <optional>
 
 #include "cli/cli.h"
+#include "cli/retrain.h"
 #include "ir/graph.h"
 #include "micro/quantize.h"
 #include "program/program.h"
@@ -16,7 +17,8 @@ struct LanguageCompression {
   QuantizeOptions options;
   double bits_per_weight = 0;  // 0: weights of options.weight_bits, else rounded layer after layer (micro/layerwise.h)
   CodecChoice codec = CodecChoice::kSmallest;
-  std::optional<ir::Graph> whole;  // a decoder's other form: many tokens at once, with constants of the same names
+  std::optional<ir::Graph> whole;  // another form, for many tokens or masks at once, with constants of the same names
+  RetrainFlags retrain;            // wanted(): retrained in that form (an embedding in its own)
 };
 
 // `graph` carries its vocabulary as the metadata "tokenizer".

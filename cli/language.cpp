@@ -112,6 +112,23 @@ Result<Language::Score> Language::score(const std::string& text, int64_t most_to
   return s;
 }
 
+Result<Language::Score> Language::score_masks(const std::string& text, Random& random) const {
+  constexpr int64_t kEvery = 8;
+  Score s;
+  PITH_TRY(const std::vector<int64_t> places, maskable(text));
+  PITH_TRY(const std::vector<pith_text_token> tokens, vocabulary_.encode(text, true));
+  const auto count = static_cast<int64_t>(places.size());
+  if (count == 0) return s;
+  for (int64_t i = random.integer(0, std::min(kEvery, count) - 1); i < count; i += kEvery) {
+    const int64_t place = places[static_cast<size_t>(i)];
+    PITH_TRY(const std::vector<Array> given, inputs(text, place));
+    PITH_TRY(const std::vector<float> logits, run(given));
+    s.nats += log_sum_exp(logits) - static_cast<double>(logits[static_cast<size_t>(tokens[static_cast<size_t>(place)].id)]);
+    ++s.tokens;
+  }
+  return s;
+}
+
 int32_t choose_token(std::span<const float> logits, const Sampling& sampling, Random& random) {
   const int32_t best = static_cast<int32_t>(std::max_element(logits.begin(), logits.end()) - logits.begin());
   if (sampling.temperature <= 0) return best;

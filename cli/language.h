@@ -43,6 +43,8 @@ class Language {
     int64_t tokens = 0;
   };
   Result<Score> score(const std::string& text, int64_t most_tokens) const;
+  // Of a masked-language model: every eighth token of the text, from one that chance picks, is masked alone and asked for.
+  Result<Score> score_masks(const std::string& text, Random& random) const;
 
  private:
   Engine* engine_ = nullptr;

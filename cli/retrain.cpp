@@ -6,42 +6,18 @@
 #include "cli/retrain.h"
 
 #include <fmt/format.h>
-#include <unistd.h>
 
-#include <chrono>
-#include <csignal>
 #include <cstdio>
 #include <filesystem>
 
 #include "base/log.h"
+#include "cli/retrain_run.h"
 #include "compile/compile.h"
 #include "macro/channels.h"
 #include "train/trainer.h"
 
 namespace pith::cli {
 namespace {
-
-std::atomic<bool> g_stop{false};
-void on_interrupt(int) { g_stop = true; }
-
-// Ctrl-C asks the training to end with what it has; the handler from before is put back.
-class StopOnInterrupt {
- public:
-  StopOnInterrupt() : before_(std::signal(SIGINT, on_interrupt)) { g_stop = false; }
-  ~StopOnInterrupt() { std::signal(SIGINT, before_); }
-
- private:
-  void (*before_)(int);
-};
-
-Result<double> seconds_of(const std::string& text) {
-  char unit = 's';
-  double value = 0;
-  char rest = 0;
-  const int read = std::sscanf(text.c_str(), "%lf%c%c", &value, &unit, &rest);
-  if (read < 1 || read > 2 || value <= 0 || (unit != 's' && unit != 'm' && unit != 'h')) return usage_error(fmt::format("--time '{}' isn't a time; give 90s, 30m or 2h", text));
-  return value * (unit == 'h' ? 3600 : unit == 'm' ? 60 : 1);
-}
 
 Result<train::Dataset> load(const ir::Graph& g, const SampleSet& samples, const Preprocess& preprocess, bool with_labels) {
   if (g.inputs.size() != 1) return error(ErrorCode::kUnsupported, fmt::format("'{}' has {} inputs; retraining takes networks with one", g.name, g.inputs.size()));
@@ -137,29 +113,6 @@ Result<Measured> measure(const train::Rounded& r, const std::vector<std::vector<
   return m;
 }
 
-class Teller {  // progress: one line that is redrawn on a terminal, else a line now and then
- public:
-  void operator()(const train::Status& s) {
-    const bool terminal = isatty(2) != 0;
-    const double now = std::chrono::duration<double>(std::chrono::steady_clock::now() - started_).count();
-    if (now - told_ < (terminal ? 0.5 : 30)) return;
-    told_ = now;
-    if (first_ < 0) first_ = s.share;
-    const double left = s.share > first_ + 1e-4 ? now / (s.share - first_) * (1 - s.share) : 0;
-    const std::string line = fmt::format("retraining {:5.1f} %: distortion {:.5f}, {:.0f} bytes of weights, {:.1f} % nonzero, lambda {:.1e}, step {}, {:.0f} min left", 100 * s.share, s.distortion,
-                                         s.bits / 8, 100 * s.nonzero, s.lambda, s.step, left / 60);
-    if (terminal) {
-      std::fprintf(stderr, "\r%s\033[K", line.c_str());
-    } else {
-      log_info(line);
-    }
-  }
-
- private:
-  std::chrono::steady_clock::time_point started_ = std::chrono::steady_clock::now();
-  double told_ = -1e9, first_ = -1;
-};
-
 }  // namespace
 
 Result<void> hand_over_retraining() { return {}; }
@@ -168,12 +121,8 @@ Result<bool> retrain(ir::Graph& graph, const SampleSet& samples, const Preproces
                      const std::vector<std::vector<ir::Tensor>>& calibration, QuantizeOptions& options) {
   ir::Graph teacher = graph;
   PITH_CHECK_OK(ir::canonicalize(teacher));
-  train::TrainOptions t;
-  PITH_TRY(t.place, train::place_from_environment());
+  PITH_TRY(train::TrainOptions t, train_options(f, seed));
   const bool first_process = t.place.rank == 0;
-  if (!f.time.empty()) {
-    PITH_TRY(t.seconds, seconds_of(f.time));
-  }
   const ir::Shape full = teacher.value(teacher.inputs[0]).shape;
   Preprocess training = preprocess;
   if (!f.train_size.empty()) PITH_CHECK_OK(choose_size(f.train_size, teacher, training));
@@ -181,15 +130,11 @@ Result<bool> retrain(ir::Graph& graph, const SampleSet& samples, const Preproces
   if ((f.shift != 0 || f.flip) && !pictures) return usage_error("--shift and --flip are for pictures; leave them out");
   t.distribution = head == "classifier" || head == "ctc";
   t.logistic = head == "yolov5-raw" || head == "yolox-raw" || head == "yolov8-raw";
-  t.temperature = f.temperature, t.label_weight = f.label_weight, t.batch = f.batch, t.steps = f.steps, t.rate = f.rate, t.step_rate = f.step_rate;
-  t.shift = f.shift, t.flip = f.flip, t.variants = f.variants, t.seed = seed, t.threads = f.threads, t.ramp = f.ramp, t.settle = f.settle;
-  t.layerwise = f.layerwise, t.features = f.features, t.mix = f.mix, t.gain = f.gain, t.noise = f.noise, t.zoom = f.zoom, t.validation = 512;
-  if (f.lambda > 0) t.lambda = f.lambda;
   const double target = f.ratio > 0 ? 4.0 * static_cast<double>(ir::parameter_count(graph)) / f.ratio : 0;
   t.target_bits = target > 0 ? std::max(64.0, 8 * target * 0.8) : 0;
   options.equalize = options.correct_bias = options.round_by_covariance = false;
   PITH_TRY(train::Dataset data, load(teacher, samples, training, f.label_weight > 0));
-  const double share_of_deviation = f.first_step > 0 ? f.first_step : t.target_bits > 0 ? train::share_for(teacher, f.per_channel, 1.15 * t.target_bits) : 0.75;
+  const double share_of_deviation = f.first_step > 0 ? f.first_step : t.target_bits > 0 ? train::share_for([&](double s) { return train::start_model(teacher, f.per_channel, s); }, 1.15 * t.target_bits) : 0.75;
   const train::Model first = train::start_model(teacher, f.per_channel, share_of_deviation);
   PITH_TRY(const std::unique_ptr<train::Trainer> trainer, train::Trainer::create(teacher, first, std::move(data), t));
   if (!f.checkpoint.empty() && std::filesystem::exists(f.checkpoint)) {
@@ -206,14 +151,14 @@ Result<bool> retrain(ir::Graph& graph, const SampleSet& samples, const Preproces
   shares.push_back(1);
   for (double share : shares) {
     if (trainer->status().share >= share) continue;
-    PITH_CHECK_OK(trainer->run(share, g_stop, first_process ? std::function<void(const train::Status&)>(std::ref(teller)) : nullptr));
+    PITH_CHECK_OK(trainer->run(share, stop_asked(), first_process ? std::function<void(const train::Status&)>(std::ref(teller)) : nullptr));
     PITH_TRY(Pruned p, prune(trainer->model()));
     PITH_CHECK_OK(resize_input(p.rounded.graph, full));
     const bool ranges = share > f.ramp && p.model.activations.empty();  // are wanted; elsewhere only bytes are
     PITH_TRY(measured, measure(p.rounded, ranges ? calibration : few, options));
     const train::Status s = trainer->status();
     if (first_process) log_info(fmt::format("{:3.0f} %: the file has {} bytes, distortion {:.5f}, {} channels removed", 100 * s.share, measured.bytes, s.distortion, p.report.removed));
-    if (g_stop || share == 1.0) {
+    if (stop_asked() || share == 1.0) {
       if (!f.checkpoint.empty() && first_process) PITH_CHECK_OK(trainer->save(f.checkpoint));
       break;
     }
@@ -224,7 +169,7 @@ Result<bool> retrain(ir::Graph& graph, const SampleSet& samples, const Preproces
     PITH_CHECK_OK(trainer->replace(p.model));
     if (!f.checkpoint.empty() && first_process) PITH_CHECK_OK(trainer->save(f.checkpoint));
   }
-  if (g_stop) log_warning("interrupted: the file holds what was reached so far");
+  if (stop_asked()) log_warning("interrupted: the file holds what was reached so far");
   const train::Model last = trainer->model();
   PITH_TRY(Pruned p, prune(last));
   PITH_CHECK_OK(resize_input(p.rounded.graph, full));

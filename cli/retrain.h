@@ -2,7 +2,9 @@
 // real file, until the weights lie on grids that quantize() keeps.
 #pragma once
 
+#include <functional>
 #include <string>
+#include <vector>
 
 #include "cli/cli.h"
 #include "cli/engine.h"
@@ -12,10 +14,10 @@
 namespace pith::cli {
 
 struct RetrainFlags {
-  double ratio = 0, lambda = 0, rate = 0.03, step_rate = 0.004, temperature = 2, label_weight = 0, first_step = 0, ramp = 0.25, settle = 0.8, layerwise = 0, features = 0, mix = 0, gain = 0, noise = 0, zoom = 0;
+  double ratio = 0, lambda = 0, rate = 0.03, step_rate = 0.004, temperature = 0, label_weight = 0, first_step = 0, ramp = 0.25, settle = 0.8, layerwise = 0, features = 0, mix = 0, gain = 0, noise = 0, zoom = 0;
   std::string time, checkpoint, train_size;
   int64_t steps = 0, batch = 128;
-  int shift = 0, threads = 1, variants = 8;
+  int shift = 0, threads = 1, variants = 8, window = 128;
   bool flip = false, per_channel = false;
   bool wanted() const { return ratio > 0 || lambda > 0; }
 };
@@ -27,5 +29,16 @@ Result<void> hand_over_retraining();
 // True where this is the process that writes the file (the first of those that train together). On return `graph` is smaller and `options` hold its grids and ranges. `calibration` as quantize() takes it.
 Result<bool> retrain(ir::Graph& graph, const SampleSet& samples, const Preprocess& preprocess, const std::string& head, const RetrainFlags& flags, uint64_t seed,
                      const std::vector<std::vector<ir::Tensor>>& calibration, QuantizeOptions& options);
+
+class Language;
+struct TextRetraining {
+  const ir::Graph& form;  // what is trained: many masked or following tokens at once; its constants have the names of the student's
+  const Language& model;  // the original
+  const std::vector<std::string>& lines;
+  double original_bytes = 0;
+  std::function<Result<size_t>(const ir::Graph& student, const QuantizeOptions& options)> bytes_of;  // of the file
+};
+// The same for models that read text; on return the student's weights lie on the grids of `options`.
+Result<bool> retrain_text(ir::Graph& student, const TextRetraining& text, const RetrainFlags& flags, uint64_t seed, QuantizeOptions& options);
 
 }  // namespace pith::cli

@@ -29,4 +29,6 @@ Result<bool> retrain(ir::Graph&, const SampleSet&, const Preprocess&, const std:
   return internal_error("retraining wasn't handed over");
 }
 
+Result<bool> retrain_text(ir::Graph&, const TextRetraining&, const RetrainFlags&, uint64_t, QuantizeOptions&) { return internal_error("retraining wasn't handed over"); }
+
 }  // namespace pith::cli

@@ -15,7 +15,7 @@ void add_retrain_flags(CLI::App* verb, RetrainFlags& f) {
   verb->add_flag("--flip", f.flip, "augment: mirror pictures")->group(group);
   verb->add_option("--variants", f.variants, "augmented versions of each sample")->capture_default_str()->group(group);
   verb->add_option("--label-weight", f.label_weight, "weight of the samples' labels beside the original's answers")->capture_default_str()->group(group);
-  verb->add_option("--temperature", f.temperature, "of the original's answers")->capture_default_str()->group(group);
+  verb->add_option("--temperature", f.temperature, "of the original's answers; 0: 2, of models that read text 1")->capture_default_str()->group(group);
   verb->add_flag("--per-channel", f.per_channel, "a step for each output channel instead of one for each tensor")->group(group);
   verb->add_option("--first-step", f.first_step, "first step of a weight, in standard deviations; 0: such that the weights take a little more than they may in the end")->capture_default_str()->group(group);
   verb->add_option("--ramp", f.ramp, "share of the way after which the ratio is reached; the rest recovers quality")->capture_default_str()->group(group);
@@ -24,6 +24,7 @@ void add_retrain_flags(CLI::App* verb, RetrainFlags& f) {
   verb->add_option("--features", f.features, "weight of the original's inner values beside its answers")->capture_default_str()->group(group);
   verb->add_option("--zoom", f.zoom, "augment: cut out down to so much less of a picture's sides, and enlarge it")->capture_default_str()->group(group);
   verb->add_option("--train-size", f.train_size, "retrain on pictures of this size, as in 320x320; the file keeps the network's own")->group(group);
+  verb->add_option("--window", f.window, "tokens of a row that a model which continues text is retrained on")->capture_default_str()->group(group);
   verb->add_option("--mix", f.mix, "augment: share of the samples that are mixed with another")->capture_default_str()->group(group);
   verb->add_option("--gain", f.gain, "augment: factor on a sample, so many log-normal deviations")->capture_default_str()->group(group);
   verb->add_option("--noise", f.noise, "augment: noise, in a sample's own deviations")->capture_default_str()->group(group);

@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cmath>
 
+#include "base/log.h"
 #include "cli/cli.h"
 #include "cli/run_language.h"
 #include "data/metrics.h"
@@ -56,10 +57,13 @@ Result<nlohmann::json> embeddings(const Language& model, const std::vector<std::
   return nlohmann::json{{"embeddings", list}, {"similarity", similarity}};
 }
 
-Result<nlohmann::json> score_file(const Language& model, const std::vector<std::string>& lines, int64_t most, bool quiet) {
+Result<nlohmann::json> score_file(const Language& model, const std::vector<std::string>& lines, int64_t most, uint64_t seed, bool quiet) {
   Language::Score sum;
+  Random random(seed);
+  Progress bar("scoring", lines.size());
   for (const std::string& line : lines) {
-    PITH_TRY(const Language::Score s, model.score(line, most));
+    bar.step();
+    PITH_TRY(const Language::Score s, model.head() == "fill-mask" ? model.score_masks(line, random) : model.score(line, most));
     sum.nats += s.nats;
     sum.tokens += s.tokens;
   }
@@ -82,8 +86,8 @@ Result<void> run_language(Engine& engine, const LanguageFlags& f, const std::str
   nlohmann::json results = nlohmann::json::array();
   const auto started = std::chrono::steady_clock::now();
   if (f.score) {
-    if (model.head() != "generate") return usage_error("--nats is for models that continue text; this one doesn't");
-    PITH_TRY(nlohmann::json j, score_file(model, texts, f.sampling.tokens, global.json));
+    if (model.head() == "embedding") return usage_error("--nats is for models that continue text or complete it; this one doesn't");
+    PITH_TRY(nlohmann::json j, score_file(model, texts, f.sampling.tokens, global.seed, global.json));
     results.push_back(std::move(j));
   } else if (model.head() == "embedding") {
     PITH_TRY(nlohmann::json j, embeddings(model, texts, global.json));
@@ -115,7 +119,7 @@ void add_language_flags(CLI::App* verb, LanguageFlags& f) {
   verb->add_option("--text", f.texts, "a text instead of inputs: with a mask to complete, to embed, or to continue; may be repeated");
   verb->add_option("--text-file", f.file, "texts, one a line");
   verb->add_option("--vocabulary", f.vocabulary, "tokenizer.json, vocab.txt ... instead of the model's own");
-  verb->add_flag("--nats", f.score, "nats per token of the texts instead of continuing them");
+  verb->add_flag("--nats", f.score, "nats per token of the texts instead of continuing them; of a masked-language model: of every eighth token, each masked alone");
   verb->add_option("--tokens", f.sampling.tokens, "continue by at most so many tokens, score at most so many a line")->capture_default_str();
   verb->add_option("--temperature", f.sampling.temperature, "0 takes the most probable token, 1 draws from the model's distribution")->capture_default_str();
   verb->add_option("--top-k", f.sampling.top_k, "draw from the k most probable tokens; 0 = all")->capture_default_str();

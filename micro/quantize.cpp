@@ -172,11 +172,11 @@ bool takes_coded_parameters(const Node& n) {
 
 }  // namespace
 
-void quantize_constant_operand(ir::Value& v) {
+void quantize_constant_operand(ir::Value& v, const std::vector<int16_t>* grid) {
   const ir::Shape shape = v.shape;
   v.shape = {1, v.constant->count()};
   v.constant = v.constant->reshaped(v.shape);
-  quantize_weights(v, 0, 8);
+  grid != nullptr ? place_on_grid(v, 0, *grid) : quantize_weights(v, 0, 8);
   v.shape = shape;
   v.constant = v.constant->reshaped(shape);
 }
@@ -297,7 +297,7 @@ void split_activations(Graph& g) {
 Result<Graph> quantize(const Graph& source, const std::vector<std::vector<Tensor>>& samples, const QuantizeOptions& options, QuantizeReport* report) {
   if (samples.empty()) return usage_error("no calibration samples; give a folder, archive or array with --samples");
   if (options.weight_bits < 2 || options.weight_bits > 8) return usage_error(fmt::format("weights of {} bits aren't supported; choose 2 to 8", options.weight_bits));
-  if (samples.size() < 512) log_warning(fmt::format("only {} calibration samples; ranges are more reliable with 512 or more", samples.size()));
+  if (samples.size() < 512 && !options.float_activations) log_warning(fmt::format("only {} calibration samples; ranges are more reliable with 512 or more", samples.size()));
   Graph g = source;
   PITH_CHECK_OK(ir::canonicalize(g));
   if (options.equalize) equalize(g);
@@ -348,7 +348,8 @@ Result<Graph> quantize(const Graph& source, const std::vector<std::vector<Tensor
         break;
       } else if (integer || (options.code_parameters && takes_coded_parameters(n) && ir::element_count(g.value(id).shape) >= kFewParameters)) {
         ir::Value copy = g.value(id);
-        quantize_constant_operand(copy);
+        const auto grid = options.weight_codes.find(copy.name);
+        quantize_constant_operand(copy, grid == options.weight_codes.end() ? nullptr : &grid->second);
         const ValueId fresh = g.add_value(std::move(copy));
         for (ValueId& input : g.nodes[i].inputs) {
           if (input == id) input = fresh;

@@ -44,8 +44,8 @@ void split_activations(ir::Graph& graph);
 void equalize(ir::Graph& graph);
 // Integers, `quant` with scale codes along `axis`.
 void quantize_weights(ir::Value& weights, int axis, int bits);
-// A constant operand of an element-wise operator: one scale for all of it.
-void quantize_constant_operand(ir::Value& v);
+// A constant operand of an element-wise operator: one scale for all of it, or the given grid's.
+void quantize_constant_operand(ir::Value& v, const std::vector<int16_t>* grid = nullptr);
 constexpr int64_t kFewParameters = 32;  // fewer stay float with QuantizeOptions::code_parameters
 // The same on a given grid, with the fewest bits that hold the integers (grid.cpp).
 void place_on_grid(ir::Value& weights, int axis, const std::vector<int16_t>& scale_codes);

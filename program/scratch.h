@@ -77,7 +77,8 @@ static inline int64_t pith_scratch_bytes(uint32_t opcode, const int32_t* ints, c
     }
     case PITH_OPCODE_Dense:
       if (w->rank != 2) return 0;
-      if (w->dtype == PITH_I8 && pith_one_position(x)) return pith_scratch_round(w->dims[1]); /* a row as decoded */
+      /* a row as decoded; a table that another operator reads as floats (tied embeddings) is decoded at load */
+      if (w->constant && (w->dtype == PITH_I8 || x->dtype == PITH_F32) && pith_one_position(x)) return pith_scratch_round(w->dims[1]);
       return pith_scratch_weights(w->dims[0], 1, w->dims[1], 1, 1, weight_bytes);
     case PITH_OPCODE_MatMul: { /* 16 packed columns, up to three taps */
       const int64_t depth = x->rank >= 2 ? x->dims[ints[0] ? x->rank - 2 : x->rank - 1] : 0;

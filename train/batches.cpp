@@ -13,23 +13,30 @@ Result<Batches> Batches::create(const ir::Graph& teacher, Dataset data, const Tr
   PITH_TRY(b.teacher_, Network::build(teacher));
   b.options_ = options;
   b.data_ = std::move(data);
+  for (const ir::Value& v : teacher.values) b.names_.push_back(v.name);
+  if (b.data_.draw) {
+    for (int64_t i = 0; i * options.batch < options.validation; ++i) {
+      at::NoGradGuard guard;
+      b.validation_.push_back(b.drawn(-1 - i));
+      b.validation_.back().answers = b.teacher_.run(b.validation_.back().inputs);
+    }
+    return b;
+  }
   b.count_ = b.data_.count();
   if (b.count_ < 1) return usage_error("no samples to retrain on; give a folder, archive or array with --samples");
   if (options.shift == 0 && !options.flip && options.gain == 0 && options.noise == 0 && options.zoom == 0) b.options_.variants = 1;
   std::vector<int64_t> shape = b.data_.shape;
   shape[0] = b.count_;
   b.all_ = at::from_blob(b.data_.values.data(), shape, at::kFloat);
-  for (const ir::Value& v : teacher.values) b.names_.push_back(v.name);
   if (const int64_t apart = std::min<int64_t>(options.validation, b.count_ / 10); apart > 0) {
     at::NoGradGuard guard;
     b.count_ -= apart;
-    b.validation_.inputs = b.all_.narrow(0, b.count_, apart);
-    std::vector<std::vector<at::Tensor>> parts(teacher.outputs.size());
     for (int64_t i = 0; i < apart; i += options.batch) {
-      const auto part = b.teacher_.run({b.validation_.inputs.narrow(0, i, std::min(options.batch, apart - i))});
-      for (size_t k = 0; k < part.size(); ++k) parts[k].push_back(part[k]);
+      Batch part;
+      part.inputs = {b.all_.narrow(0, b.count_ + i, std::min(options.batch, apart - i))};
+      part.answers = b.teacher_.run(part.inputs);
+      b.validation_.push_back(std::move(part));
     }
-    for (const auto& p : parts) b.validation_.answers.push_back(at::cat(p));
   }
   int64_t bytes = 0;
   for (ir::ValueId id : teacher.outputs) bytes += 4 * ir::element_count(teacher.value(id).shape) * b.count_ * b.options_.variants;
@@ -40,7 +47,18 @@ Result<Batches> Batches::create(const ir::Graph& teacher, Dataset data, const Tr
   return b;
 }
 
-at::Tensor Batches::probe() const { return all_.narrow(0, 0, std::min<int64_t>(count_, 32)); }
+std::vector<at::Tensor> Batches::probe() const {
+  if (data_.draw) return drawn(0).inputs;
+  return {all_.narrow(0, 0, std::min<int64_t>(count_, 32))};
+}
+
+Batch Batches::drawn(int64_t number) const {
+  Batch batch;
+  const DrawnBatch made = data_.draw(number);
+  for (const ir::Tensor& t : made.inputs) batch.inputs.push_back(to_torch(t));
+  if (!made.labels.empty()) batch.labels = at::tensor(made.labels, at::kLong);
+  return batch;
+}
 
 at::Tensor Batches::augmented(int64_t sample, int64_t variant) const {
   at::Tensor x = all_[sample];
@@ -96,6 +114,11 @@ int64_t Batches::sample_at(int64_t position) {
 
 Batch Batches::at_step(int64_t step, const std::set<std::string>* wanted) {
   at::NoGradGuard guard;
+  if (data_.draw) {
+    Batch batch = drawn(step * options_.place.size + options_.place.rank);
+    teach(batch, wanted);
+    return batch;
+  }
   std::vector<at::Tensor> rows;
   std::vector<int64_t> keys, labels;
   for (int64_t i = 0; i < options_.batch; ++i) {
@@ -106,19 +129,24 @@ Batch Batches::at_step(int64_t step, const std::set<std::string>* wanted) {
     if (!data_.labels.empty()) labels.push_back(data_.labels[static_cast<size_t>(sample)]);
   }
   Batch batch;
-  batch.inputs = mixed(at::stack(rows), step);
+  batch.inputs = {mixed(at::stack(rows), step)};
   if (!labels.empty() && options_.mix == 0) batch.labels = at::tensor(labels, at::kLong);
   if (known_.empty() || wanted != nullptr) {
-    Hooks hooks;
-    hooks.value = [&](ir::ValueId id, const at::Tensor& t) {
-      if (wanted != nullptr && wanted->count(names_[static_cast<size_t>(id)])) batch.values[names_[static_cast<size_t>(id)]] = t;
-      return t;
-    };
-    batch.answers = teacher_.run({batch.inputs}, hooks);
+    teach(batch, wanted);
   } else {
     batch.answers = answers(keys);
   }
   return batch;
+}
+
+// The teacher's answers, and its wanted values.
+void Batches::teach(Batch& batch, const std::set<std::string>* wanted) const {
+  Hooks hooks;
+  hooks.value = [&](ir::ValueId id, const at::Tensor& t) {
+    if (wanted != nullptr && wanted->count(names_[static_cast<size_t>(id)])) batch.values[names_[static_cast<size_t>(id)]] = t;
+    return t;
+  };
+  batch.answers = teacher_.run(batch.inputs, hooks);
 }
 
 // Answers are made for kBlock neighbouring keys at once, always the same ones together: what libtorch computes for a sample may

@@ -2,7 +2,7 @@
 //
 // A sample has a fixed number of augmented variants, each drawn from (seed, sample, variant), so that the teacher answers
 // each once; its answers are kept where they fit into a gigabyte. They are not where pictures are mixed or values of its
-// inside are wanted: then it runs at every step.
+// inside are wanted: then it runs at every step. Nor are they for samples that are drawn anew (text with other tokens masked).
 //
 // Mixing (Zhang et al., "mixup", 2018; for distillation: Beyer et al., "Knowledge distillation: a good teacher is patient
 // and consistent", 2022): x = a x1 + (1 - a) x2 makes many samples of few, and the teacher says what they are.
@@ -16,7 +16,7 @@
 namespace pith::train {
 
 struct Batch {
-  at::Tensor inputs;
+  std::vector<at::Tensor> inputs;   // of the network, batch first
   std::vector<at::Tensor> answers;  // the teacher's, batch first
   at::Tensor labels;                // undefined without
   std::map<std::string, at::Tensor> values;  // the teacher's wanted ones by name
@@ -27,15 +27,17 @@ class Batches {
   static Result<Batches> create(const ir::Graph& teacher, Dataset data, const TrainOptions& options);
   // `wanted`: names of the teacher's values to hand over; null: none.
   Batch at_step(int64_t step, const std::set<std::string>* wanted = nullptr);
-  at::Tensor probe() const;  // a few samples as they are
-  // Samples that are never trained on, as they are, with the teacher's answers; empty inputs where there are none.
-  const Batch& validation() const { return validation_; }
+  std::vector<at::Tensor> probe() const;  // a few samples as they are
+  // Samples that are never trained on, as they are, with the teacher's answers; none where too few are there.
+  const std::vector<Batch>& validation() const { return validation_; }
   int64_t count() const { return count_; }
 
  private:
+  Batch drawn(int64_t number) const;  // without answers
   at::Tensor augmented(int64_t sample, int64_t variant) const;
   int64_t sample_at(int64_t position);
   std::vector<at::Tensor> answers(const std::vector<int64_t>& keys);
+  void teach(Batch& batch, const std::set<std::string>* wanted) const;
   at::Tensor mixed(const at::Tensor& x, int64_t step) const;
 
   Network teacher_;
@@ -43,7 +45,7 @@ class Batches {
   Dataset data_;
   at::Tensor all_;
   std::vector<std::string> names_;  // of the teacher's values
-  Batch validation_;
+  std::vector<Batch> validation_;
   int64_t count_ = 0;
   std::vector<at::Tensor> kept_;  // by output, [samples * variants, elements]; empty: not kept
   std::vector<bool> known_;

@@ -49,22 +49,29 @@ at::Tensor apply_function(const ir::Activation& f, const at::Tensor& x) {
   }
 }
 
-namespace {
-
-// The batch axis of a broadcast result of the given operands; an error where two operands disagree.
 Result<int> broadcast_axis(const NodeView& n) {
   const int rank = static_cast<int>(n.output_shape().size());
   int from_right = -1;
+  int64_t places = 1;
   for (size_t i = 0; i < n.node.inputs.size(); ++i) {
     if (n.input_axis(i) < 0) continue;
     const int mine = static_cast<int>(n.shape(i).size()) - n.input_axis(i);
     if (from_right >= 0 && mine != from_right) return n.fail("its operands carry the samples along different axes");
+    const int64_t here = n.shape(i)[static_cast<size_t>(n.input_axis(i))];
+    if (from_right >= 0 && here != places) return n.fail("it repeats a part of a sample");
     from_right = mine;
+    places = here;
   }
   if (from_right < 0) return -1;
-  if (n.output_shape()[static_cast<size_t>(rank - from_right)] != 1) return n.fail("it repeats a sample");
+  if (n.output_shape()[static_cast<size_t>(rank - from_right)] != places) return n.fail("it repeats a sample");
+  for (size_t i = 0; places != 1 && i < n.node.inputs.size(); ++i) {
+    const int missing = rank - static_cast<int>(n.shape(i).size()), at = rank - from_right - missing;
+    if (n.input_axis(i) < 0 && at >= 0 && n.shape(i)[static_cast<size_t>(at)] != 1) return n.fail("an operand differs between the places of a sample, which lie along the samples' axis");
+  }
   return rank - from_right;
 }
+
+namespace {
 
 using Fold = at::Tensor (*)(const at::Tensor&, const at::Tensor&);
 
@@ -87,11 +94,13 @@ Fold fold_of(Op op) {
 Built build_elementwise(const NodeView& n) {
   if (const auto f = ir::unary_function(n.node)) {
     if (!has_function(f->function)) return n.fail("the function has no gradient");
+    if (n.input(0).dtype != ir::DType::kF32) return n.fail("its input isn't of real numbers");
     n.set_axis(n.input_axis(0));
     return std::optional<Network::Step>([f = *f](const Network::Values& x) -> Network::Values { return {apply_function(f, x[0])}; });
   }
   const Fold fold = fold_of(n.node.op);
   if (fold == nullptr) return std::optional<Network::Step>();
+  if (n.graph.value(n.node.outputs[0]).dtype != ir::DType::kF32 && (n.node.op == Op::kDiv || n.node.op == Op::kPow || n.node.op == Op::kMean || n.node.op == Op::kPRelu)) return n.fail("it computes with integers");
   PITH_TRY(const int axis, broadcast_axis(n));
   n.set_axis(axis);
   const double factor = n.node.op == Op::kMean ? 1.0 / static_cast<double>(n.node.inputs.size()) : 1.0;

@@ -28,7 +28,10 @@ at::Tensor output_distortion(const TrainOptions& options, const std::vector<bool
       sum = sum + relative_error(student[k], teacher[k]);
     }
   }
-  if (options.label_weight > 0 && labels.defined() && student[0].dim() == 2) sum = sum + options.label_weight * at::nll_loss(at::log_softmax(logits(0, student[0]), -1), labels);
+  if (options.label_weight > 0 && labels.defined() && labels.numel() * student[0].size(-1) == student[0].numel()) {
+    const at::Tensor rows = logits(0, student[0]).reshape({labels.numel(), -1});
+    sum = sum + options.label_weight * at::nll_loss(at::log_softmax(rows, -1), labels, {}, at::Reduction::Mean, kNoLabel);
+  }
   return sum;
 }
 

@@ -26,6 +26,9 @@ Built build_reshape(const NodeView& n) {
     for (int d = 0; d < static_cast<int>(to.size()) && found < 0; ++d) {
       if (to[static_cast<size_t>(d)] == 1 && before(to, d) == wanted) found = d;
     }
+    for (int d = 0; d < static_cast<int>(to.size()) && found < 0; ++d) {  // a sample's rows stay together
+      if (before(to, d) == wanted) found = d;
+    }
     if (found < 0) return n.fail("it drops the samples' axis");
     to[static_cast<size_t>(found)] = -1;
     n.set_axis(found);
@@ -56,6 +59,9 @@ Built build_concat(const NodeView& n) {
     const int mine = n.input_axis(i);
     if (mine >= 0 && ((axis >= 0 && axis != mine) || mine == along)) return n.fail("it mixes the samples");
     axis = std::max(axis, mine);
+  }
+  for (size_t i = 0; i < n.node.inputs.size(); ++i) {
+    if (n.folded(i)) return n.fail("the samples lie along an axis of several places each");
   }
   n.set_axis(axis);
   return std::optional<Network::Step>([along, axis](const Values& in) -> Values {

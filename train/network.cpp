@@ -29,10 +29,9 @@ Result<Network::Step> build_step(const NodeView& n) {
   for (ValueId id : n.node.inputs) {
     if (id == ir::kNoValue) continue;
     const ir::Value& v = n.graph.value(id);
-    if (!v.is_constant() && v.dtype != DType::kF32) return n.fail(fmt::format("its input '{}' isn't of real numbers", v.name));
     if (v.quant) return n.fail(fmt::format("'{}' is quantised already", v.name));
   }
-  for (const auto& build : {build_product, build_elementwise, build_pool, build_normal, build_move}) {
+  for (const auto& build : {build_product, build_elementwise, build_pool, build_normal, build_sequence, build_move}) {
     PITH_TRY(std::optional<Network::Step> step, build(n));
     if (step) return std::move(*step);
   }
@@ -51,8 +50,8 @@ Result<Network> Network::build(const ir::Graph& graph) {
   if (!graph.state.empty()) return error(ErrorCode::kUnsupported, fmt::format("'{}' carries state from run to run; retraining takes networks without state", graph.name));
   for (ValueId id : graph.inputs) {
     const ir::Value& v = graph.value(id);
-    if (v.shape.empty() || v.shape[0] != 1 || v.dtype != DType::kF32)
-      return error(ErrorCode::kUnsupported, fmt::format("input '{}' is {} {}; retraining takes real numbers with a first dimension of 1", v.name, ir::dtype_name(v.dtype), ir::to_string(v.shape)));
+    if (v.shape.empty() || v.shape[0] != 1)
+      return error(ErrorCode::kUnsupported, fmt::format("input '{}' is {} {}; retraining takes a first dimension of 1", v.name, ir::dtype_name(v.dtype), ir::to_string(v.shape)));
     net.axis_[static_cast<size_t>(id)] = 0;
   }
   for (size_t i = 0; i < graph.values.size(); ++i) {
@@ -71,6 +70,7 @@ Result<Network> Network::build(const ir::Graph& graph) {
   for (ValueId id : graph.outputs) {
     if (net.axis_[static_cast<size_t>(id)] < 0)
       return error(ErrorCode::kUnsupported, fmt::format("output '{}' doesn't depend on the input", graph.value(id).name));
+    net.places_.push_back(graph.value(id).shape[static_cast<size_t>(net.axis_[static_cast<size_t>(id)])]);
   }
   return net;
 }
@@ -103,7 +103,15 @@ std::vector<at::Tensor> Network::run(const std::vector<at::Tensor>& inputs, cons
   for (ValueId id : outputs_) {
     const at::Tensor& t = values[static_cast<size_t>(id)];
     const int axis = axis_[static_cast<size_t>(id)];
-    outputs.push_back(axis > 0 ? t.movedim(axis, 0) : t);
+    const int64_t places = places_[outputs.size()];
+    if (places == 1) {
+      outputs.push_back(axis > 0 ? t.movedim(axis, 0) : t);
+      continue;
+    }
+    std::vector<int64_t> shape = t.sizes().vec();
+    shape[static_cast<size_t>(axis)] = places;
+    shape.insert(shape.begin() + axis, t.size(axis) / std::max<int64_t>(1, places));
+    outputs.push_back(t.reshape(shape).movedim(axis, 0));
   }
   return outputs;
 }

@@ -2,8 +2,9 @@
 //
 // Why: a Graph has one sample's static shapes; training wants many samples at once and gradients. Method: every node is
 // resolved once, at building, into a function on libtorch tensors. A sample's batch dimension (size 1 in the Graph) is
-// followed through reshapes and transposes, and where it lies, the program carries the whole batch. Semantics are the
-// reference interpreter's; tests hold the two together.
+// followed through reshapes and transposes, and where it lies, the program carries the whole batch; a reshape that drops
+// the dimension leaves a sample's rows together along the one after it. Semantics are the reference interpreter's; tests
+// hold the two together.
 //
 // The caller sees and replaces tensors by hooks: `constant` gives a constant's tensor (a trained or quantised one),
 // `value` what flows on instead of a computed value (a fake-quantised one).
@@ -28,7 +29,8 @@ class Network {
   // Error kUnsupported names the first node that has no differentiable form, or that mixes samples of a batch.
   static Result<Network> build(const ir::Graph& graph);
 
-  // inputs: one per graph input, batch first (dimension 0 of each). Returns graph.outputs, their batch axis first.
+  // inputs: one per graph input, batch first (dimension 0 of each); integers as at::kLong. Returns graph.outputs, their
+  // batch axis first; where the graph's output has none of its own, one is put before its dimensions.
   std::vector<at::Tensor> run(const std::vector<at::Tensor>& inputs, const Hooks& hooks = {}) const;
 
   using Values = std::vector<at::Tensor>;
@@ -45,6 +47,7 @@ class Network {
   std::vector<int> last_use_;          // by value id, the call after which nobody reads it
   std::vector<int> axis_;              // by value id, the batch axis (-1: the same for all samples)
   std::vector<ir::ValueId> inputs_, outputs_;
+  std::vector<int64_t> places_;        // by output, how many places of the batch axis are one sample's (mostly 1)
 };
 
 }  // namespace pith::train

@@ -65,6 +65,18 @@ Built build_instance_norm(const NodeView& n) {
   });
 }
 
+Built build_lp_norm(const NodeView& n) {
+  const int64_t axis = ir::wrap_axis(n.node.integer("axis", -1), n.shape(0).size());
+  if (axis == n.input_axis(0)) return n.fail("it mixes the samples");
+  n.set_axis(n.input_axis(0));
+  const bool squares = n.node.integer("p", 2) == 2;
+  return std::optional<Network::Step>([=](const Values& in) -> Values {
+    const std::vector<int64_t> axes{axis};
+    const at::Tensor norm = squares ? at::sqrt(at::sum(in[0].square(), axes, true)) : at::sum(in[0].abs(), axes, true);
+    return {in[0] / norm.clamp_min(1e-20)};
+  });
+}
+
 }  // namespace
 
 Built build_normal(const NodeView& n) {
@@ -73,6 +85,7 @@ Built build_normal(const NodeView& n) {
     case Op::kLayerNormalization: case Op::kRMSNormalization: return build_layer_norm(n);
     case Op::kBatchNormalization: return build_batch_norm(n);
     case Op::kInstanceNormalization: return build_instance_norm(n);
+    case Op::kLpNormalization: return build_lp_norm(n);
     default: return std::optional<Network::Step>();
   }
 }

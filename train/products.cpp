@@ -71,6 +71,7 @@ Built build_matmul(const NodeView& n) {
   const int a = n.input_axis(0), b = n.input_axis(1);
   const int rank_a = static_cast<int>(n.shape(0).size()), rank_b = static_cast<int>(n.shape(1).size());
   const int rank = static_cast<int>(n.output_shape().size());
+  if (n.folded(1) || (n.folded(0) && rank_b > 2)) return n.fail("the samples lie along an axis of several places each");
   if (a >= 0 && (a == rank_a - 1 || (b >= 0 && (a != b || rank_a != rank_b || a >= rank_a - 2)))) return n.fail("its operands carry the samples along axes that it sums over or that differ");
   if (b >= 0 && (a < 0 && (rank_b < 3 || b >= rank_b - 2))) return n.fail("its weights depend on the sample");
   n.set_axis(a >= 0 ? rank - (rank_a - a) : b >= 0 ? rank - (rank_b - b) : -1);

@@ -86,7 +86,7 @@ Result<Student> Student::create(const Model& model, const std::vector<at::Tensor
     at::NoGradGuard guard;
     Hooks hooks;
     hooks.value = [&](ir::ValueId id, const at::Tensor& t) {
-      magnitude[id] = std::sqrt(t.square().mean().item<double>());
+      if (t.is_floating_point()) magnitude[id] = std::sqrt(t.square().mean().item<double>());
       return t;
     };
     s.network_.run(probe, hooks);
@@ -97,35 +97,53 @@ Result<Student> Student::create(const Model& model, const std::vector<at::Tensor
     if (by_name.count(name)) s.activations_[by_name[name]] = affine;
   }
   for (const ir::Node& n : model.graph.nodes) {
-    if (n.inputs.size() < 2 || n.inputs[1] == ir::kNoValue) continue;
-    const ir::Value& v = model.graph.value(n.inputs[1]);
-    const auto steps = model.steps.find(v.name);
-    if (!v.constant || steps == model.steps.end()) continue;
-    TrainedWeight w;
-    w.id = n.inputs[1];
-    w.name = v.name;
-    w.axis = steps->second.axis;
-    w.bias = n.inputs.size() > 2 ? n.inputs[2] : ir::kNoValue;
-    w.leaves = std::find(model.graph.outputs.begin(), model.graph.outputs.end(), n.outputs[0]) != model.graph.outputs.end();
-    const at::Tensor real = to_torch(*v.constant);
-    w.log2_step = at::tensor(steps->second.log2);
-    w.unit = at::exp2(w.log2_step).view(along(real, w.axis, w.log2_step.numel())).clone();
-    w.latent = (real / w.unit).set_requires_grad(true);
-    w.log2_step.set_requires_grad(true);
-    s.parameters_.push_back({w.latent, 1, false});
-    s.parameters_.push_back({w.log2_step, 1, true});
-    if (w.bias != ir::kNoValue && model.graph.value(w.bias).constant) {
-      const double unit = std::max(magnitude[n.outputs[0]], 1e-6) * 0.3;
-      w.bias_unit = at::full({}, unit);
-      w.bias_latent = (to_torch(*model.graph.value(w.bias).constant) / unit).set_requires_grad(true);
-      s.parameters_.push_back({w.bias_latent, 0.3, false});
-    } else {
-      w.bias = ir::kNoValue;
+    const auto site = weight_site(model.graph, n);
+    if (!site || !model.steps.count(model.graph.value(n.inputs[site->slot]).name)) continue;
+    const ir::ValueId id = n.inputs[site->slot];
+    auto known = std::find_if(s.weights_.begin(), s.weights_.end(), [&](const TrainedWeight& w) { return w.id == id; });
+    if (known == s.weights_.end()) {
+      s.add_weight(id);
+      known = s.weights_.end() - 1;
     }
-    s.weights_.push_back(std::move(w));
+    const ir::ValueId bias = is_product(n.op) && n.inputs.size() > 2 ? n.inputs[2] : ir::kNoValue;
+    if (bias == ir::kNoValue || known->bias != ir::kNoValue || !model.graph.value(bias).constant) continue;
+    known->bias = bias;
+    known->leaves = !model.dead_biases_vanish || std::find(model.graph.outputs.begin(), model.graph.outputs.end(), n.outputs[0]) != model.graph.outputs.end();
+    const double unit = std::max(magnitude[n.outputs[0]], 1e-6) * 0.3;
+    known->bias_unit = at::full({}, unit);
+    known->bias_latent = (to_torch(*model.graph.value(bias).constant) / unit).set_requires_grad(true);
+    s.parameters_.push_back({known->bias_latent, 0.3, false});
+  }
+  for (const std::string& name : model.floats) {
+    if (!by_name.count(name) || !model.graph.value(by_name[name]).constant) return internal_error(fmt::format("'{}' is no constant that could be trained", name));
+    TrainedFloats f;
+    f.id = by_name[name];
+    const at::Tensor real = to_torch(*model.graph.value(f.id).constant);
+    f.unit = at::full({}, std::max(std::sqrt(real.square().mean().item<double>()), 1e-3) * 0.3);
+    f.latent = (real / f.unit).set_requires_grad(true);
+    s.parameters_.push_back({f.latent, 0.3, false});
+    s.floats_.push_back(std::move(f));
   }
   if (s.weights_.empty()) return usage_error(fmt::format("'{}' has no layer with weights to retrain", model.graph.name));
   return s;
+}
+
+void Student::add_weight(ir::ValueId id) {
+  const ir::Value& v = model_.graph.value(id);
+  const Steps& steps = model_.steps.at(v.name);
+  TrainedWeight w;
+  w.id = id;
+  w.name = v.name;
+  w.axis = steps.axis;
+  w.bias = ir::kNoValue;
+  const at::Tensor real = to_torch(*v.constant);
+  w.log2_step = at::tensor(steps.log2);
+  w.unit = at::exp2(w.log2_step).view(along(real, w.axis, w.log2_step.numel())).clone();
+  w.latent = (real / w.unit).set_requires_grad(true);
+  w.log2_step.set_requires_grad(true);
+  parameters_.push_back({w.latent, 1, false});
+  parameters_.push_back({w.log2_step, 1, true});
+  weights_.push_back(std::move(w));
 }
 
 Student::Forward Student::forward() const {
@@ -153,6 +171,7 @@ Student::Forward Student::forward() const {
     }
     f.constants[w.bias] = bias;
   }
+  for (const TrainedFloats& t : floats_) f.constants[t.id] = t.latent * t.unit;
   return f;
 }
 
@@ -203,6 +222,7 @@ std::vector<at::Tensor> Student::units() const {
     all.push_back(w.unit);
     if (w.bias != ir::kNoValue) all.push_back(w.bias_unit);
   }
+  for (const TrainedFloats& t : floats_) all.push_back(t.unit);
   return all;
 }
 
@@ -215,6 +235,7 @@ Model Student::model() const {
     m.steps[w.name].log2.assign(log2.data_ptr<float>(), log2.data_ptr<float>() + log2.numel());
     if (w.bias != ir::kNoValue) m.graph.value(w.bias).constant = from_torch(w.bias_latent * w.bias_unit);
   }
+  for (const TrainedFloats& t : floats_) m.graph.value(t.id).constant = from_torch(t.latent * t.unit);
   return m;
 }
 

@@ -19,14 +19,20 @@
 namespace pith::train {
 
 struct TrainedWeight {
-  ir::ValueId id, bias;  // bias may be kNoValue
+  ir::ValueId id, bias;  // bias may be kNoValue; a table that a product reads too (tied embeddings) is one weight
   std::string name;
   int axis = 0;               // of the output channels
-  bool leaves = false;        // the node's result is an output of the graph: its bias is never masked
+  bool leaves = false;        // the bias stays where a row of weights is zero
   at::Tensor latent, log2_step;  // leaves; latent in units of `unit`
   at::Tensor unit;
   at::Tensor bias_latent, bias_unit;
   at::Tensor live;  // 1 where a weight may differ from zero; undefined: everywhere
+};
+
+// Gains, shifts and the like: trained as they are.
+struct TrainedFloats {
+  ir::ValueId id;
+  at::Tensor latent, unit;
 };
 
 class Student {
@@ -65,9 +71,12 @@ class Student {
   Model model() const;
 
  private:
+  void add_weight(ir::ValueId id);
+
   Model model_;
   Network network_;
   std::vector<TrainedWeight> weights_;
+  std::vector<TrainedFloats> floats_;
   std::vector<Parameter> parameters_;
   std::map<ir::ValueId, numerics::Affine> activations_;
 };

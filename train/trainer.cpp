@@ -74,7 +74,7 @@ class TorchTrainer : public Trainer {
   Status status() const override { return status_; }
   Model model() const override { return student_.model(); }
   Result<void> replace(const Model& model) override {
-    PITH_TRY(student_, Student::create(model, {batches_.probe()}));
+    PITH_TRY(student_, Student::create(model, batches_.probe()));
     settled_ = false;
     averages_.clear();
     forget();
@@ -110,7 +110,7 @@ class TorchTrainer : public Trainer {
     const Batch batch = batches_.at_step(status_.step, compare ? apart() ? &layers_ : &features_ : nullptr);
     const Student::Forward f = student_.forward();
     Student::Comparison comparison{&batch.values, apart(), {}};
-    const auto outputs = student_.run({batch.inputs}, f, compare ? &comparison : nullptr);
+    const auto outputs = student_.run(batch.inputs, f, compare ? &comparison : nullptr);
     at::Tensor distortion = apart() ? comparison.error : output_distortion(options_, probabilities_, outputs, batch.answers, batch.labels);
     if (!apart() && comparison.error.defined()) distortion = distortion + options_.features * comparison.error;
     const at::Tensor loss = distortion + f.rate * status_.lambda;
@@ -171,16 +171,14 @@ class TorchTrainer : public Trainer {
 
   double validate() const {
     at::NoGradGuard guard;
-    const Batch& all = batches_.validation();
     const Student::Forward f = student_.forward();
-    double sum = 0;
-    for (int64_t i = 0; i < all.inputs.size(0); i += options_.batch) {
-      const int64_t n = std::min(options_.batch, all.inputs.size(0) - i);
-      std::vector<at::Tensor> answers;
-      for (const at::Tensor& a : all.answers) answers.push_back(a.narrow(0, i, n));
-      sum += static_cast<double>(n) * output_distortion(options_, probabilities_, student_.run({all.inputs.narrow(0, i, n)}, f), answers, {}).item<double>();
+    double sum = 0, count = 0;
+    for (const Batch& part : batches_.validation()) {
+      const auto n = static_cast<double>(part.inputs[0].size(0));
+      sum += n * output_distortion(options_, probabilities_, student_.run(part.inputs, f), part.answers, part.labels).item<double>();
+      count += n;
     }
-    return sum / static_cast<double>(all.inputs.size(0));
+    return sum / count;
   }
 
   // Keeps the moving average where it is better, or where nothing can tell.
@@ -193,7 +191,7 @@ class TorchTrainer : public Trainer {
         averages_[i].copy_(was);
       }
     };
-    const bool measured = batches_.validation().inputs.defined();
+    const bool measured = !batches_.validation().empty();
     if (measured) status_.validation = validate();
     swap();
     if (measured) status_.validation_average = validate();
@@ -324,7 +322,7 @@ Result<std::unique_ptr<Trainer>> Trainer::create(const ir::Graph& teacher, const
 #endif
   try {
     PITH_TRY(Batches batches, Batches::create(teacher, std::move(data), options));
-    PITH_TRY(Student first, Student::create(student, {batches.probe()}));
+    PITH_TRY(Student first, Student::create(student, batches.probe()));
     std::unique_ptr<Group> group;
     if (options.place.size > 1) {
       PITH_TRY(group, Group::join(options.place));

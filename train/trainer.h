@@ -20,6 +20,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -39,12 +40,25 @@ struct Model {
   ir::Graph graph;
   std::map<std::string, Steps> steps;               // by the weights' value name
   std::map<std::string, numerics::Affine> activations;  // by value name: rounded to 8 bits while training
+  std::vector<std::string> floats;  // constants that are trained without a grid: gains and shifts of normalisations
+  bool dead_biases_vanish = true;   // where a row of weights is zero, as channels are then removed
 };
 // First grids for every weighted node: a step of `share` standard deviations (of the tensor, or of each output channel).
 // Renames weights so that names are unique.
 Model start_model(const ir::Graph& canonical, bool per_channel, double share);
-// A share for start_model with which the weights' integers, each tensor's by their own frequencies, take about `bits`.
-double share_for(const ir::Graph& canonical, bool per_channel, double bits);
+// The same for a transformer: embeddings and learned positions have grids too (one step each), normalisations are trained,
+// and no channel is ever removed. Names stay, so that the result fits another form of the network.
+Model start_transformer(const ir::Graph& canonical, bool per_channel, double share);
+
+// Where a node's weights stand among its inputs and which axis counts its outputs; nothing for nodes without weights.
+struct WeightSite {
+  size_t slot = 1;
+  int axis = 0;
+};
+std::optional<WeightSite> weight_site(const ir::Graph& graph, const ir::Node& node);
+bool is_product(ir::Op op);
+// A share with which the integers of start(share), each tensor's by their own frequencies, take about `bits`.
+double share_for(const std::function<Model(double)>& start, double bits);
 // The weights on their grids: integers times 2^(code/16), and biases of dead channels zero.
 struct Rounded {
   ir::Graph graph;
@@ -52,12 +66,21 @@ struct Rounded {
 };
 Rounded round_model(const Model& model);
 
+// One tensor for each input of the network, the batch first. Labels: one for each row of logits (kNoLabel: none), or empty.
+struct DrawnBatch {
+  std::vector<ir::Tensor> inputs;
+  std::vector<int64_t> labels;
+};
+constexpr int64_t kNoLabel = -100;
+
 // Unlabelled (or labelled) samples of a network with one input.
 struct Dataset {
   ir::Shape shape;            // of one sample, first dimension 1
   std::vector<float> values;  // all samples, one after the other
   std::vector<int64_t> labels;  // empty, or one per sample
   int64_t count() const { return static_cast<int64_t>(values.size()) / std::max<int64_t>(1, ir::element_count(shape)); }
+  // Instead of all these: makes batch `number` anew, from the number alone. Negative numbers: batches that are held apart.
+  std::function<DrawnBatch(int64_t number)> draw;
 };
 
 // Which of several processes this is (parallel.h). Each takes `batch` samples a step, so that a step has size x batch.

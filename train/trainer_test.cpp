@@ -119,7 +119,7 @@ TEST(Trainer, LayersLearnForThemselves) {
 
 TEST(Trainer, FirstStepMeetsTheBits) {
   const ir::Graph g = small_network();
-  const double coarse = share_for(g, true, 1500), fine = share_for(g, true, 4000);
+  const double coarse = share_for([&](double s) { return start_model(g, true, s); }, 1500), fine = share_for([&](double s) { return start_model(g, true, s); }, 4000);
   EXPECT_GT(coarse, 1.5 * fine);
   const auto t = std::move(Trainer::create(g, start_model(g, true, fine), small_samples(200), small_options(1))).value();
   ASSERT_TRUE(t->run(1, kGoOn, nullptr).ok());

@@ -65,16 +65,17 @@ struct Encoder {
     return b.layer_norm(b.add(b.linear(up, at + n.down), x, at + "sum"), at + n.down_norm, epsilon);
   }
 
-  // Logits of the one position that is asked for.
+  // Logits of the one position that is asked for, or of several.
   void masked_head(Id x) {
-    const Id position = b.input("mask_position", ir::DType::kI64, {1});
-    x = b.reshape(b.node(Op::kGather, "masked", {x, position}, {{"axis", int64_t{1}}}), {1, width}, "masked_row");
+    const int64_t masks = s.options.masks;
+    const Id position = b.input("mask_position", ir::DType::kI64, masks > 0 ? ir::Shape{1, masks} : ir::Shape{1});
+    x = b.reshape(b.node(Op::kGather, "masked", {x, position}, {{"axis", int64_t{1}}}), {std::max<int64_t>(1, masks), width}, "masked_row");
     const std::string dense = distil ? "vocab_transform" : roberta ? "lm_head.dense" : "cls.predictions.transform.dense";
     const std::string norm = distil ? "vocab_layer_norm" : roberta ? "lm_head.layer_norm" : "cls.predictions.transform.LayerNorm";
     const std::string bias = distil ? "vocab_projector.bias" : roberta ? "lm_head.bias" : "cls.predictions.bias";
     x = b.layer_norm(b.activation(b.linear(x, dense), roberta ? "gelu" : function, "head.activation"), norm, epsilon);
-    b.output(b.tied_logits(x, table, b.constant(bias), "head.logits"), "logits");
-    b.graph.metadata["head"] = "fill-mask";
+    b.output(masks > 0 ? b.node(Op::kGemm, "head.logits", {x, table, b.constant(bias)}, {{"transB", int64_t{1}}}) : b.tied_logits(x, table, b.constant(bias), "head.logits"), "logits");
+    b.graph.metadata["head"] = masks > 0 ? "tensor" : "fill-mask";
   }
 
   void classifier(Id x) {
@@ -112,6 +113,8 @@ struct Encoder {
     namespace fs = std::filesystem;
     if (b.has("cls.predictions.bias") || b.has("lm_head.bias") || b.has("vocab_projector.bias")) {
       masked_head(x);
+    } else if (s.options.masks > 0) {
+      return usage_error(fmt::format("'{}' has no head for masked words; leave out the dimension masks", s.folder));
     } else if (b.has("classifier.weight") || b.has("classifier.out_proj.weight")) {
       classifier(x);
     } else if (fs::exists(fs::path(s.folder) / "1_Pooling" / "config.json")) {

@@ -95,21 +95,45 @@ TEST(HuggingFace, TheWindowOfADecoderRolls) {
   EXPECT_GT(difference, 1e-4f);  // beyond it the first tokens are forgotten
 }
 
-TEST(HuggingFace, ManyTokensAtOnceAreWhatTheStepsGive) {
-  const auto expected = read_json(golden("llama-bin/expected.json"));
+class Whole : public ::testing::TestWithParam<const char*> {};
+
+TEST_P(Whole, ManyTokensAtOnceAreWhatTheStepsGive) {
+  const auto expected = read_json(golden(GetParam() + std::string("/expected.json")));
   const std::vector<float> wanted = expected->at("output").get<std::vector<float>>();
   nlohmann::json tokens = nlohmann::json::array();
   for (const auto& run : expected->at("runs")) tokens.push_back(run.at("token").at(0));
   TransformerOptions options;
   options.whole = static_cast<int64_t>(tokens.size());
-  const auto g = import_huggingface(golden("llama-bin"), options);
+  const auto g = import_huggingface(golden(GetParam()), options);
   ASSERT_TRUE(g.ok()) << g.error().message;
   EXPECT_TRUE(g->state.empty());
   const std::vector<float> got = outputs(*g, nlohmann::json::array({{{"tokens", tokens}}}));
   ASSERT_EQ(got.size(), wanted.size());
   for (size_t i = 0; i < wanted.size(); ++i) ASSERT_NEAR(got[i], wanted[i], 1e-4f) << i;
   options.whole = 1 << 20;
-  EXPECT_FALSE(import_huggingface(golden("llama-bin"), options).ok());
+  EXPECT_FALSE(import_huggingface(golden(GetParam()), options).ok());
+}
+INSTANTIATE_TEST_SUITE_P(Kinds, Whole, ::testing::Values("llama-bin", "gpt2"));
+
+TEST(HuggingFace, SeveralMasksAreWhatEachGives) {
+  TransformerOptions one, several;
+  one.sequence = several.sequence = 12;
+  several.masks = 3;
+  const auto single = import_huggingface(golden("roberta-mlm"), one), all = import_huggingface(golden("roberta-mlm"), several);
+  ASSERT_TRUE(single.ok() && all.ok()) << all.error().message;
+  const auto run = [](const ir::Graph& g, const std::vector<int>& places) {
+    const nlohmann::json inputs = {{"input_ids", {0, 5, 6, 7, 8, 9, 10, 11, 12, 2, 1, 1}}, {"attention_mask", {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0}}, {"mask_position", places}};
+    return outputs(g, nlohmann::json::array({inputs}));
+  };
+  const std::vector<float> got = run(*all, {2, 7, 2});
+  const std::vector<float> first = run(*single, {2}), second = run(*single, {7});
+  ASSERT_EQ(got.size(), 3 * first.size());
+  for (size_t i = 0; i < first.size(); ++i) {
+    ASSERT_NEAR(got[i], first[i], 1e-5f) << i;
+    ASSERT_NEAR(got[first.size() + i], second[i], 1e-5f) << i;
+    ASSERT_NEAR(got[2 * first.size() + i], first[i], 1e-5f) << i;
+  }
+  EXPECT_FALSE(import_huggingface(golden("bert"), several).ok());  // has no such head
 }
 
 class Folder : public ::testing::Test {

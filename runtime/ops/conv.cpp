@@ -166,8 +166,22 @@ void run_tile(const ConvPlan& plan, const Op& op, const Run& run, const ConvTile
   }
 }
 
+// Dense on one vector with weights in floats, in the same order of sums.
+void run_vector_floats(const ConvPlan& plan, const Op& op, const Run& run) {
+  const float* x = run.read<float>(op.inputs[0]);
+  float* y = run.write<float>(op.outputs[0]);
+  for (int32_t channel = 0; channel < plan.out_c; ++channel) {
+    const int64_t first = int64_t{channel} * plan.in_c;
+    float acc = plan.bias_f32 != nullptr ? plan.bias_f32[channel] : 0;
+    for (int32_t i = 0; i < plan.in_c; ++i) acc += x[i] * float_at(*plan.source, first + i);
+    y[channel] = acc < plan.low ? plan.low : acc > plan.high ? plan.high : acc;
+  }
+  if (!plan.clamps) activate_f32(op, run, y, plan.out_c);
+}
+
 // Dense on one vector: each row of weights is decoded, multiplied and forgotten.
 void run_vector(const ConvPlan& plan, const Op& op, const Run& run) {
+  if (plan.source->dtype == PITH_F32) return run_vector_floats(plan, op, run);
   int8_t* row = reinterpret_cast<int8_t*>(run.scratch(op, 0));
   memset(row, 0, static_cast<size_t>(plan.in_c));
   WeightRows source(*plan.source);
@@ -191,7 +205,7 @@ void run_vector(const ConvPlan& plan, const Op& op, const Run& run) {
 }
 
 void run_coded(const ConvPlan& plan, const Op& op, const Run& run) {
-  if (op.opcode == PITH_OPCODE_Dense && plan.source->dtype == PITH_I8 && plan.out_w == 1) return run_vector(plan, op, run);
+  if (op.opcode == PITH_OPCODE_Dense && (plan.source->dtype == PITH_I8 || plan.is_float) && plan.out_w == 1) return run_vector(plan, op, run);
   const int32_t rows = plan.transposed ? plan.group_out : plan.out_c, copies = plan.transposed ? plan.groups : 1;
   const int64_t value_bytes = plan.is_float ? 4 : 1;
   const int32_t tile_rows = static_cast<int32_t>(pith_weight_tile(plan.group_out, int64_t{plan.taps} * plan.run));

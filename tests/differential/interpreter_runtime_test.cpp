@@ -321,6 +321,56 @@ TEST(InterpreterAndRuntime, AgreeWhereAttentionGoesHeadByHead) {
   EXPECT_GE(smaller, 1);
 }
 
+// One table in the file, read by rows and multiplied by: logits of a language model's embedding.
+TEST(InterpreterAndRuntime, AgreeOnTiedEmbeddings) {
+  Random random(seed());
+  Graph g;
+  ir::Value token;
+  token.name = "token", token.dtype = ir::DType::kI64, token.shape = {1, 1};
+  g.inputs = {g.add_value(token)};
+  Tensor rows(ir::DType::kF32, {40, 12});
+  for (float& v : rows.mut<float>()) v = static_cast<float>(random.uniform(-1, 1));
+  const ir::ValueId table = g.add_constant("table", rows);
+  ir::ValueId last = g.inputs[0];
+  const auto node = [&](ir::Op op, std::vector<ir::ValueId> inputs, std::map<std::string, ir::Attribute> attributes) {
+    ir::Node n;
+    n.op = op;
+    n.name = "n" + std::to_string(g.nodes.size());
+    n.inputs = std::move(inputs);
+    n.attributes = std::move(attributes);
+    ir::Value v;
+    v.name = n.name + ".y";
+    n.outputs = {last = g.add_value(v)};
+    g.nodes.push_back(n);
+  };
+  node(ir::Op::kGather, {table, last}, {{"axis", int64_t{0}}});
+  node(ir::Op::kReshape, {last}, {{"shape", std::vector<int64_t>{1, 12}}});
+  node(ir::Op::kGemm, {last, table}, {{"transB", int64_t{1}}});
+  g.outputs = {last};
+  ASSERT_TRUE(ir::infer_shapes(g).ok());
+  Tensor input(ir::DType::kI64, {1, 1});
+  input.set(0, 17);
+  QuantizeOptions options;
+  options.float_activations = options.code_parameters = true;
+  options.correct_bias = options.round_by_covariance = false;
+  options.weight_codes["table"] = {-48};
+  const auto quantized = quantize(g, {{input}}, options);
+  ASSERT_TRUE(quantized.ok()) << quantized.error().message;
+  const auto expected = ir::interpret(*quantized, {input});
+  const auto program = compile(*quantized, {});
+  ASSERT_TRUE(expected.ok() && program.ok());
+  EXPECT_EQ(program->constants.size(), 1u);
+  for (const pith_mode mode : {PITH_MODE_SMALLEST, PITH_MODE_BALANCED, PITH_MODE_FASTEST}) {
+    const std::vector<uint8_t> bytes = output_bytes(*program, mode, Tensor::f32({1, 1}, {17}));
+    ASSERT_EQ(bytes.size(), 160u);
+    for (size_t i = 0; i < 40; ++i) {
+      float y;
+      std::memcpy(&y, bytes.data() + 4 * i, 4);
+      EXPECT_NEAR(y, (*expected)[0].at(static_cast<int64_t>(i)), 1e-5);
+    }
+  }
+}
+
 TEST(InterpreterAndRuntime, AgreeBitForBit) {
   for (uint64_t trial = 0; trial < 12; ++trial) {
     SCOPED_TRACE("PITH_SEED=" + std::to_string(seed()) + " trial " + std::to_string(trial));

@@ -19,7 +19,7 @@ import time
 import torch
 import torch.nn.functional as F
 
-from vocabulary import learn, tokens_of, words_of
+from vocabulary import learn, read, tokens_of, words_of
 
 
 class Layer(torch.nn.Module):
@@ -65,15 +65,6 @@ def masked(ids, vocabulary, mask, generator):
     kind = torch.rand(ids.shape, generator=generator)
     changed = torch.where(kind < 0.8, torch.full_like(ids, mask), torch.where(kind < 0.9, torch.randint(5, vocabulary, ids.shape, generator=generator), ids))
     return torch.where(asked, changed, ids), asked
-
-
-def read(folder):
-    """Lines of all files: those to learn from, those held out."""
-    kept, held = [], []
-    for path in sorted(pathlib.Path(folder).glob("*.txt")):
-        for i, line in enumerate(line for line in path.read_text(errors="replace").split("\n") if line.strip()):
-            (held if i % 50 == 49 else kept).append(line.strip())
-    return kept, held
 
 
 def encode(lines, index, length):
@@ -130,9 +121,14 @@ def main():
     parser.add_argument("--minutes", type=float, default=60)
     for name, value in (("vocabulary", 4096), ("width", 128), ("layers", 4), ("heads", 4), ("hidden", 512), ("length", 64), ("batch", 32), ("seed", 1)):
         parser.add_argument("--" + name, type=int, default=value)
+    parser.add_argument("--lines", type=pathlib.Path, help="only write the lines to learn from, and beside them those held out (.held_out)")
     c = parser.parse_args()
     torch.manual_seed(c.seed)
     kept, held = read(c.text)
+    if c.lines:
+        c.lines.write_text("\n".join(kept) + "\n")
+        c.lines.with_suffix(".held_out").write_text("\n".join(held) + "\n")
+        return
     vocabulary = learn(collections.Counter(w for line in kept for w in words_of(line)), c.vocabulary)
     c.vocabulary = len(vocabulary)
     index = {piece: i for i, piece in enumerate(vocabulary)}

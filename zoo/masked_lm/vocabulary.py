@@ -6,8 +6,18 @@ the longest pieces from the left, which is how the vocabulary will be read (voca
 """
 
 import collections
+import pathlib
 import re
 import unicodedata
+
+def read(folder):
+    """Lines of all text files of a folder: those to learn from, and every fiftieth of each file, held out."""
+    kept, held = [], []
+    for path in sorted(pathlib.Path(folder).glob("*.txt")):
+        for i, line in enumerate(line for line in path.read_text(errors="replace").split("\n") if line.strip()):
+            (held if i % 50 == 49 else kept).append(line.strip())
+    return kept, held
+
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 
