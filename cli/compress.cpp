@@ -8,6 +8,7 @@
 
 #include "base/file.h"
 #include "base/log.h"
+#include "cli/activation_coding.h"
 #include "cli/cli.h"
 #include "cli/compress_language.h"
 #include "cli/engine.h"
@@ -322,9 +323,11 @@ void add_compile(Context c) {
   CLI::App* verb = add_verb(c, "compile", "make a .pith file that computes in float, without calibration, or place one that is there in memory again",
                             "  pith compile model.onnx -o model.pith\n  pith compile model.pith --ram least --rows -o small.pith --report memory.html");
   add_model_flags(verb, f);
+  static CodingFlags coding;
+  add_coding_flags(verb, coding);
   verb->callback([&global = c.global, &action = c.action] {
     action = [&global]() -> Result<void> {
-      PITH_TRY(const CompileOptions placing, compile_options(f.ram, f.rows));
+      PITH_TRY(CompileOptions placing, compile_options(f.ram, f.rows));
       Program source;
       if (f.model.ends_with(".pith")) {
         if (f.output.empty()) return usage_error(fmt::format("'{}' would be written over; give --output", f.model));
@@ -334,6 +337,7 @@ void add_compile(Context c) {
         PITH_TRY(source, lower_graph(g));
         source.metadata["parameters"] = std::to_string(ir::parameter_count(g));
       }
+      PITH_TRY(placing.coding, choose_coding(coding, source, placing));
       MemoryReport memory;
       PITH_TRY(const Program program, place(std::move(source), placing, &memory));
       std::string path;
@@ -342,7 +346,7 @@ void add_compile(Context c) {
       PITH_CHECK_OK(write_file(path, file));
       PITH_CHECK_OK(write_reports(f.report, {path, program, file, sizes, &memory}));
       if (global.json) {
-        print_json("compile", {{"output", path}, {"bytes", file.size()}, {"arena_bytes", memory.arena}, {"memory", memory_json(memory)}});
+        print_json("compile", {{"output", path}, {"bytes", file.size()}, {"arena_bytes", memory.arena}, {"memory", memory_json(memory)}, {"coded_activations", coding_json(memory)}});
       } else {
         fmt::print("{}: {}, arena {}\n", path, bytes_text(static_cast<int64_t>(file.size())), bytes_text(memory.arena));
       }

@@ -72,6 +72,9 @@ HeadOptions choose_head(const Engine& engine, const std::string& kind_flag, cons
   return head;
 }
 
+// What compile/post_place.cpp plans with.
+static_assert(sizeof(pith_box) == 28 && sizeof(pith_ranked) == 8 && sizeof(pith_ctc_symbol) == 16);
+
 std::string label_of(const HeadOptions& head, int64_t index) {
   return index >= 0 && index < static_cast<int64_t>(head.labels.size()) ? head.labels[static_cast<size_t>(index)] : fmt::format("class {}", index);
 }

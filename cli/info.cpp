@@ -10,6 +10,7 @@
 #include "cli/report.h"
 #include "compile/compile.h"
 #include "compile/memory_picture.h"
+#include "compile/post_place.h"
 #include "pith/pith.h"
 #include "program/program.h"
 #include "program/schema.h"
@@ -106,7 +107,7 @@ Result<void> info(const Global& global) {
       return all;
     };
     print_json("info", {{"model", model}, {"bytes", file.size()}, {"parameters", parameters}, {"macs", macs}, {"arena_bytes", p.arena_bytes},
-                        {"inputs", port_names(p.inputs)}, {"outputs", port_names(p.outputs)}, {"structure_bytes", sizes.structure}, {"metadata_bytes", sizes.metadata}, {"header_bytes", sizes.header},
+                        {"post_bytes", p.metadata.count("post") ? post_bytes(p) : 0}, {"inputs", port_names(p.inputs)}, {"outputs", port_names(p.outputs)}, {"structure_bytes", sizes.structure}, {"metadata_bytes", sizes.metadata}, {"header_bytes", sizes.header},
                         {"smallest", mode(modes[0])}, {"balanced", mode(modes[1])}, {"fastest", mode(modes[2])}, {"layers", layers}});
     return {};
   }
@@ -129,6 +130,7 @@ Result<void> info(const Global& global) {
                bytes_text(static_cast<int64_t>(m.together())), timed ? fmt::format(" {:.1f} ms |", m.milliseconds) : "");
   }
   fmt::print("\nthe arena's {} are planned: inputs, activations, decode buffers and outputs all lie in it\n", bytes_text(p.arena_bytes));
+  if (const auto post = post_interval(p); post && p.metadata.count("post")) fmt::print("{}: {} at {} of the arena, when the network is done\n", post->name, bytes_text(post->bytes), post->offset);
   return {};
 }
 

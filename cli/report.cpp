@@ -43,17 +43,17 @@ json operators_json(const ReportSubject& s, const std::vector<double>& seconds) 
     const ProgramOp& op = p.ops[i];
     const bool has_output = !op.outputs.empty() && op.outputs[0] != kNone;
     const ProgramTensor* out = has_output ? &p.tensors[static_cast<size_t>(op.outputs[0])] : nullptr;
-    const double microseconds = i < seconds.size() ? seconds[i] * 1e6 : 0;
     all.push_back({{"op", format::kOpcodeNames[op.opcode]},
                    {"name", out ? out->name : ""},
                    {"output", out ? out->dims : std::vector<int32_t>{}},
                    {"macs", op_macs(p, op)},
                    {"coded_bytes", coded[i]},
                    {"scratch_bytes", scratch_bytes(p, op)},
-                   {"bytes_in_use", occupied[i]},
-                   {"start_us", at},
-                   {"us", microseconds}});
-    at += microseconds;
+                   {"bytes_in_use", occupied[i]}});
+    if (i >= seconds.size()) continue;  // nothing was measured
+    all.back()["start_us"] = at;
+    all.back()["us"] = seconds[i] * 1e6;
+    at += seconds[i] * 1e6;
   }
   return all;
 }
@@ -101,6 +101,8 @@ json report_json(const ReportSubject& s, const std::vector<double>& seconds) {
   if (s.memory) {
     all["lower_bound"] = s.memory->lower_bound;
     all["float32_peak"] = s.memory->float32_peak;
+    all["coded"] = json::array();
+    for (const CodedActivation& c : s.memory->coded) all["coded"].push_back({{"name", c.name}, {"values", c.values}, {"bytes", c.bytes}});
     for (const MemoryMove& m : s.memory->moves)
       all["moves"].push_back({{"kind", "bands of rows"},
                               {"first", m.first},
@@ -152,7 +154,8 @@ void add_report_flags(CLI::App* verb, ReportFlags& f) {
   verb->add_option("--report", f.html,
                    "write one HTML page: memory over time by address, what makes the peak, what each exchange of space "
                    "for time gained");
-  verb->add_option("--report-json", f.json, "the same as JSON");
+  verb->add_option("--report-json", f.json, "the same as JSON, with what is planned only");
+  verb->add_option("--target", f.target, "of the report: a chip (ergo, ergo2 or a file, see pith chip), whose banks are shown awake, asleep and off");
   verb->add_option("--trace", f.trace, "write a trace for ui.perfetto.dev: operators and memory over measured time");
 }
 
@@ -171,9 +174,15 @@ std::vector<int64_t> coded_bytes(const Program& p, const WrittenSizes& sizes) {
 
 Result<void> write_reports(const ReportFlags& flags, const ReportSubject& subject) {
   if (!flags.wanted()) return {};
-  PITH_TRY(const std::unique_ptr<Engine> engine, pith_engine(subject.file, subject.title, {}));
-  PITH_TRY(const std::vector<double> seconds, engine->operator_seconds(kTimedRuns));
-  const json report = report_json(subject, seconds);
+  std::vector<double> seconds;
+  if (!flags.html.empty() || !flags.trace.empty()) {
+    PITH_TRY(const std::unique_ptr<Engine> engine, pith_engine(subject.file, subject.title, {}));
+    PITH_TRY(seconds, engine->operator_seconds(kTimedRuns));
+  }
+  json report = report_json(subject, seconds);
+  if (!flags.target.empty()) {
+    PITH_TRY(report["power"], power_json(subject.program, flags.target, subject.title));
+  }
   if (!flags.json.empty()) PITH_CHECK_OK(write_file(flags.json, report.dump(1) + "\n"));
   if (!flags.trace.empty()) PITH_CHECK_OK(write_file(flags.trace, trace_json(report).dump() + "\n"));
   if (!flags.html.empty()) PITH_CHECK_OK(write_file(flags.html, report_page(subject.title, report.dump())));

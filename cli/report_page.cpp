@@ -28,8 +28,10 @@ constexpr const char* kBody = R"html(
 <button id="by-step" class="on">steps</button> <button id="by-time">measured time</button></p>
 <svg id="map" viewBox="0 0 1140 500"></svg>
 <h2>Bytes in use by operator</h2><svg id="use" viewBox="0 0 1140 180"></svg>
+<div id="power-part"><h2 id="power-title"></h2><p id="power-facts"></p><svg id="banks" viewBox="0 0 1140 290"></svg></div>
 <h2 id="peak-title"></h2><table id="peak"></table>
 <div id="moves-part"><h2>Space for time</h2><p>Groups of layers that run in bands of rows: the most in use while they run, before and after.</p><table id="moves"></table></div>
+<div id="coded-part"><h2>Waiting in coded form</h2><table id="coded"></table></div>
 <h2>Where the weights are</h2><table id="modes"></table>
 <h2>Operators</h2><div class="scroll"><table id="ops"></table></div>
 <div id="tip"></div>
@@ -100,6 +102,22 @@ const draw = () => {
     tip(r, i + ' ' + o.op + ' ' + o.name + '\n' + size(o.bytes_in_use) + ' in use, ' + count(o.macs) + ' MACs, ' + time(o.us));
   });
   under(use, 164);
+  if (R.power) drawBanks();
+};
+const drawBanks = () => {  // rows of banks by address; a held bank sleeps, a touched one is awake, the others are off
+  const svg = by('banks'), P = R.power, H = 250, top = 14;
+  svg.replaceChildren();
+  const used = Math.max(1, ...P.operators.flatMap(o => o.held.concat(o.awake).map(r => r[1])));
+  for (let b = 0; b <= used; b += tick(used)) label(svg, L - 8, top + H - H * b / used + 4, 'bank ' + b, 'end');
+  P.operators.forEach((o, i) => {
+    for (const [runs, fill, word] of [[o.held, '#c9d8ee', 'asleep'], [o.awake, '#e0912f', 'awake']]) {
+      for (const [a, b] of runs) {
+        const r = shape('rect', {x: x(i), y: top + H - H * b / used, width: Math.max(x(i + 1) - x(i), 0.5), height: H * (b - a) / used, fill}, svg);
+        tip(r, i + ' ' + ops[i].op + ' ' + ops[i].name + '\n' + word + ': banks ' + a + ' to ' + (b - 1) + '\n' + o.unit + ', ' + time(o.us) + ', ' + o.uJ.toPrecision(3) + ' µJ on ' + P.target);
+      }
+    }
+  });
+  under(svg, top + H + 18);
 };
 by('title').textContent = R.model;
 by('subtitle').textContent = 'Everything here is planned before anything runs; only times are measured (one thread, this machine, median of five runs).';
@@ -113,6 +131,13 @@ const alive = buffers.filter(b => b.first <= R.peak.step && b.last >= R.peak.ste
 by('peak-title').textContent = 'What makes the peak: ' + size(R.peak.bytes_in_use) + ' at step ' + R.peak.step + (ops.length ? ', ' + ops[R.peak.step].op + ' ' + ops[R.peak.step].name : '');
 const bar = (bytes, colour) => { const s = text('span', ''); s.className = 'bar'; s.style.width = Math.max(1, 220 * bytes / arena) + 'px'; s.style.background = colour; return s; };
 table('peak', ['buffer', 'kind', 'bytes', ''], alive.map(b => [b.name, words[b.kind], count(b.bytes), bar(b.bytes, colours[b.kind])]));
+if (R.power) {
+  const P = R.power;
+  by('power-title').textContent = 'Banks of ' + P.target + ' awake (orange) and asleep (blue)';
+  by('power-facts').textContent = P.banks + ' banks of ' + size(P.bank_bytes) + '; ' + P.latency_ms.toPrecision(4) + ' ms a frame at ' + P.MHz.toFixed(0) + ' MHz, ' + P.mW.toPrecision(3) + ' mW flat out, predicted by the virtual chip' + (P.fits ? '' : '; IT DOES NOT FIT');
+} else by('power-part').style.display = 'none';
+if (R.coded && R.coded.length) table('coded', ['tensor', 'values', 'bytes', 'bits a value'], R.coded.map(c => [c.name, count(c.values), count(c.bytes), (8 * c.bytes / c.values).toFixed(2)]));
+else by('coded-part').style.display = 'none';
 if (R.moves.length) table('moves', ['from', 'to', 'layers', 'bands', 'before', 'after', 'more MACs', 'more operators'], R.moves.map(m => [m.first, m.last, m.layers, m.bands, size(m.bytes_before), size(m.bytes_after), count(m.macs), count(m.operators)]));
 else by('moves-part').style.display = 'none';
 table('modes', ['--memory', 'file', 'model', 'arena and scratch', 'together'], R.modes.map(m => [m.mode, count(m.file_bytes), count(m.model_bytes), count(m.instance_bytes), count(m.together_bytes)]));

@@ -6,6 +6,7 @@
 #include <cstdlib>
 
 #include "base/random.h"
+#include "coding/decode/activation_rows.h"
 #include "coding/decode/binary.h"
 #include "coding/decode/weights.h"
 #include "coding/encode/binary.h"
@@ -159,6 +160,74 @@ TEST(Weights, HostileStreamsNeitherCrashNorPass) {
     bool bad = !in.begin(half.data(), half.size(), codec, 8, true, c.rows.shape);
     for (int r = 0; r < 8 && !bad; ++r) in.next_row(row.data(), 64);
     EXPECT_TRUE(bad || in.overrun()) << "a truncated stream passed, codec " << codec;
+  }
+}
+
+// A row of a picture: smooth, noisy or sparse channels about a zero point.
+std::vector<uint8_t> picture_row(Random& random, int width, int channels, int zero) {
+  std::vector<uint8_t> row(static_cast<size_t>(width) * static_cast<size_t>(channels));
+  for (int c = 0; c < channels; ++c) {
+    const int kind = static_cast<int>(random.integer(0, 3));
+    double value = zero;
+    for (int x = 0; x < width; ++x) {
+      if (kind == 0) value = zero;
+      if (kind == 1) value += random.normal() * 4;
+      if (kind == 2) value = random.uniform() * 255;
+      if (kind == 3) value = random.integer(0, 3) ? zero : zero + random.normal() * 40;
+      row[static_cast<size_t>(x * channels + c)] = static_cast<uint8_t>(std::clamp(value, 0.0, 255.0));
+    }
+  }
+  return row;
+}
+
+TEST(ActivationRows, WhatIsWrittenIsRead) {
+  Random random(seed());
+  for (int trial = 0; trial < 400; ++trial) {
+    const int width = static_cast<int>(random.integer(1, 40)), channels = static_cast<int>(random.integer(1, 24));
+    const uint8_t zero = static_cast<uint8_t>(random.integer(0, 1) ? random.integer(0, 255) : 0);
+    const std::vector<uint8_t> row = picture_row(random, width, channels, zero);
+    const int64_t room = random.integer(1, static_cast<int64_t>(row.size()) * 2 + 8);
+    std::vector<RowChannel> state(static_cast<size_t>(channels), RowChannel{1, 2, 3, 4});
+    std::vector<uint8_t> decoded(static_cast<size_t>(channels), 77), coded(static_cast<size_t>(room) + 1, 0xa5), got(row.size());
+    const int step = encode_activation_row(row.data(), zero, width, channels, state.data(), decoded.data(), coded.data(), room);
+    EXPECT_EQ(coded.back(), 0xa5) << "written beyond the row";
+    decode_activation_row(coded.data(), room, zero, width, channels, state.data(), got.data());
+    const int worst = step == numerics::kRowFlat ? 255 : numerics::kRowSteps[step] / 2;
+    for (size_t i = 0; i < row.size(); ++i) ASSERT_LE(std::abs(row[i] - got[i]), worst) << "PITH_SEED=" << seed() << " trial " << trial << " at " << i;
+  }
+}
+
+TEST(ActivationRows, EveryStepKeepsItsBoundAndItsCount) {
+  Random random(seed());
+  for (int step = 0; step < numerics::kRowStepCount; ++step) {
+    const std::vector<uint8_t> row = picture_row(random, 30, 12, 30);
+    std::vector<RowChannel> state(12);
+    uint8_t decoded[12];
+    int64_t bits = 0;
+    walk_activation_row(row.data(), step, 30, 30, 12, state.data(), decoded, [&](int number, int parameter) {
+      EXPECT_GE(number, 0);
+      EXPECT_LE(number, 255);
+      EXPECT_LE(parameter, 7);
+      bits += numerics::row_number_bits(number, parameter);
+      return true;
+    });
+    // exactly so many bytes hold it, and one fewer doesn't
+    std::vector<uint8_t> coded(static_cast<size_t>(1 + (bits + 7) / 8));
+    EXPECT_LE(encode_activation_row(row.data(), 30, 30, 12, state.data(), decoded, coded.data(), static_cast<int64_t>(coded.size())), step);
+    if (step > 0) continue;
+    EXPECT_GT(encode_activation_row(row.data(), 30, 30, 12, state.data(), decoded, coded.data(), static_cast<int64_t>(coded.size()) - 1), 0);
+  }
+}
+
+TEST(ActivationRows, NoBytesHurtTheReader) {
+  Random random(seed());
+  for (int trial = 0; trial < 500; ++trial) {
+    const int width = static_cast<int>(random.integer(1, 20)), channels = static_cast<int>(random.integer(1, 20));
+    std::vector<uint8_t> coded(static_cast<size_t>(random.integer(1, 200))), values(static_cast<size_t>(width * channels));
+    for (uint8_t& b : coded) b = random.integer(0, 2) ? static_cast<uint8_t>(random.next()) : 0;
+    if (random.integer(0, 3)) coded[0] %= numerics::kRowStepCount + 1;
+    std::vector<RowChannel> state(static_cast<size_t>(channels));
+    decode_activation_row(coded.data(), static_cast<int64_t>(coded.size()), 3, width, channels, state.data(), values.data());
   }
 }
 

@@ -8,21 +8,11 @@
 #include "compile/compile.h"
 #include "compile/overlap.h"
 #include "compile/plan_memory.h"
+#include "compile/post_place.h"
 #include "program/schema.h"
 
 namespace pith {
 namespace {
-
-int64_t tensor_bytes(const ProgramTensor& t) {
-  int64_t n = t.dtype == PITH_U8 ? 1 : 4;
-  for (int32_t d : t.dims) n *= d;
-  return n;
-}
-
-int32_t root_of(const Program& p, int32_t id) {
-  const int32_t alias = p.tensors[static_cast<size_t>(id)].alias_of;
-  return alias == kNone ? id : alias;
-}
 
 // May the operator's output take the memory of an input that dies with it?
 bool in_place(const ProgramOp& op) { return op.opcode == PITH_OPCODE_Unary || op.opcode == PITH_OPCODE_Binary; }
@@ -88,6 +78,7 @@ std::vector<StorageInterval> storage_intervals(const Program& p) {
     const int64_t bytes = scratch_bytes(p, op);
     if (bytes > 0) all.push_back({std::string(format::kOpcodeNames[op.opcode]) + " scratch", "scratch", i, i, bytes, op.scratch_offset, kNone, static_cast<int32_t>(i)});
   }
+  if (std::optional<StorageInterval> post = post_interval(p)) all.push_back(std::move(*post));
   return all;
 }
 
@@ -210,6 +201,12 @@ Result<void> plan_arena(Program& p, const CompileOptions& options, MemoryReport*
       b.upper = std::max(b.upper, all[i].last + 1);
     }
   }
+  if (const auto post = post_interval(p)) {  // it looks at the outputs
+    for (size_t i = 0; i < all.size(); ++i) {
+      Buffer& b = problem.buffers[place.at(buffer_of[i])];
+      if (all[i].kind == "output" || all[i].kind == "state") b.upper = std::max(b.upper, post->last + 1);
+    }
+  }
   allow_overlaps(p, all, buffer_of, place, problem);
   reserve_state(p, all, options, buffer_of, place, problem);
   Plan plan;
@@ -221,6 +218,7 @@ Result<void> plan_arena(Program& p, const CompileOptions& options, MemoryReport*
     const int64_t offset = plan.offsets[place[buffer_of[i]]];
     if (all[i].tensor != kNone) p.tensors[static_cast<size_t>(all[i].tensor)].offset = offset;
     if (all[i].op >= 0) p.ops[static_cast<size_t>(all[i].op)].scratch_offset = offset;
+    if (all[i].kind == "post") set_post_place(p, offset);
   }
   for (ProgramTensor& t : p.tensors) {
     if (t.alias_of != kNone) t.offset = p.tensors[static_cast<size_t>(t.alias_of)].offset + t.alias_offset;

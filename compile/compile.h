@@ -5,6 +5,7 @@
 // float parts meet, and pack everything that lives into one arena.
 #pragma once
 
+#include <map>
 #include <string>
 #include <vector>
 
@@ -14,10 +15,28 @@
 
 namespace pith {
 
+// A tensor of a lowered program, and the bytes that each of its rows may take while it waits.
+struct CodedTensor {
+  int32_t tensor = kNone, row_bytes = 0;
+};
+
+// Which activations may be stored in coded form (code_rows.h).
+struct ActivationCoding {
+  double bits = 0;     // a value; 0: none
+  bool all = false;    // all of them and for all their readers, whether that saves memory or not: to see what coding costs
+  std::map<int32_t, double> bits_of;  // by tensor, where they differ; 8 and more: stays as it is
+  bool wanted() const { return bits > 0; }
+  double rate(int32_t tensor) const {
+    const auto at = bits_of.find(tensor);
+    return at == bits_of.end() ? bits : at->second;
+  }
+};
+
 struct CompileOptions {
   int64_t ram = 0;  // bytes that the arena may take, for which layers run in bands of rows where they must (stream.h); 0: no limit
   bool least = false;  // in as few bytes as bands of rows allow, whatever they cost
   bool row_ports = false;  // inputs may come and outputs may go row by row (pith_set_row_source), where that saves memory
+  ActivationCoding coding;
   // Of several networks in one arena (share.h): its first bytes hold everybody's state, this network's from state_base on.
   int64_t state_bytes = 0, state_base = 0;
   int64_t planner_steps = 20'000;  // of the exact search over placements; a count, so that plans don't depend on the machine's speed
@@ -44,11 +63,18 @@ struct MemoryMove {
   int64_t bytes_before = 0, bytes_after = 0;  // of the arena
   int64_t macs = 0, operators = 0;            // more than before
 };
+// A tensor that waits in coded form.
+struct CodedActivation {
+  std::string name;
+  int64_t values = 0, bytes = 0;
+};
 struct MemoryReport {
   int64_t arena = 0, lower_bound = 0, float32_peak = 0;  // bytes; the last: layer by layer, every tensor in float32
   std::vector<LayerReport> layers;
   std::vector<StreamGroup> groups;
   std::vector<MemoryMove> moves;  // one per group
+  std::vector<CodedActivation> coded;
+  std::vector<int32_t> whole;  // by tensor: the one of the lowered program that it is, kNone for buffers of bands
 };
 
 // Error kUnsupported lists every node that has no machine form, kInternal names the pass that broke an invariant.

@@ -88,10 +88,7 @@ class Splitter {
     flat_[joined] = static_cast<int32_t>(out_.tensors.size() - 1);
   }
 
-  size_t root(int32_t id) const {
-    const int32_t alias = p_.tensors[static_cast<size_t>(id)].alias_of;
-    return static_cast<size_t>(alias == kNone ? id : alias);
-  }
+  size_t root(int32_t id) const { return static_cast<size_t>(root_of(p_, id)); }
   const ProgramTensor& tensor(int32_t id) const { return p_.tensors[static_cast<size_t>(id)]; }
   const ProgramConstant& constant(int32_t id) const { return p_.constants[static_cast<size_t>(id - kConstantBase)]; }
   // All of a tensor under other dimensions is that tensor.

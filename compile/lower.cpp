@@ -394,6 +394,7 @@ Result<void> Lowering::lower_node(const ir::Node& n) {
 #define PITH_LOWER_attention lower_attention(n)
 #define PITH_LOWER_rotary lower_misc(n)
 #define PITH_LOWER_nms lower_misc(n)
+#define PITH_LOWER_recode lower_misc(n)
 #define PITH_LOWER_quantize unsupported(n, "quantisation inside the network; import it with its QDQ pairs removed")
 #define PITH_LOWER_matmul_integer unsupported(n, "integer operators are executed by the interpreter only; import the float or QDQ form")
 #define PITH_LOWER_qlinear unsupported(n, "integer operators are executed by the interpreter only; import the float or QDQ form")

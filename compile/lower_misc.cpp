@@ -275,6 +275,29 @@ Result<void> Lowering::lower_misc(const ir::Node& n) {
       define(n, 0, dense_as(whole, identity_order(4), Dims(y.shape.begin(), y.shape.end())), identity_order(3));
       return {};
     }
+    case Op::kRecode: {
+      if (n.activation.function != numerics::Unary::kIdentity) return unsupported(n, "an activation behind coded rows; give it a node of its own");
+      if (!exact(n)) {
+        const View x = real_view(n.inputs[0]);
+        const Order order = natural_order(x);
+        define(n, 0, dense(x, order), order);
+        return {};
+      }
+      const Order order = channels_last_order(4);
+      int32_t input = dense(view(n.inputs[0]), order);
+      if (affine(n.inputs[0]) != affine(n.outputs[0])) {
+        const int32_t meant = result_tensor(n, 0, order, true);
+        emit(PITH_OPCODE_Convert, {input}, {meant});
+        input = meant;
+      }
+      const Dims d = program.tensors[static_cast<size_t>(input)].dims;
+      const int32_t coded = new_tensor(PITH_U8, {1, d[1], 1, static_cast<int32_t>(n.integer("row_bytes", 1))}, affine(n.outputs[0]), y.name + ".coded");
+      const int32_t output = result_tensor(n, 0, order, true);
+      emit(PITH_OPCODE_EncodeRows, {input}, {coded});
+      emit(PITH_OPCODE_DecodeRows, {coded}, {output});
+      define(n, 0, output, order);
+      return {};
+    }
     default:
       return unsupported(n, "no machine form");
   }

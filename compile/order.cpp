@@ -21,12 +21,6 @@ struct SetHash {
   }
 };
 
-int64_t tensor_bytes(const ProgramTensor& t) {
-  int64_t n = t.dtype == PITH_U8 ? 1 : 4;
-  for (int32_t d : t.dims) n *= d;
-  return n;
-}
-
 // What memory and precedence know of a program.
 class Model {
  public:
@@ -75,10 +69,7 @@ class Model {
   }
 
  private:
-  size_t root(int32_t id) const {
-    const int32_t alias = p_.tensors[static_cast<size_t>(id)].alias_of;
-    return static_cast<size_t>(alias == kNone ? id : alias);
-  }
+  size_t root(int32_t id) const { return static_cast<size_t>(root_of(p_, id)); }
   bool touches(const std::vector<int32_t>& ids, size_t r) const {
     return std::any_of(ids.begin(), ids.end(), [&](int32_t id) { return id != kNone && !is_constant(id) && root(id) == r; });
   }

@@ -12,10 +12,9 @@ std::vector<std::vector<Touch>> touches_of(const Program& p) {
   const auto touch = [&](int32_t id, size_t op) {
     if (id == kNone || is_constant(id)) return;
     const ProgramTensor& t = p.tensors[static_cast<size_t>(id)];
-    int64_t bytes = t.dtype == PITH_U8 ? 1 : 4;
-    for (int32_t d : t.dims) bytes *= d;
+    const int64_t bytes = tensor_bytes(t);
     const int64_t begin = t.alias_of == kNone ? 0 : t.alias_offset;
-    all[static_cast<size_t>(t.alias_of == kNone ? id : t.alias_of)].push_back({static_cast<int64_t>(op), begin, begin + bytes});
+    all[static_cast<size_t>(root_of(p, id))].push_back({static_cast<int64_t>(op), begin, begin + bytes});
   };
   for (size_t i = 0; i < p.ops.size(); ++i) {
     if (introduces(p.ops[i])) continue;

@@ -1,4 +1,5 @@
 // The compiler's table of contents.
+#include "compile/code_rows.h"
 #include "compile/compile.h"
 #include "compile/order.h"
 #include "compile/stream.h"
@@ -32,11 +33,23 @@ Result<Program> place(Program program, const CompileOptions& options, MemoryRepo
     if (order.peak < given_order(program).peak) apply_order(program, order);
   }
 
-  // Every tensor and scratch region gets its place in the arena; under a limit, layers run in bands of rows to fit it.
-  if (limited)
+  // To see what coded activations cost: all of them, whether that saves memory or not.
+  std::vector<CodedActivation> coded;
+  if (options.coding.wanted() && options.coding.all) {
+    const std::vector<CodedTensor> tensors = all_coded(program, options.coding);
+    coded = describe_coded(program, tensors);
+    program = code_rows(program, tensors);
+  }
+
+  // Every tensor and scratch region gets its place in the arena; under a limit, layers run in bands of rows to fit it, and
+  // what waits at the peak may be stored in coded form.
+  if (limited && options.coding.wanted() && !options.coding.all)
+    PITH_CHECK_OK(fit_coded(program, options, report));
+  else if (limited)
     PITH_CHECK_OK(fit_ram(program, options, report));
   else
     PITH_CHECK_OK(plan_arena(program, options, report));
+  if (report && options.coding.all) report->coded = std::move(coded);
 
   // What executes is what was checked.
   PITH_CHECK_OK(check_program(program));

@@ -32,8 +32,7 @@ inline int64_t row_elements(const ProgramTensor& t) {
   return n;
 }
 inline bool is_picture(const Program& p, int32_t id) { return has_rows(p, id) && tensor(p, id).dims.size() == 4; }
-inline int64_t row_bytes(const ProgramTensor& t) { return row_elements(t) * (t.dtype == PITH_U8 ? 1 : 4); }
-inline int32_t root_of(const Program& p, int32_t id) { return tensor(p, id).alias_of == kNone ? id : tensor(p, id).alias_of; }
+inline int64_t row_bytes(const ProgramTensor& t) { return row_elements(t) * element_bytes(t.dtype); }
 
 // Where a window operator has its vertical parameters: kernel, stride, dilation, and the indices of its pads.
 struct Window {

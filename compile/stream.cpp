@@ -35,8 +35,8 @@ class Streamer {
     return true;
   }
 
-  Program result() {
-    drop_unused();
+  Program result(std::vector<int32_t>* whole) {
+    drop_unused(whole);
     return std::move(out_);
   }
 
@@ -295,7 +295,7 @@ class Streamer {
   }
 
   // Tensors that nothing names any more, and new numbers for the others.
-  void drop_unused() {
+  void drop_unused(std::vector<int32_t>* whole) {
     std::vector<char> used(out_.tensors.size(), 0);
     const auto use = [&](int32_t id) {
       if (id == kNone || is_constant(id)) return;
@@ -316,6 +316,7 @@ class Streamer {
     for (size_t i = 0; i < out_.tensors.size(); ++i) {
       if (!used[i]) continue;
       number[i] = static_cast<int32_t>(kept.size());
+      if (whole) whole->push_back(i < p_.tensors.size() ? static_cast<int32_t>(i) : kNone);
       kept.push_back(std::move(out_.tensors[i]));
     }
     for (ProgramTensor& t : kept)
@@ -357,11 +358,11 @@ Users users_of(const Program& p) {
   return all;
 }
 
-std::optional<Program> stream_rows(const Program& program, const std::vector<StreamGroup>& groups, bool row_ports, std::vector<size_t>* origin) {
+std::optional<Program> stream_rows(const Program& program, const std::vector<StreamGroup>& groups, bool row_ports, std::vector<size_t>* origin, std::vector<int32_t>* whole) {
   const Users users = users_of(program);
   Streamer streamer(program, users, row_ports, origin);
   if (!streamer.run(groups)) return std::nullopt;
-  return streamer.result();
+  return streamer.result(whole);
 }
 
 std::optional<Program> stream_group(const Program& program, const Users& users, const StreamGroup& group, bool row_ports) {

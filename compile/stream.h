@@ -25,7 +25,8 @@ bool runs_by_rows(const Program& program, const ProgramOp& op);
 // one. With `row_ports`, inputs that one group alone reads come from the caller row by row, and outputs that are made in a
 // group and not read after it go to the caller so. Nothing where a group can't run so: an operator that needs whole tensors, parts that don't begin at multiples of
 // PITH_ARENA_ALIGNMENT.
-std::optional<Program> stream_rows(const Program& program, const std::vector<StreamGroup>& groups, bool row_ports, std::vector<size_t>* origin = nullptr);
+// `whole`, if given, gets for each new tensor the old one that it is; kNone for buffers and parts.
+std::optional<Program> stream_rows(const Program& program, const std::vector<StreamGroup>& groups, bool row_ports, std::vector<size_t>* origin = nullptr, std::vector<int32_t>* whole = nullptr);
 
 // Which operators use and write each tensor that is no alias, in order; the end of the program counts as operator ops.size().
 struct Users {

@@ -35,10 +35,7 @@ struct Life {
 
 // Bytes alive during each operator of a program, given the lives of its tensors (aliases have none).
 std::vector<int64_t> step_bytes(const Program& p, const std::vector<Life>& lives) {
-  const auto root = [&](int32_t id) {
-    const int32_t alias = p.tensors[static_cast<size_t>(id)].alias_of;
-    return static_cast<size_t>(alias == kNone ? id : alias);
-  };
+  const auto root = [&](int32_t id) { return static_cast<size_t>(root_of(p, id)); };
   std::vector<int64_t> bytes(p.ops.size() + 1, 0);
   for (const Life& life : lives) {
     if (life.last < life.first) continue;
@@ -211,12 +208,8 @@ class Chooser {
       for (const auto* ids : {&part.ops[static_cast<size_t>(i)].inputs, &part.ops[static_cast<size_t>(i)].outputs}) {
         for (int32_t id : *ids) {
           if (id == kNone || is_constant(id)) continue;
-          const ProgramTensor& named = part.tensors[static_cast<size_t>(id)];
-          const size_t r = static_cast<size_t>(named.alias_of == kNone ? id : named.alias_of);
-          const ProgramTensor& t = part.tensors[r];
-          int64_t bytes = t.dtype == PITH_U8 ? 1 : 4;
-          for (int32_t d : t.dims) bytes *= d;
-          lives[r] = {std::min(lives[r].first, i), std::max(lives[r].last, i), aligned(bytes)};
+          const size_t r = static_cast<size_t>(root_of(part, id));
+          lives[r] = {std::min(lives[r].first, i), std::max(lives[r].last, i), aligned(tensor_bytes(part.tensors[r]))};
         }
       }
     }
@@ -269,13 +262,13 @@ class Fitter {
       if (now.program.arena_bytes <= options_.ram) return now;
       target -= std::max<int64_t>(now.program.arena_bytes - target, options_.ram / 100);
     }
-    return least(target);
+    return least();  // searched for as --ram least does, so that a refusal names what that reaches
   }
 
-  // In as few bytes as groups allow, where fewer than `low` are known to be too few.
-  Result<Fitted> least(int64_t low) {
+  // In as few bytes as groups allow.
+  Result<Fitted> least() {
     std::vector<StreamGroup> groups;
-    int64_t high = chooser_.highest();
+    int64_t low = 0, high = chooser_.highest();
     for (int step = 0; step < 12 && high - low > high / 256; ++step) {
       const int64_t middle = low + (high - low) / 2;
       const std::optional<TooLarge> failed = chooser_.choose(middle, groups);
@@ -292,7 +285,7 @@ class Fitter {
   Result<Fitted> plan(const std::vector<StreamGroup>& groups) {
     Fitted now;
     std::vector<size_t> origin;
-    std::optional<Program> streamed = stream_rows(source_, groups, options_.row_ports, &origin);
+    std::optional<Program> streamed = stream_rows(source_, groups, options_.row_ports, &origin, &now.report.whole);
     if (!streamed) return internal_error("a chosen group of layers can't run in bands");
     now.program = std::move(*streamed);
     PITH_CHECK_OK(plan_arena(now.program, options_, &now.report));
@@ -336,12 +329,13 @@ Result<void> fit_ram(Program& program, const CompileOptions& options, MemoryRepo
     PITH_CHECK_OK(plan_arena(sources[i], options, &whole.report));
     float32_peak = std::min(float32_peak, whole.report.float32_peak);
     whole.program = sources[i];
+    for (size_t t = 0; t < sources[i].tensors.size(); ++t) whole.report.whole.push_back(static_cast<int32_t>(t));
     consider(std::move(whole), i);
   }
   TooLarge at;
   for (size_t i = 0; i < sources.size() && !enough(); ++i) {
     Fitter fitter(sources[i], options);
-    PITH_TRY(Fitted now, options.least ? fitter.least(0) : fitter.within());
+    PITH_TRY(Fitted now, options.least ? fitter.least() : fitter.within());
     consider(std::move(now), i);
     at = fitter.too_large();
   }

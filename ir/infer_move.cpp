@@ -172,6 +172,17 @@ Result<void> infer_channel_shuffle(Inference& node) {
   return {};
 }
 
+Result<void> infer_recode(Inference& node) {
+  PITH_CHECK_OK(node.need_rank(0, 4, 4));
+  PITH_CHECK_OK(node.need_dtype(0, {DType::kF32, DType::kU8}));
+  PITH_CHECK_OK(node.ranged("row_bytes", 0, 1, 1 << 24));
+  PITH_CHECK_OK(node.ranged("zero", 0, 0, 255));
+  if (node.shape(0)[0] != 1) return node.fail("pictures are coded one at a time");
+  if (element_count(node.shape(0)) == 0) return node.fail("there is nothing to code");
+  node.output(node.dtype(0), node.shape(0));
+  return {};
+}
+
 Result<void> infer_resize(Inference& node) {
   PITH_TRY(const std::string mode, node.choice("mode", {"nearest", "linear", "cubic"}));
   PITH_TRY(const std::string transformation,

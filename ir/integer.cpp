@@ -93,6 +93,7 @@ Result<Tensor> run_move(IntegerNode& n, const std::vector<Type>& types) {
   }
   Node node = n.node;
   if (node.op == Op::kPad) node.attributes["value"] = int64_t{numerics::quantize_u8(n.node.real("value", 0), n.stage)};
+  if (node.op == Op::kRecode) node.attributes["zero"] = int64_t{n.stage.zero_point};
   std::vector<Type> stored = types;
   stored[0].dtype = DType::kU8;
   PITH_TRY(std::vector<Tensor> moved, evaluate(node, operands, stored));

@@ -22,8 +22,6 @@ int64_t count(const Dims& dims) {
   return n;
 }
 
-int64_t tensor_bytes(const ProgramTensor& t) { return count(t.dims) * (t.dtype == PITH_U8 ? 1 : 4); }
-
 std::string op_label(const Program& p, size_t index) {
   return fmt::format("operator {} ({})", index, format::kOpcodeNames[p.ops[index].opcode]);
 }
@@ -152,6 +150,17 @@ Result<void> check_accumulator(const Program& p, size_t index) {
   return {};
 }
 
+// A picture and its rows in coded form.
+Result<void> check_coded_rows(const Program& p, size_t index, int32_t plain_id, int32_t coded_id) {
+  if (is_constant(plain_id) || is_constant(coded_id)) return bad(p, index, "a constant among coded rows");
+  const ProgramTensor &plain = p.tensors[static_cast<size_t>(plain_id)], &coded = p.tensors[static_cast<size_t>(coded_id)];
+  if (plain.dtype != PITH_U8 || coded.dtype != PITH_U8 || plain.affine != coded.affine) return bad(p, index, "rows and their coded form aren't 8-bit of one meaning");
+  const bool fits = plain.dims.size() == 4 && coded.dims.size() == 4 && plain.dims[0] == 1 && coded.dims[0] == 1 && coded.dims[2] == 1 && plain.dims[1] == coded.dims[1] && coded.dims[3] >= 1;
+  if (!fits) return bad(p, index, "rows and their coded form don't fit each other");
+  if (count(plain.dims) > INT32_MAX) return bad(p, index, "its tensor is too large");
+  return {};
+}
+
 Result<void> check_operands(const Program& p, size_t index) {
   const ProgramOp& op = p.ops[index];
   if (op.opcode < 0 || op.opcode >= PITH_OPCODE_COUNT) return usage_error(fmt::format("operator {}: unknown opcode {}", index, op.opcode));
@@ -235,6 +244,10 @@ Result<void> check_shapes(const Program& p, size_t index) {
     case PITH_OPCODE_Gather:
       if (op.ints[0] != 2) return check_axis(p, index, op.ints[1], rank);
       return {};
+    case PITH_OPCODE_EncodeRows:
+      return check_coded_rows(p, index, op.inputs[0], op.outputs[0]);
+    case PITH_OPCODE_DecodeRows:
+      return check_coded_rows(p, index, op.outputs[0], op.inputs[0]);
     case PITH_OPCODE_Resize2d: case PITH_OPCODE_GridSample2d:
       if (rank != 4 || dims_of(p, op.outputs[0]).size() != 4) return bad(p, index, "ranks aren't 4");
       return {};

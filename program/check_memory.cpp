@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cstdio>
 #include <map>
 #include <optional>
 
@@ -11,12 +12,6 @@
 
 namespace pith {
 namespace {
-
-int64_t tensor_bytes(const ProgramTensor& t) {
-  int64_t n = t.dtype == PITH_U8 ? 1 : 4;
-  for (int32_t d : t.dims) n *= d;
-  return n;
-}
 
 // Which bytes of the arena belong to which tensor; ranges that were never given to anybody belong to nobody.
 class Ownership {
@@ -102,21 +97,31 @@ class MemoryCheck {
       const Span s = span(id);
       if (const auto other = owners_.stranger(s.begin, s.end, root(id))) return overlap(id, *other, steps);
     }
-    return {};
+    return post_processing(after);
   }
 
  private:
   struct Span {
     int64_t begin, end;
   };
+  // The metadata entry `post`, "offset bytes": memory beside what is there after a run.
+  Result<void> post_processing(const std::vector<int32_t>& after) const {
+    const auto entry = p_.metadata.find("post");
+    if (entry == p_.metadata.end()) return {};
+    long long offset = -1, bytes = -1;
+    char rest = 0;
+    const bool read = std::sscanf(entry->second.c_str(), "%lld %lld%c", &offset, &bytes, &rest) == 2;
+    if (!read || offset < 0 || bytes < 0 || offset % PITH_ARENA_ALIGNMENT != 0 || offset > p_.arena_bytes || bytes > p_.arena_bytes - offset)
+      return usage_error(fmt::format("the memory for post-processing, '{}', isn't in the arena of {} bytes; the file is damaged", entry->second, p_.arena_bytes));
+    for (int32_t id : after)
+      if (meet(span(id), {offset, offset + bytes})) return usage_error(fmt::format("the memory for post-processing overlaps tensor {}; the file was planned wrongly", id));
+    return {};
+  }
   Span span(int32_t id) const {
     const ProgramTensor& t = p_.tensors[static_cast<size_t>(id)];
     return {t.offset, t.offset + tensor_bytes(t)};
   }
-  int32_t root(int32_t id) const {
-    const int32_t alias = p_.tensors[static_cast<size_t>(id)].alias_of;
-    return alias == kNone ? id : alias;
-  }
+  int32_t root(int32_t id) const { return root_of(p_, id); }
   bool in_arena(int32_t id) const { return id != kNone && !is_constant(id); }
   // What an operand touches of its tensor: all of it, or what lies between the ends of a Copy's loops.
   Span span(const ProgramOp& op, int32_t id, bool output) const {

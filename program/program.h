@@ -35,6 +35,13 @@ struct ProgramTensor {
   int64_t alias_offset = 0;
 };
 
+inline int64_t element_bytes(int dtype) { return dtype == PITH_U8 ? 1 : 4; }  // of tensors
+inline int64_t tensor_bytes(const ProgramTensor& t) {
+  int64_t n = element_bytes(t.dtype);
+  for (int32_t d : t.dims) n *= d;
+  return n;
+}
+
 struct ProgramConstant {
   std::string name;  // not in the file
   int dtype = PITH_I8;
@@ -82,6 +89,12 @@ struct Program {
 
 // The smallest of all codes; the smallest of those that decode with little state and time; or rANS.
 enum class CodecChoice { kSmallest, kBalanced, kFastest };
+
+// The tensor whose memory this one names: itself where it is no alias.
+inline int32_t root_of(const Program& p, int32_t id) {
+  const int32_t alias = p.tensors[static_cast<size_t>(id)].alias_of;
+  return alias == kNone ? id : alias;
+}
 
 struct WrittenSizes {  // bytes of the file by part, for `pith info`
   int64_t header = 0, structure = 0, metadata = 0;

@@ -15,6 +15,7 @@ static inline int64_t pith_weight_tile(int64_t channels, int64_t weights) {
   return channels < most ? channels : most;
 }
 #define PITH_DEPTHWISE_TILE 64
+#define PITH_ROW_CHANNEL 8 /* bytes that numerics/row_model.h keeps of a channel */
 
 /* What the formulas below may depend on. Absent operands have rank 0 and dtype -1. */
 typedef struct pith_operand_shape {
@@ -58,7 +59,6 @@ static inline int64_t pith_scratch_bytes(uint32_t opcode, const int32_t* ints, c
   const pith_operand_shape* x = &inputs[0];
   const pith_operand_shape* w = &inputs[1]; /* read only for operators with two inputs */
   const int64_t weight_bytes = x->dtype == PITH_U8 ? 1 : 4;
-  (void)outputs;
   switch (opcode) {
     case PITH_OPCODE_Conv2d: {
       const int64_t groups = ints[8] > 0 ? ints[8] : 1;
@@ -94,6 +94,10 @@ static inline int64_t pith_scratch_bytes(uint32_t opcode, const int32_t* ints, c
       return pith_scratch_round(ints[1] >= 0 && ints[1] < x->rank ? 4 * (int64_t)x->dims[ints[1]] : 0);
     case PITH_OPCODE_Nms: /* indices of all boxes */
       return pith_scratch_round(x->rank == 3 ? 4 * (int64_t)x->dims[1] : 0);
+    case PITH_OPCODE_EncodeRows: /* of each channel what it has shown, and its last value as decoded */
+      return pith_scratch_round(x->rank == 4 ? (PITH_ROW_CHANNEL + 1) * (int64_t)x->dims[3] : 0);
+    case PITH_OPCODE_DecodeRows:
+      return pith_scratch_round(outputs[0].rank == 4 ? PITH_ROW_CHANNEL * (int64_t)outputs[0].dims[3] : 0);
     default:
       return 0;
   }

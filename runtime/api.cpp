@@ -345,6 +345,32 @@ pith_status pith_metadata(const void* file, size_t bytes, const char* key, char*
   return PITH_OK;
 }
 
+pith_status pith_post_memory(const void* file, size_t bytes, const pith_instance* instance, void** memory,
+                             size_t* memory_bytes) {
+  if (instance == nullptr || memory == nullptr || memory_bytes == nullptr)
+    return fail(PITH_ERROR_ARGUMENT, "the instance or a place for the answer is null");
+  char text[48];
+  size_t length = 0;
+  if (const pith_status s = pith_metadata(file, bytes, "post", text, sizeof text, &length); s != PITH_OK) return s;
+  int64_t numbers[2] = {0, 0};
+  int count = 0;
+  for (size_t i = 0; i < length; ++i) {  // "offset bytes"
+    if (text[i] == ' ' && count == 0 && i > 0) {
+      count = 1;
+    } else if (text[i] >= '0' && text[i] <= '9' && numbers[count] < (int64_t{1} << 48)) {
+      numbers[count] = 10 * numbers[count] + (text[i] - '0');
+    } else {
+      return fail(PITH_ERROR_DAMAGED, "its memory for post-processing is malformed");
+    }
+  }
+  const Instance& i = instance->instance;
+  if (count != 1 || numbers[1] == 0 || numbers[0] % PITH_ARENA_ALIGNMENT != 0 || numbers[0] + numbers[1] > i.model->arena_bytes)
+    return fail(PITH_ERROR_DAMAGED, "its memory for post-processing isn't in its arena");
+  *memory = i.arena + numbers[0];
+  *memory_bytes = static_cast<size_t>(numbers[1]);
+  return PITH_OK;
+}
+
 pith_status pith_set_isa(pith_isa isa) {
   if (isa < PITH_ISA_BEST || isa >= PITH_ISA_COUNT) return fail(PITH_ERROR_ARGUMENT, "the instruction set is unknown");
   if (isa != PITH_ISA_BEST && !isa_available(static_cast<Isa>(isa)))

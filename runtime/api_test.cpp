@@ -242,6 +242,36 @@ TEST(Api, MetadataIsRead) {
   EXPECT_EQ(pith_metadata(file.data(), file.size(), "label", text, sizeof text, &length), PITH_ERROR_NOT_FOUND);
 }
 
+TEST(Api, PostProcessingHasItsPlace) {
+  Program p = network();
+  p.arena_bytes = (p.arena_bytes + 15) / 16 * 16 + 96;
+  const int64_t offset = p.arena_bytes - 96;
+  p.metadata["post"] = std::to_string(offset) + " 90";
+  const std::vector<uint8_t> file = file_of(p);
+  const Loaded l(file, PITH_MODE_FASTEST);
+  void* memory = nullptr;
+  size_t bytes = 0;
+  ASSERT_EQ(pith_post_memory(file.data(), file.size(), l.instance, &memory, &bytes), PITH_OK);
+  EXPECT_EQ(bytes, 90u);
+  pith_tensor y;
+  ASSERT_EQ(pith_output(l.instance, 0, &y), PITH_OK);
+  EXPECT_EQ(static_cast<const uint8_t*>(memory) - static_cast<const uint8_t*>(y.data), offset - p.tensors[static_cast<size_t>(p.outputs[0].tensor)].offset);
+  EXPECT_EQ(pith_post_memory(file.data(), file.size(), nullptr, &memory, &bytes), PITH_ERROR_ARGUMENT);
+  for (const char* text : {"", "16", "16 ", "x 3", "16 -3", "8 16", "16 1000000000", "99999999999999999999999 1"}) {
+    p.metadata["post"] = text;
+    const auto bad = write_unchecked(p, CodecChoice::kFastest);
+    ASSERT_TRUE(bad.ok());
+    EXPECT_FALSE(check_program(p).ok()) << text;
+    EXPECT_NE(pith_post_memory(bad->data(), bad->size(), l.instance, &memory, &bytes), PITH_OK) << text;
+  }
+  p.metadata.erase("post");
+  const std::vector<uint8_t> none = file_of(p);
+  EXPECT_EQ(pith_post_memory(none.data(), none.size(), l.instance, &memory, &bytes), PITH_ERROR_NOT_FOUND);
+  const ProgramTensor& t = p.tensors[static_cast<size_t>(p.outputs[0].tensor)];
+  p.metadata["post"] = std::to_string(t.offset) + " 16";
+  EXPECT_FALSE(check_program(p).ok());  // on an output
+}
+
 TEST(Api, ObserverSeesEveryOperator) {
   Loaded l(file_of(network()), PITH_MODE_FASTEST);
   std::vector<std::string> seen;

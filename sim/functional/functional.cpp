@@ -80,7 +80,7 @@ void store(uint8_t* at, int dtype, Affine affine, int64_t index, float v) {
 }
 
 bool hands_rows(int opcode) { return opcode == PITH_OPCODE_RowsIn || opcode == PITH_OPCODE_RowsOut; }
-size_t element_bytes(const ProgramTensor& t) { return t.dtype == PITH_U8 ? 1 : 4; }
+size_t element_bytes(const ProgramTensor& t) { return static_cast<size_t>(pith::element_bytes(t.dtype)); }
 
 }  // namespace
 

@@ -4,16 +4,6 @@
 #include <cstring>
 
 namespace pith::sim {
-namespace {
-
-size_t tensor_bytes(const ProgramTensor& t) {
-  size_t n = t.dtype == PITH_U8 ? 1 : 4;
-  for (int32_t d : t.dims) n *= static_cast<size_t>(d);
-  return n;
-}
-
-}  // namespace
-
 Result<std::unique_ptr<ChipModel>> ChipModel::make(Program program, const chip::Device& device,
                                                    const chip::Calibration& calibration) {
   auto model = std::make_unique<ChipModel>();
@@ -128,7 +118,7 @@ uint32_t ChipTarget::read(uint64_t at) const {
   const auto port = [&](const std::vector<ProgramPort>& ports, bool offset) -> uint32_t {
     if (port_ >= ports.size()) return 0;
     const ProgramTensor& t = model_.program.tensors[static_cast<size_t>(ports[port_].tensor)];
-    return static_cast<uint32_t>(offset ? static_cast<size_t>(t.offset) : tensor_bytes(t));
+    return static_cast<uint32_t>(offset ? t.offset : tensor_bytes(t));
   };
   switch (at) {
     case kRegisterId:

@@ -81,7 +81,7 @@ class Planner {
 
   // Values after ReLU are half zeros, after SiLU and its like small; what only moves or pools values keeps their kind.
   enum class Values : uint8_t { kAny, kRelu, kSmooth };
-  int32_t root(int32_t id) const { return p_.tensors[static_cast<size_t>(id)].alias_of == kNone ? id : p_.tensors[static_cast<size_t>(id)].alias_of; }
+  int32_t root(int32_t id) const { return root_of(p_, id); }
   void follow_values(const ProgramOp& op) {
     const numerics::Unary f = op.activation;
     const bool moves = op.opcode == PITH_OPCODE_Copy || op.opcode == PITH_OPCODE_Pool2d || op.opcode == PITH_OPCODE_Resize2d || op.opcode == PITH_OPCODE_Convert;
@@ -151,6 +151,11 @@ class Planner {
       }
       case PITH_OPCODE_Convert:
         return spread(w, codes && x.dtype == PITH_U8 ? UnitKind::kVector : UnitKind::kFloat, 2 * elements, in, out);
+      // some twenty integer operations a value, and the writer walks a row five times to find its step
+      case PITH_OPCODE_EncodeRows:
+        return spread(w, UnitKind::kVector, 100 * static_cast<double>(x.elements()), 5 * in, out);
+      case PITH_OPCODE_DecodeRows:
+        return spread(w, UnitKind::kVector, 20 * elements, in, out);
       case PITH_OPCODE_Softmax:
         return spread(w, UnitKind::kFloat, 14 * elements, in, out);
       default:  // normalisations and what is rare

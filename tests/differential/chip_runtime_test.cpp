@@ -205,6 +205,15 @@ void copy(Trial& t) {  // a transposition of two axes into a part of y
   t.m.op(PITH_OPCODE_Fill, {}, {y}, {}, {0.25f});
   t.activate(t.m.op(PITH_OPCODE_Copy, {x}, {y}, {2, b, a, 0, 0, 0, 0, 0, 1, b, 0, 0, 0, 0, a, 2 * a, 1, 0, 0, 0, 0}));
 }
+void rows(Trial& t) {  // into coded form and back
+  const int32_t h = t.dim(1, 4), w = t.dim(1, 12), c = t.dim(1, 20);
+  const int32_t x = t.in(PITH_U8, {1, h, w, c});
+  const Affine meaning = t.m.p.tensors[static_cast<size_t>(x)].affine;
+  const int32_t coded = t.m.tensor(PITH_U8, {1, h, 1, static_cast<int32_t>(t.dim(1, 4 * w * c))}, meaning), y = t.out(PITH_U8, {1, h, w, c});
+  t.m.p.tensors[static_cast<size_t>(y)].affine = meaning;
+  t.m.op(PITH_OPCODE_EncodeRows, {x}, {coded});
+  t.m.op(PITH_OPCODE_DecodeRows, {coded}, {y});
+}
 void gather(Trial& t) {
   const int32_t a = t.dim(1, 5), b = t.dim(1, 5), c = t.dim(1, 9), n = t.dim(1, 6);
   t.activate(t.m.op(PITH_OPCODE_Gather, {t.in(PITH_U8, {a, b, c}), t.in(PITH_I32, {n})}, {t.out(PITH_U8, {a, n, c})}, {0, 1, 0}));
@@ -248,7 +257,7 @@ void attention(Trial& t) {
 TEST(ChipAndRuntime, AgreeOnEveryOperator) {
   const std::pair<const char*, void (*)(Trial&)> makers[] = {
       {"conv", [](Trial& t) { conv(t, false); }}, {"transposed", [](Trial& t) { conv(t, true); }}, {"dense", dense}, {"matmul", matmul}, {"pool", pool}, {"binary", binary},
-      {"unary", unary}, {"resize", resize}, {"reduce", reduce}, {"copy", copy}, {"gather", gather}, {"convert", convert}, {"where", select}, {"arg", arg}, {"lines", lines},
+      {"unary", unary}, {"resize", resize}, {"reduce", reduce}, {"copy", copy}, {"rows", rows}, {"gather", gather}, {"convert", convert}, {"where", select}, {"arg", arg}, {"lines", lines},
       {"recurrent", recurrent}, {"attention", attention}};
   std::vector<bool> seen(PITH_OPCODE_COUNT);
   for (const auto& [name, make] : makers) {

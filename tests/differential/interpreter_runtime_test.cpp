@@ -12,6 +12,7 @@
 #include <memory>
 
 #include "base/random.h"
+#include "compile/code_rows.h"
 #include "compile/compile.h"
 #include "compile/heads.h"
 #include "compile/stream.h"
@@ -96,7 +97,7 @@ Graph random_network(uint64_t s, int64_t step = 1) {
   for (int64_t n = b.random.integer(6, 10); n > 0; --n) {
     const ir::Shape s4 = b.graph.value(x).shape;
     const bool room = s4[2] >= 6 && s4[3] >= 6;
-    switch (b.random.integer(0, 9)) {
+    switch (b.random.integer(0, 10)) {
       case 0: x = b.conv(x, some(3, 50), 1, 1, false); break;
       case 1: if (room) x = b.conv(x, some(3, 50), 3, b.random.integer(1, 2), false); break;
       case 2: if (room) x = b.conv(x, 0, 3, b.random.integer(1, 2), true); break;
@@ -106,6 +107,7 @@ Graph random_network(uint64_t s, int64_t step = 1) {
       case 6: if (room) x = b.node(Op::kAveragePool, {x}, {{"kernel_shape", std::vector<int64_t>{3, 3}}, {"pads", std::vector<int64_t>{1, 1, 1, 1}}}); break;
       case 7: x = b.node(Op::kMul, {x, b.node(Op::kSigmoid, {b.conv(b.node(Op::kGlobalAveragePool, {x}), s4[1], 1, 1, false)})}); break;
       case 8: if (s4[2] < 20) x = b.node(Op::kResize, {x}, {{"scales", std::vector<double>{1, 1, 2, 2}}, {"mode", std::string("nearest")}, {"coordinate_transformation_mode", std::string("asymmetric")}, {"nearest_mode", std::string("floor")}}); break;
+      case 9: x = b.node(Op::kRecode, {x}, {{"row_bytes", 16 * std::max<int64_t>(1, s4[1] * s4[3] / 16 * b.random.integer(1, 8) / 8)}}); break;
       default: x = b.node(Op::kHardSwish, {x}); break;
     }
   }
@@ -425,6 +427,50 @@ TEST(InterpreterAndRuntime, AgreeWhereLayersRunInBands) {
   }
   std::cout << streamed << " random groups, " << smaller << " of 4 networks in 4/5 of their memory\n";
   EXPECT_GE(streamed, 6);
+  EXPECT_GE(smaller, 1);
+}
+
+// With rows large enough for anything the coded program computes the same; with fewer bits, bands change nothing, and the
+// compiler codes what waits at the peak.
+TEST(InterpreterAndRuntime, AgreeWhereActivationsWaitInCodedForm) {
+  int smaller = 0;
+  for (uint64_t trial = 0; trial < 4; ++trial) {
+    SCOPED_TRACE("PITH_SEED=" + std::to_string(seed()) + " trial " + std::to_string(trial));
+    Case c;
+    ASSERT_NO_FATAL_FAILURE(make_case(trial, 16, c));
+    ASSERT_TRUE(ir::canonicalize(c.quantized).ok());
+    const auto source = lower(c.quantized);
+    ASSERT_TRUE(source.ok()) << source.error().message;
+    std::vector<CodedTensor> roomy, tight;
+    for (int32_t id : codable_tensors(*source)) {
+      const ProgramTensor& t = source->tensors[static_cast<size_t>(id)];
+      roomy.push_back({id, 16 * ((t.dims[2] * t.dims[3] * 28 / 8 + 17) / 16)});
+      tight.push_back({id, coded_row_bytes(t, 3)});
+    }
+    Program same = code_rows(*source, roomy);
+    ASSERT_TRUE(plan_arena(same, {}, nullptr).ok());
+    ASSERT_TRUE(check_program(same).ok()) << check_program(same).error().message;
+    expect_codes(same, CodecChoice::kFastest, c.input, c.codes);
+
+    CompileOptions options;
+    options.least = true;
+    const auto least = place(*source, options);
+    options.coding.bits = 3;
+    MemoryReport report;
+    const auto coded = place(*source, options, &report);
+    ASSERT_TRUE(least.ok() && coded.ok());
+    EXPECT_LE(coded->arena_bytes, least->arena_bytes);
+    if (report.coded.empty()) continue;
+    ++smaller;
+    std::vector<CodedTensor> chosen;
+    for (const CodedTensor& t : tight)
+      if (std::any_of(report.coded.begin(), report.coded.end(), [&](const CodedActivation& a) { return a.name == source->tensors[static_cast<size_t>(t.tensor)].name; })) chosen.push_back(t);
+    ASSERT_EQ(chosen.size(), report.coded.size());
+    Program whole = code_rows(*source, chosen);
+    ASSERT_TRUE(plan_arena(whole, {}, nullptr).ok());
+    const std::vector<uint8_t> expected = output_bytes(whole, PITH_MODE_FASTEST, c.input);
+    expect_codes(*coded, CodecChoice::kFastest, c.input, expected);
+  }
   EXPECT_GE(smaller, 1);
 }
 

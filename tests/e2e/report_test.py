@@ -39,7 +39,7 @@ class Report(unittest.TestCase):
         cls.out = pathlib.Path(cls.folder.name)
         page, data, trace = cls.out / "report.html", cls.out / "report.json", cls.out / "trace.json"
         whole = json.loads(subprocess.run([PITH, "compile", MODEL, "-o", cls.out / "whole.pith", "--json"], check=True, stdout=subprocess.PIPE).stdout)
-        pith("compile", MODEL, "-o", cls.out / "reader.pith", "--ram", whole["arena_bytes"] * 3 // 4, "--report", page, "--report-json", data, "--trace", trace)
+        pith("compile", MODEL, "-o", cls.out / "reader.pith", "--ram", whole["arena_bytes"] * 3 // 4, "--report", page, "--report-json", data, "--trace", trace, "--target", "ergo2")
         cls.page, cls.report, cls.trace = page.read_text(), json.loads(data.read_text()), json.loads(trace.read_text())
 
     @classmethod
@@ -58,6 +58,24 @@ class Report(unittest.TestCase):
         for move in self.report["moves"]:
             self.assertLess(move["bytes_after"], move["bytes_before"])
             self.assertEqual(move["macs"], 0)
+
+    def test_banks_are_awake_where_memory_is_touched(self):
+        power = self.report["power"]
+        self.assertEqual(len(power["operators"]), len(self.report["operators"]))
+        for op in power["operators"]:
+            self.assertTrue(op["awake"])
+            for first, last in op["awake"] + op["held"]:
+                self.assertTrue(0 <= first < last)
+        self.assertGreater(sum(power["energy_uJ"].values()), 0)
+        for step in power["steps"]:
+            self.assertEqual(step["awake"] + step["asleep"] + step["off"], power["banks"])
+
+    def test_planned_figures_need_no_run(self):
+        data = self.out / "planned.json"
+        pith("info", self.out / "reader.pith", "--report-json", data)
+        planned = json.loads(data.read_text())
+        self.assertNotIn("us", planned["operators"][0])
+        self.assertEqual(planned["arena_bytes"], self.report["arena_bytes"])
 
     def test_trace_has_a_true_time_axis(self):
         slices = [e for e in self.trace["traceEvents"] if e["ph"] == "X"]

@@ -194,6 +194,14 @@ int32_t pith_op_count(const pith_model* model);
 pith_status pith_metadata(const void* file, size_t bytes, const char* key, char* text, size_t text_bytes,
                           size_t* length);
 
+/* ---- after the network ------------------------------------------------------------------------------------------ */
+
+/* Memory in the arena for whoever looks at the outputs (a list of boxes, the best classes), planned beside them by the
+ * compiler for the head that the file declares: *bytes of them at *memory, aligned to 16. It is the network's own again
+ * with the next input. Reads the file, as pith_metadata does. PITH_ERROR_NOT_FOUND: nothing was planned. */
+pith_status pith_post_memory(const void* file, size_t bytes, const pith_instance* instance, void** memory,
+                             size_t* memory_bytes);
+
 /* ---- processor ------------------------------------------------------------------------------------------------ */
 
 typedef enum pith_isa {

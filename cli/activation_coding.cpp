@@ -1,0 +1,152 @@
+// See activation_coding.h.
+#include "cli/activation_coding.h"
+
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <array>
+
+#include "base/allocate.h"
+#include "base/log.h"
+#include "cli/engine.h"
+#include "compile/code_rows.h"
+
+namespace pith::cli {
+namespace {
+
+constexpr std::array<double, 9> kRates = {8, 6, 5, 4, 3.2, 2.6, 2.1, 1.7, 1.4};  // 8: as it is
+
+using Outputs = std::vector<std::vector<Output>>;  // by sample
+
+// A program that codes some tensors, run on the samples.
+Result<Outputs> run_on(const Program& program, const std::vector<std::vector<Array>>& inputs) {
+  Program placed = program;
+  PITH_CHECK_OK(plan_arena(placed, {}, nullptr));
+  PITH_TRY(const std::vector<uint8_t> file, write_program(placed, CodecChoice::kFastest));
+  PITH_TRY(const std::unique_ptr<Engine> engine, pith_engine(file, "the network", {}));
+  Outputs all;
+  for (const std::vector<Array>& sample : inputs) {
+    engine->reset();
+    PITH_TRY(std::vector<Output> outputs, engine->run(sample));
+    all.push_back(std::move(outputs));
+  }
+  return all;
+}
+
+// Squared error over squared deviation from each output's mean, averaged over samples and outputs.
+double relative_error(const Outputs& expected, const Outputs& got) {
+  double sum = 0;
+  size_t count = 0;
+  for (size_t s = 0; s < expected.size(); ++s) {
+    for (size_t k = 0; k < expected[s].size(); ++k) {
+      const std::vector<float>&e = expected[s][k].values, &g = got[s][k].values;
+      double mean = 0, power = 0, error = 0;
+      for (float v : e) mean += v;
+      mean /= static_cast<double>(std::max<size_t>(e.size(), 1));
+      for (size_t i = 0; i < e.size(); ++i) {
+        power += (e[i] - mean) * (e[i] - mean);
+        error += (double{e[i]} - g[i]) * (double{e[i]} - g[i]);
+      }
+      if (power > 0) sum += error / power;
+      ++count;
+    }
+  }
+  return count == 0 ? 0 : sum / static_cast<double>(count);
+}
+
+Result<std::vector<std::vector<Array>>> read_samples(const CodingFlags& f, const Program& program) {
+  Program placed = program;
+  PITH_CHECK_OK(plan_arena(placed, {}, nullptr));
+  PITH_TRY(const std::vector<uint8_t> file, write_program(placed, CodecChoice::kFastest));
+  PITH_TRY(const std::unique_ptr<Engine> engine, pith_engine(file, "the network", {}));
+  PITH_TRY(const Preprocess preprocess, choose_preprocess(*engine, ""));
+  SampleOptions options;
+  options.count = f.count;
+  options.shuffle = 1;
+  PITH_TRY(const SampleSet set, SampleSet::open(f.samples, options));
+  std::vector<std::vector<Array>> all;
+  for (size_t i = 0; i < set.size(); ++i) {
+    PITH_TRY(const Sample sample, set.read(i));
+    PITH_TRY(std::vector<Array> inputs, prepare_inputs(*engine, preprocess, sample, nullptr));
+    all.push_back(std::move(inputs));
+  }
+  return all;
+}
+
+// For each codable tensor an option for each rate: bytes, and the error that it alone makes.
+Result<std::vector<Unit>> measure(const Program& program, const std::vector<int32_t>& tensors, const CodingFlags& f) {
+  PITH_TRY(const auto inputs, read_samples(f, program));
+  PITH_TRY(const Outputs exact, run_on(program, inputs));
+  std::vector<Unit> units;
+  Progress bar("measuring what each activation bears", tensors.size());
+  for (int32_t id : tensors) {
+    const ProgramTensor& t = program.tensors[static_cast<size_t>(id)];
+    Unit unit{t.name, {}};
+    double least = 0;
+    for (double rate : kRates) {
+      const int32_t row = coded_row_bytes(t, rate);
+      Option option;
+      option.spent.bytes = static_cast<double>(row) * t.dims[1];
+      if (rate < 8) {
+        PITH_TRY(const Outputs coded, run_on(code_rows(program, {{id, row}}), inputs));
+        least = std::max(least, relative_error(exact, coded));  // fewer bits are never taken to be better
+        option.loss = least;
+      }
+      unit.options.push_back(option);
+    }
+    units.push_back(std::move(unit));
+    bar.step();
+  }
+  return units;
+}
+
+}  // namespace
+
+void add_coding_flags(CLI::App* verb, CodingFlags& f) {
+  verb->add_option("--activation-bits", f.bits, "activations that wait may be stored in coded form, in so many bits a value (with --activation-samples on the average); at 6 hardly anything is lost, at 4 little")->check(CLI::Range(1.0, 8.0));
+  verb->add_option("--activation-samples", f.samples, "measure on these samples which activations bear fewer bits");
+  verb->add_option("--activation-count", f.count, "at most so many of them")->capture_default_str();
+  verb->add_option("--activation-error", f.error, "instead of --activation-bits: as few bits as keep the outputs' relative squared error (summed over tensors) under this")->check(CLI::Range(0.0, 1.0));
+  verb->add_flag("--code-all", f.all, "send all 8-bit pictures between operators through the codec, whether that saves memory or not: to see what it costs");
+}
+
+Result<ActivationCoding> choose_coding(const CodingFlags& f, const Program& program, const CompileOptions& placing) {
+  ActivationCoding coding;
+  if (f.bits == 0 && f.error == 0) {
+    if (f.all || !f.samples.empty()) return usage_error("--code-all and --activation-samples need --activation-bits or --activation-error");
+    return coding;
+  }
+  if (f.bits > 0 && f.error > 0) return usage_error("--activation-bits and --activation-error exclude each other");
+  if (f.error > 0 && f.samples.empty()) return usage_error("--activation-error needs samples to measure it on; give --activation-samples");
+  if (!f.all && placing.ram == 0 && !placing.least) return usage_error("activations are coded where memory is short; give --ram, or --code-all");
+  coding.all = f.all;
+  coding.bits = f.bits > 0 ? f.bits : 8;
+  if (f.samples.empty()) return coding;
+  const std::vector<int32_t> tensors = codable_tensors(program);
+  if (tensors.empty()) return usage_error("the network has no 8-bit pictures that could be coded; compress it first");
+  PITH_TRY(const std::vector<Unit> units, measure(program, tensors, f));
+  Allocation chosen;
+  if (f.error > 0) {
+    for (const Allocation& a : rate_distortion_curve(units))
+      if (a.loss <= f.error || chosen.option.empty()) chosen = a;
+  } else {
+    double whole = 0;
+    for (const Unit& u : units) whole += u.options[0].spent.bytes;
+    PITH_TRY(chosen, allocate(units, {.bytes = whole * f.bits / 8}));
+  }
+  for (size_t i = 0; i < tensors.size(); ++i) coding.bits_of[tensors[i]] = kRates[chosen.option[i]];
+  return coding;
+}
+
+nlohmann::json coding_json(const MemoryReport& m) {
+  nlohmann::json tensors = nlohmann::json::array();
+  int64_t values = 0, bytes = 0;
+  for (const CodedActivation& c : m.coded) {
+    tensors.push_back({{"name", c.name}, {"values", c.values}, {"bytes", c.bytes}});
+    values += c.values, bytes += c.bytes;
+  }
+  return {{"tensors", tensors}, {"values", values}, {"bytes", bytes}};
+}
+
+}  // namespace pith::cli

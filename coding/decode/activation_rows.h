@@ -1,0 +1,134 @@
+// Rows of activations in a fixed number of bytes, both ways: a runtime stores what waits long and takes it up again.
+//
+// The first byte is the index of the row's step (numerics/row_model.h); then the number of each value: `high` zeros and
+// a one, high = number >> parameter, and its low bits; or kRowEscape zeros and the number in 8 bits. Bits fill bytes from
+// the lowest on; what is left is 0. The writer takes the finest step whose numbers fit, by bisection, so that rows with
+// little in them are exact; where not even the coarsest fits, the row becomes its zero point.
+//
+// Freestanding. Readers are safe on any bytes.
+#pragma once
+
+#include <stdint.h>
+
+#include "numerics/row_model.h"
+
+namespace pith::coding {
+
+using numerics::RowChannel;
+using numerics::RowExpectation;
+using numerics::RowModel;
+
+class RowBits {
+ public:
+  RowBits(const uint8_t* data, int64_t bytes) : data_(data), bytes_(bytes) {}
+  int number(int parameter) {
+    if (count_ < 32) fill();
+    const int high = __builtin_ctzll(bits_ | uint64_t{1} << numerics::kRowEscape);
+    if (high == numerics::kRowEscape) {
+      const int number = static_cast<int>(bits_ >> numerics::kRowEscape & 255);
+      drop(numerics::kRowEscape + 8);
+      return number;
+    }
+    const int low = static_cast<int>(bits_ >> (high + 1)) & ((1 << parameter) - 1);
+    drop(high + 1 + parameter);
+    const int number = high << parameter | low;
+    return number < 256 ? number : 255;
+  }
+
+ private:
+  void drop(int n) {
+    bits_ >>= n;
+    count_ -= n;
+  }
+  // Beyond the row's end there are zeros.
+  void fill() {
+    if (at_ + 4 <= bytes_) {
+      uint32_t four;
+      __builtin_memcpy(&four, data_ + at_, 4);
+      bits_ |= static_cast<uint64_t>(four) << count_;
+      at_ += 4;
+    } else {
+      for (int i = 0; i < 4; ++i, ++at_) {
+        if (at_ < bytes_) bits_ |= static_cast<uint64_t>(data_[at_]) << (count_ + 8 * i);
+      }
+    }
+    count_ += 32;
+  }
+  const uint8_t* data_;
+  int64_t bytes_, at_ = 0;
+  uint64_t bits_ = 0;
+  int count_ = 0;
+};
+
+// `values`: width x channels of them. `state`: one for each channel.
+inline void decode_activation_row(const uint8_t* row, int64_t bytes, uint8_t zero_point, int32_t width, int32_t channels, RowChannel* state, uint8_t* values) {
+  if (bytes < 1 || row[0] >= numerics::kRowStepCount) {
+    for (int64_t i = 0; i < int64_t{width} * channels; ++i) values[i] = zero_point;
+    return;
+  }
+  RowModel model(state, row[0], zero_point);
+  RowBits bits(row + 1, bytes - 1);
+  for (int32_t x = 0; x < width; ++x) {
+    for (int32_t c = 0; c < channels; ++c, ++values) {
+      const int left = x == 0 ? zero_point : values[-channels];
+      const RowExpectation e = model.expect(c, x == 0, left);
+      const int number = bits.number(e.parameter), value = model.value(e, number);
+      *values = static_cast<uint8_t>(value);
+      model.learn(c, x == 0, left, value, number);
+    }
+  }
+}
+
+// Calls put(number, parameter) for each value while it returns true; `decoded`: one byte for each channel.
+template <typename Put>
+bool walk_activation_row(const uint8_t* values, int step_index, uint8_t zero_point, int32_t width, int32_t channels, RowChannel* state, uint8_t* decoded, const Put& put) {
+  RowModel model(state, step_index, zero_point);
+  for (int32_t x = 0; x < width; ++x) {
+    for (int32_t c = 0; c < channels; ++c, ++values) {
+      const int left = x == 0 ? zero_point : decoded[c];
+      const RowExpectation e = model.expect(c, x == 0, left);
+      const int number = model.number(e, *values), value = model.value(e, number);
+      if (!put(number, e.parameter)) return false;
+      decoded[c] = static_cast<uint8_t>(value);
+      model.learn(c, x == 0, left, value, number);
+    }
+  }
+  return true;
+}
+
+// Fills all of the row's bytes, at least one. Returns the index of its step.
+inline int encode_activation_row(const uint8_t* values, uint8_t zero_point, int32_t width, int32_t channels, RowChannel* state, uint8_t* decoded, uint8_t* row, int64_t bytes) {
+  int low = 0, high = numerics::kRowFlat;  // the finest step that fits lies in [low, high]
+  while (low < high) {
+    const int middle = (low + high) / 2;
+    int64_t room = 8 * (bytes - 1);
+    const bool fits = walk_activation_row(values, middle, zero_point, width, channels, state, decoded, [&](int number, int parameter) {
+      room -= numerics::row_number_bits(number, parameter);
+      return room >= 0;
+    });
+    (fits ? high : low) = fits ? middle : middle + 1;
+  }
+  row[0] = static_cast<uint8_t>(low);
+  int64_t at = 1;
+  if (low < numerics::kRowFlat) {
+    uint64_t bits = 0;
+    int count = 0;
+    walk_activation_row(values, low, zero_point, width, channels, state, decoded, [&](int number, int parameter) {
+      const int unary = number >> parameter;
+      if (unary < numerics::kRowEscape) {
+        bits |= (uint64_t{1} | static_cast<uint64_t>(number & ((1 << parameter) - 1)) << 1) << (count + unary);
+        count += unary + 1 + parameter;
+      } else {
+        bits |= static_cast<uint64_t>(number) << (count + numerics::kRowEscape);
+        count += numerics::kRowEscape + 8;
+      }
+      for (; count >= 8; count -= 8, bits >>= 8) row[at++] = static_cast<uint8_t>(bits);
+      return true;
+    });
+    if (count > 0) row[at++] = static_cast<uint8_t>(bits);
+  }
+  while (at < bytes) row[at++] = 0;
+  return low;
+}
+
+}  // namespace pith::coding

@@ -1,0 +1,200 @@
+// See code_rows.h.
+#include "compile/code_rows.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <map>
+#include <set>
+
+#include "compile/moves.h"
+#include "compile/rows.h"
+#include "compile/stream.h"
+
+namespace pith {
+namespace {
+
+constexpr size_t kTogether = 4;    // readers that follow each other so closely share what was decoded
+constexpr int64_t kLeastRow = 64;  // bytes of a row that is worth coding
+
+int32_t copy_of(Program& p, int32_t id, const char* suffix) {
+  ProgramTensor t = tensor(p, id);
+  t.name += suffix;
+  p.tensors.push_back(std::move(t));
+  return static_cast<int32_t>(p.tensors.size() - 1);
+}
+
+ProgramOp row_op(int opcode, int32_t from, int32_t to) {
+  ProgramOp op;
+  op.opcode = opcode;
+  op.inputs = {from};
+  op.outputs = {to};
+  return op;
+}
+
+// One tensor's readers in order, by the copy that each reads.
+struct Readers {
+  int32_t coded = kNone;
+  std::map<size_t, int32_t> decode_before;  // operator -> the copy that is decoded in front of it
+  std::map<size_t, int32_t> reads;          // operator -> the copy that it reads
+};
+
+}  // namespace
+
+std::vector<int32_t> codable_tensors(const Program& p) {
+  const Users users = users_of(p);
+  std::vector<char> taken(p.tensors.size(), 0);
+  for (const ProgramTensor& t : p.tensors)
+    if (t.alias_of != kNone) taken[static_cast<size_t>(t.alias_of)] = 1;
+  for (const ProgramPort& port : p.inputs) taken[static_cast<size_t>(root_of(p, port.tensor))] = 1;
+  for (const ProgramPort& port : p.outputs) taken[static_cast<size_t>(root_of(p, port.tensor))] = 1;
+  for (const auto& [in, out] : p.state) taken[static_cast<size_t>(root_of(p, in))] = taken[static_cast<size_t>(root_of(p, out))] = 1;
+  for (const ProgramOp& op : p.ops) {
+    if (op.opcode == PITH_OPCODE_EncodeRows || op.opcode == PITH_OPCODE_DecodeRows)
+      for (int32_t id : {op.inputs[0], op.outputs[0]}) taken[static_cast<size_t>(root_of(p, id))] = 1;
+  }
+  std::vector<int32_t> all;
+  for (size_t i = 0; i < p.tensors.size(); ++i) {
+    const int32_t id = static_cast<int32_t>(i);
+    const auto &uses = users.uses[i], &writers = users.writers[i];
+    if (taken[i] || !is_picture(p, id) || tensor(p, id).dtype != PITH_U8 || row_bytes(tensor(p, id)) < kLeastRow) continue;
+    if (!writers.empty() && !uses.empty() && uses.front() > writers.back()) all.push_back(id);
+  }
+  return all;
+}
+
+int32_t coded_row_bytes(const ProgramTensor& t, double bits) {
+  const int64_t row = row_bytes(t), wanted = static_cast<int64_t>(bits * static_cast<double>(row) / 8);
+  return static_cast<int32_t>(std::clamp<int64_t>(wanted / PITH_ARENA_ALIGNMENT * PITH_ARENA_ALIGNMENT, PITH_ARENA_ALIGNMENT, row));
+}
+
+Program code_rows(const Program& source, const std::vector<CodedTensor>& tensors) {
+  const Users users = users_of(source);
+  Program p = source;
+  p.ops.clear();
+  std::map<size_t, std::vector<int32_t>> encode_behind;
+  std::map<int32_t, Readers> readers;
+  for (const CodedTensor& c : tensors) {
+    const auto& uses = users.uses[static_cast<size_t>(c.tensor)];
+    const size_t made = users.writers[static_cast<size_t>(c.tensor)].back();
+    Readers r;
+    size_t last = 0;
+    int32_t copy = kNone;
+    for (size_t use : uses) {
+      if (r.reads.count(use)) continue;
+      if (copy == kNone || use > last + kTogether) r.decode_before[use] = copy = copy_of(p, c.tensor, "");
+      r.reads[use] = copy;
+      last = use;
+    }
+    r.coded = copy_of(p, c.tensor, ".coded");
+    ProgramTensor& coded = p.tensors[static_cast<size_t>(r.coded)];
+    coded.dims[2] = 1;
+    coded.dims[3] = c.row_bytes;
+    encode_behind[made].push_back(c.tensor);
+    readers[c.tensor] = std::move(r);
+  }
+  for (size_t i = 0; i < source.ops.size(); ++i) {
+    ProgramOp op = source.ops[i];
+    std::set<int32_t> fed;
+    for (int32_t& id : op.inputs) {
+      const auto r = readers.find(id);
+      if (r == readers.end() || !r->second.reads.count(i)) continue;
+      const auto decode = r->second.decode_before.find(i);
+      if (decode != r->second.decode_before.end() && fed.insert(id).second) p.ops.push_back(row_op(PITH_OPCODE_DecodeRows, r->second.coded, decode->second));
+      id = r->second.reads.at(i);
+    }
+    p.ops.push_back(std::move(op));
+    for (int32_t id : encode_behind[i]) p.ops.push_back(row_op(PITH_OPCODE_EncodeRows, id, readers.at(id).coded));
+  }
+  return p;
+}
+
+std::vector<CodedTensor> all_coded(const Program& p, const ActivationCoding& coding) {
+  std::vector<CodedTensor> all;
+  for (int32_t id : codable_tensors(p))
+    if (coding.rate(id) < 8) all.push_back({id, coded_row_bytes(tensor(p, id), coding.rate(id))});
+  return all;
+}
+
+std::vector<CodedActivation> describe_coded(const Program& p, const std::vector<CodedTensor>& tensors) {
+  std::vector<CodedActivation> all;
+  for (const CodedTensor& c : tensors) {
+    const ProgramTensor& t = tensor(p, c.tensor);
+    all.push_back({t.name, tensor_bytes(t), int64_t{rows_of(t)} * c.row_bytes});
+  }
+  return all;
+}
+
+namespace {
+
+// Codable tensors that are whole in a placed program while most of the arena is in use. `whole` is MemoryReport's.
+std::vector<int32_t> whole_at_peak(const Program& placed, const std::vector<int32_t>& whole) {
+  const std::vector<int64_t> occupied = occupied_bytes(placed);
+  const int64_t most = occupied.empty() ? 0 : *std::max_element(occupied.begin(), occupied.end());
+  std::set<int32_t> found;
+  for (const StorageInterval& s : storage_intervals(placed)) {
+    if (s.tensor == kNone || static_cast<size_t>(s.tensor) >= whole.size() || whole[static_cast<size_t>(s.tensor)] == kNone) continue;
+    for (int64_t step = s.first; step <= s.last; ++step) {
+      if (occupied[static_cast<size_t>(step)] < most - most / 16) continue;
+      found.insert(whole[static_cast<size_t>(s.tensor)]);
+      break;
+    }
+  }
+  return {found.begin(), found.end()};
+}
+
+}  // namespace
+
+Result<void> fit_coded(Program& program, const CompileOptions& options, MemoryReport* report) {
+  constexpr int kPatience = 3;  // rounds without gain
+  const std::vector<int32_t> codable = codable_tensors(program);
+  std::vector<CodedTensor> coded, best_coded;
+  std::optional<Program> best;
+  MemoryReport best_report;
+  for (int idle = 0; idle < kPatience;) {
+    CompileOptions now = options;
+    now.least = true;  // where a limit can't be met yet, the peak of the least memory tells what to code
+    Program placed = coded.empty() ? program : code_rows(program, coded);
+    MemoryReport placed_report;
+    bool fits = false;
+    if (!options.least) {
+      Program within = placed;
+      MemoryReport within_report;
+      if (const auto fitted = fit_ram(within, options, &within_report); fitted.ok()) {
+        placed = std::move(within);
+        placed_report = std::move(within_report);
+        fits = true;
+      } else if (fitted.error().code != ErrorCode::kDoesNotFit) {
+        return fitted.error();
+      }
+    }
+    if (!fits) PITH_CHECK_OK(fit_ram(placed, now, &placed_report));
+    const std::vector<int32_t> candidates = whole_at_peak(placed, placed_report.whole);
+    if (!best || placed.arena_bytes < best->arena_bytes) {
+      best = std::move(placed);
+      best_report = std::move(placed_report);
+      best_coded = coded;
+      idle = 0;
+    } else {
+      ++idle;
+    }
+    if (fits) break;
+    bool more = false;
+    for (int32_t id : candidates) {
+      const bool known = std::any_of(coded.begin(), coded.end(), [&](const CodedTensor& c) { return c.tensor == id; });
+      if (known || std::find(codable.begin(), codable.end(), id) == codable.end() || options.coding.rate(id) >= 8) continue;
+      coded.push_back({id, coded_row_bytes(tensor(program, id), options.coding.rate(id))});
+      more = true;
+    }
+    if (!more) break;
+  }
+  if (!options.least && best->arena_bytes > options.ram)
+    return error(ErrorCode::kDoesNotFit, fmt::format("the network needs {} bytes with {} of its activations in coded form, {} more than --ram {}; give --ram {}, fewer --activation-bits, or a smaller input",
+                                                     best->arena_bytes, best_coded.size(), best->arena_bytes - options.ram, options.ram, best->arena_bytes));
+  best_report.coded = describe_coded(program, best_coded);
+  program = std::move(*best);
+  if (report) *report = std::move(best_report);
+  return {};
+}
+
+}  // namespace pith

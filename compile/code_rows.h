@@ -1,0 +1,34 @@
+// Activations that wait in coded form: a tensor is coded when it is made and decoded where it is read again.
+//
+// Why: skip connections, the inputs of late concatenations and what passes between groups of layers take most of the arena
+// at its peak, and nobody looks at them meanwhile. EncodeRows stores each row of a picture in a number of bytes that is
+// fixed beforehand, so the plan stays a promise. Both operators run by rows, so within bands neither side is ever whole.
+//
+// The codec loses little at 4 bits a value and next to nothing at 6 (numerics/row_model.h). Who may be lossy, and
+// how much, is the caller's choice; this pass only knows bytes.
+#pragma once
+
+#include <vector>
+
+#include "compile/compile.h"
+
+namespace pith {
+
+// May the tensor wait in coded form? 8-bit pictures that operators make and others read, with no other name for their memory.
+std::vector<int32_t> codable_tensors(const Program& program);
+
+// Bytes of a row at so many bits a value: a multiple of PITH_ARENA_ALIGNMENT, never more than the row itself.
+int32_t coded_row_bytes(const ProgramTensor& tensor, double bits_per_value);
+
+// The program with these tensors (codable, each once) coded behind their last writer; all readers read what was decoded.
+Program code_rows(const Program& program, const std::vector<CodedTensor>& tensors);
+// All codable tensors whose rate is below 8 bits.
+std::vector<CodedTensor> all_coded(const Program& program, const ActivationCoding& coding);
+// What was coded, for reports.
+std::vector<CodedActivation> describe_coded(const Program& program, const std::vector<CodedTensor>& tensors);
+
+// As place() does under options.ram or options.least, with tensors coded that are whole at the peak, at options.coding's
+// rates, as long as that helps.
+Result<void> fit_coded(Program& program, const CompileOptions& options, MemoryReport* report);
+
+}  // namespace pith

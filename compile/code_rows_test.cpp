@@ -1,0 +1,103 @@
+// Where tensors are coded and decoded again.
+#include "compile/code_rows.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+#include "program/schema.h"
+
+namespace pith {
+namespace {
+
+// x -> a -> b -> ... (n operators), and the last one also reads a: a chain with a connection around it.
+Program chain(int n) {
+  Program p;
+  const auto picture = [&](const char* name) {
+    ProgramTensor t;
+    t.name = name;
+    t.dims = {1, 8, 16, 16};
+    p.tensors.push_back(t);
+    return static_cast<int32_t>(p.tensors.size() - 1);
+  };
+  const auto op = [&](int opcode, std::vector<int32_t> inputs, int32_t output, std::vector<int32_t> ints, std::vector<float> reals) {
+    ProgramOp o;
+    o.opcode = opcode;
+    o.inputs = std::move(inputs);
+    o.outputs = {output};
+    o.ints = std::move(ints);
+    o.reals = std::move(reals);
+    p.ops.push_back(o);
+  };
+  int32_t at = picture("x");
+  p.inputs.push_back({"x", at, {0, 1, 2, 3}});
+  int32_t first = kNone;
+  for (int i = 0; i < n; ++i) {
+    const int32_t y = picture(i == 0 ? "a" : "b");
+    op(PITH_OPCODE_Unary, {at}, y, {0}, {0, 0});
+    if (i == 0) first = y;
+    at = y;
+  }
+  const int32_t sum = picture("sum"), y = picture("y");
+  op(PITH_OPCODE_Binary, {at, first}, sum, {PITH_BINARY_ADD}, {});
+  op(PITH_OPCODE_Unary, {sum}, y, {0}, {0, 0});
+  p.outputs.push_back({"y", y, {0, 1, 2, 3}});
+  return p;
+}
+
+int32_t named(const Program& p, const std::string& name) {
+  for (size_t i = 0; i < p.tensors.size(); ++i)
+    if (p.tensors[i].name == name) return static_cast<int32_t>(i);
+  return kNone;
+}
+int64_t count(const Program& p, int opcode) {
+  return std::count_if(p.ops.begin(), p.ops.end(), [&](const ProgramOp& op) { return op.opcode == opcode; });
+}
+
+TEST(CodeRows, PortsStayAsTheyAre) {
+  const Program p = chain(2);
+  const std::vector<int32_t> ids = codable_tensors(p);
+  EXPECT_EQ(ids, (std::vector<int32_t>{named(p, "a"), named(p, "b"), named(p, "sum")}));
+}
+
+TEST(CodeRows, ReadersFarApartDecodeForThemselves) {
+  const Program p = chain(8);
+  Program coded = code_rows(p, {{named(p, "a"), 64}});
+  EXPECT_EQ(count(coded, PITH_OPCODE_EncodeRows), 1);
+  EXPECT_EQ(count(coded, PITH_OPCODE_DecodeRows), 2);
+  ASSERT_TRUE(plan_arena(coded, {}, nullptr).ok());
+  EXPECT_TRUE(check_program(coded).ok());
+  // those behind one another share
+  const Program near = code_rows(chain(3), {{named(p, "a"), 64}});
+  EXPECT_EQ(count(near, PITH_OPCODE_DecodeRows), 1);
+}
+
+TEST(CodeRows, RowsAreAlignedAndNeverLarger) {
+  const Program p = chain(1);
+  const ProgramTensor& t = p.tensors[0];  // rows of 256 bytes
+  EXPECT_EQ(coded_row_bytes(t, 4), 128);
+  EXPECT_EQ(coded_row_bytes(t, 3.2), 96);
+  EXPECT_EQ(coded_row_bytes(t, 8), 256);
+  EXPECT_EQ(coded_row_bytes(t, 0.01), 16);
+}
+
+TEST(CodeRows, DamagedFormsAreRefused) {
+  const Program p = chain(8);
+  Program sound = code_rows(p, {{named(p, "a"), 64}});
+  ASSERT_TRUE(plan_arena(sound, {}, nullptr).ok());
+  ASSERT_TRUE(check_program(sound).ok());
+  const int32_t id = named(sound, "a.coded");
+  ASSERT_NE(id, kNone);
+  for (int damage = 0; damage < 4; ++damage) {
+    Program bad = sound;
+    ProgramTensor& t = bad.tensors[static_cast<size_t>(id)];
+    if (damage == 0) t.affine.zero_point = 9;
+    if (damage == 1) t.dims = {1, 4, 1, 64};
+    if (damage == 2) t.dims = {1, 8, 2, 32};
+    if (damage == 3) t.dtype = PITH_I32;
+    EXPECT_FALSE(check_program(bad).ok()) << damage;
+  }
+}
+
+}  // namespace
+}  // namespace pith
