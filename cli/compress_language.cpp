@@ -173,14 +173,14 @@ Result<nlohmann::json> compare_scores(const Language& a, const Language& b, cons
 }
 
 // Weights rounded layer after layer; words count by how often the lines have them.
-Result<void> round_language(ir::Graph& student, const LanguageCompression& f, const Language& model, const Inputs& steps, const std::vector<std::string>& lines, uint64_t seed, QuantizeOptions& options) {
-  if (f.whole && !f.whole->state.empty()) return usage_error("this decoder has no form without state, which rounding by layers needs; leave --bits-per-weight away");
-  ir::Graph g = f.whole ? *f.whole : student;
+Result<void> round_language(ir::Graph& student, const LanguageCompression& f, double bits_per_weight, const Language& model, const Inputs& steps, const std::vector<std::string>& lines, uint64_t seed, QuantizeOptions& options) {
+  const bool decoder = f.whole && model.head() == "generate";  // rounded in its form without state
+  ir::Graph g = decoder ? *f.whole : student;
   PITH_CHECK_OK(ir::canonicalize(g));
   PITH_CHECK_OK(ir::canonicalize(student));
-  PITH_TRY(const Inputs inputs, f.whole ? whole_inputs(g, model, lines, f.count) : Result<Inputs>(steps));
+  PITH_TRY(const Inputs inputs, decoder ? whole_inputs(g, model, lines, f.count) : Result<Inputs>(steps));
   LayerwiseOptions how;
-  how.bits_per_weight = f.bits_per_weight;
+  how.bits_per_weight = bits_per_weight;
   how.logits = model.head() != "embedding";
   how.seed = seed;
   for (ir::ValueId id : g.inputs) {
@@ -202,11 +202,26 @@ Result<void> round_language(ir::Graph& student, const LanguageCompression& f, co
       if (v.constant && r.constant && !v.name.empty() && v.name == r.name && v.shape == r.shape) v.constant = r.constant;
     }
   }
-  if (!f.whole) student = std::move(rounded.graph);
+  if (!decoder) student = std::move(rounded.graph);
   options.weight_codes = std::move(rounded.weight_codes);
   options.equalize = false;
   log_info(fmt::format("{:.0f} weights in {:.3f} bits each", rounded.weights, rounded.bits / std::max(rounded.weights, 1.0)));
   return {};
+}
+
+// Bits that each weight of products and embeddings may take in a file so many times smaller, beside the vocabulary and 8-bit parameters.
+double first_bits(const ir::Graph& g, double ratio) {
+  constexpr double kStructure = 1500, kLeast = 0.5, kMost = 8;
+  const auto parameters = static_cast<double>(ir::parameter_count(g));
+  std::set<ir::ValueId> weights;
+  for (const ir::Node& n : g.nodes) {
+    if (is_embedding(g, n)) weights.insert(n.inputs[0]);
+    if (is_weighted(g, n)) weights.insert(n.inputs[1]);
+  }
+  double count = 0;
+  for (ir::ValueId id : weights) count += static_cast<double>(g.value(id).constant->count());
+  const double bytes = 4 * parameters / ratio - static_cast<double>(g.metadata.at("tokenizer").size()) - (parameters - count) - kStructure;
+  return std::clamp(8 * bytes / std::max(count, 1.0), kLeast, kMost);
 }
 
 // Lines in their order, less those held back.
@@ -238,10 +253,11 @@ Result<void> compress_language(const ir::Graph& g, const LanguageCompression& f,
   ir::Graph student = g;
   QuantizeOptions options = f.options;
   options.code_parameters = options.float_activations = true;
-  if (f.bits_per_weight > 0) {
+  const double bits_per_weight = f.bits_per_weight > 0 ? f.bits_per_weight : f.retrain.first_step > 0 || f.retrain.ratio <= 0 ? 0 : first_bits(g, f.retrain.ratio);
+  if (bits_per_weight > 0) {  // retraining goes on from there
     const size_t text_used = std::min(lines.size() - held, kCountedLines);
     const std::vector<std::string> read(lines.begin() + static_cast<int64_t>(held), lines.begin() + static_cast<int64_t>(held + text_used));
-    PITH_CHECK_OK(round_language(student, f, model, inputs, read, global.seed, options));
+    PITH_CHECK_OK(round_language(student, f, bits_per_weight, model, inputs, read, global.seed, options));
   }
   if (f.retrain.wanted()) {
     const Inputs one(inputs.begin(), inputs.begin() + 1);

@@ -38,7 +38,8 @@ struct TextRetraining {
   double original_bytes = 0;
   std::function<Result<size_t>(const ir::Graph& student, const QuantizeOptions& options)> bytes_of;  // of the file
 };
-// The same for models that read text; on return the student's weights lie on the grids of `options`.
+// The same for models that read text; on return the student's weights lie on the grids of `options`. It goes on from the student's
+// weights, and from the grids that `options` holds of them.
 Result<bool> retrain_text(ir::Graph& student, const TextRetraining& text, const RetrainFlags& flags, uint64_t seed, QuantizeOptions& options);
 
 }  // namespace pith::cli

@@ -13,6 +13,8 @@
 namespace pith::cli {
 namespace {
 
+constexpr double kPositionsStep = 0.5;  // of learned positions, which rounding by layers leaves to the training: in deviations
+
 // The student's constants that the trained form has too, by name.
 ir::Graph with_constants(const ir::Graph& student, const ir::Graph& trained) {
   ir::Graph g = student;
@@ -42,8 +44,19 @@ Result<bool> retrain_text(ir::Graph& student, const TextRetraining& text, const 
   options.equalize = options.correct_bias = options.round_by_covariance = false;
   train::Dataset data;
   PITH_TRY(data.draw, text_batches(teacher, text.model, text.lines, f.batch, seed));
-  const auto start = [&](double share) { return train::start_transformer(teacher, f.per_channel, share); };
-  const double share_of_deviation = f.first_step > 0 ? f.first_step : t.target_bits > 0 ? train::share_for(start, 1.15 * t.target_bits) : 0.75;
+  const ir::Graph begun = with_constants(teacher, student);
+  const std::map<std::string, std::vector<int16_t>> grids = options.weight_codes;
+  const auto start = [&](double share) {  // from weights that lie on grids already, where they do
+    train::Model m = train::start_transformer(begun, f.per_channel, share);
+    for (auto& [name, steps] : m.steps) {
+      const auto grid = grids.find(name);
+      if (grid == grids.end()) continue;
+      steps.log2.clear();
+      for (int16_t code : grid->second) steps.log2.push_back(static_cast<float>(code) / 16);
+    }
+    return m;
+  };
+  const double share_of_deviation = f.first_step > 0 ? f.first_step : !grids.empty() ? kPositionsStep : t.target_bits > 0 ? train::share_for(start, 1.15 * t.target_bits) : 0.75;
   PITH_TRY(const std::unique_ptr<train::Trainer> trainer, train::Trainer::create(teacher, start(share_of_deviation), std::move(data), t));
   if (!f.checkpoint.empty() && std::filesystem::exists(f.checkpoint)) {
     PITH_CHECK_OK(trainer->load(f.checkpoint));
@@ -51,7 +64,7 @@ Result<bool> retrain_text(ir::Graph& student, const TextRetraining& text, const 
   }
   const StopOnInterrupt interrupt;
   Teller teller;
-  std::vector<double> shares;
+  std::vector<double> shares{1e-9};  // one step, then the estimate is set right
   for (int i = 1; i <= 5; ++i) shares.push_back(f.ramp * i / 5);
   for (int i = 1; i <= 4; ++i) shares.push_back(f.ramp + (f.settle - f.ramp) * i / 4);
   shares.push_back(1);

@@ -158,10 +158,23 @@ class Rounding {
       }
     }
     if (sites_.empty()) return usage_error("the network has no product with weights that could be rounded");
-    int64_t rows = 1;
-    for (const auto& s : source_.values[static_cast<size_t>(source_.inputs[0])].shape) rows *= s;
-    const size_t count = std::clamp<size_t>(static_cast<size_t>(kFirstRows / std::max<int64_t>(1, rows)), 1, samples_.size());
-    return walk(count, false);
+    return walk(first_count(), false);
+  }
+
+  // As many samples as hold kFirstRows rows that count: fewer rows than a product is wide say next to nothing of its cost.
+  size_t first_count() const {
+    double rows = 0;
+    size_t k = 0;
+    while (k < source_.inputs.size() && source_.inputs[k] != options_.row_mask) ++k;
+    for (const auto& sample : samples_) {
+      double counted = static_cast<double>(ir::element_count(source_.value(source_.inputs[0]).shape));
+      if (k < sample.size()) {
+        counted = 0;
+        for (int64_t i = 0; i < sample[k].count(); ++i) counted += sample[k].at(i) != 0;
+      }
+      rows += counted / static_cast<double>(samples_.size());
+    }
+    return std::clamp<size_t>(static_cast<size_t>(kFirstRows / std::max(1.0, rows)), 1, samples_.size());
   }
 
   std::vector<double> word_weights(int64_t rows) const {
