@@ -15,6 +15,8 @@ import sys
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 ZOO, EXAMPLES = ROOT / "zoo/line_reader", ROOT / "examples/line_reader"
+MASKED_LM = ROOT / "zoo/masked_lm/masked_lm.pith"
+SENTENCES = ["he opened the [MASK] and looked out .", "she had never [MASK] so happy in her life .", "the king of [MASK] was dead ."]
 PREPROCESS = "image:gray:512x32:line=255:pil_bilinear:mean=127.5:std=127.5"
 
 
@@ -82,7 +84,20 @@ def rows(m):
     ]
 
 
-def page(table, readings, memory_svg, compressed, retrained):
+def completions(pith):
+    """(sentence, [(word, probability), ...]) of the masked language model of zoo/masked_lm, which is shipped compressed only."""
+    flags = [f for sentence in SENTENCES for f in ("--text", sentence)]
+    return [(r["text"], [(c["text"].strip(), c["probability"]) for c in r["completions"][:4]]) for r in pith("run", MASKED_LM, *flags)["results"]]
+
+
+def completed(pith):
+    size, parameters = os.path.getsize(MASKED_LM), pith("info", MASKED_LM)["parameters"]
+    body = "".join(f"<tr><td>{html.escape(text)}<td>{html.escape(', '.join(f'{word} {100 * p:.0f} %' for word, p in words))}" for text, words in completions(pith))
+    return f"""<h2>And a language model, in {kilobytes(size)}</h2><p>{parameters:,} parameters, vocabulary included, {4 * parameters / size:.0f} times smaller than the float weights alone. It completes a sentence:</p>
+<table class="lines">{body}</table>"""
+
+
+def page(table, readings, memory_svg, compressed, retrained, language):
     def picture(path):
         return "data:image/png;base64," + base64.b64encode(pathlib.Path(path).read_bytes()).decode()
 
@@ -99,7 +114,8 @@ img{{height:30px;max-width:24em;object-fit:contain;border:1px solid #d8dee6}}.ot
 float weights, everything included; retrained on unlabelled lines, {4 * compressed["parameters"] / retrained:.1f} times.</p>
 <table><tr><th>{"</th><th>".join(["", "float32", "8 bits", "retrained", ""])}</th></tr>{body}</table>
 <h2>What it reads</h2><table class="lines"><tr><th>picture<th>float32<th>8 bits<th>retrained</tr>{lines}</table>
-<h2>Its memory, known before it runs</h2>{memory_svg}</html>
+<h2>Its memory, known before it runs</h2>{memory_svg}
+{language}</html>
 """
 
 
@@ -123,9 +139,12 @@ def main():
     table = rows(m)
     for name, *values, factor in table:
         print(f"  {name:<34}{''.join(f'{v:>14}' for v in values)}{'' if factor is None else f'{factor:9.1f}x'}")
+    print(f"\n  a masked language model in {kilobytes(os.path.getsize(MASKED_LM))}:")
+    for text, words in completions(pith):
+        print(f"  {text}\n  {'':<12} {', '.join(f'{word} {100 * p:.0f} %' for word, p in words)}")
     target = arguments.out / "index.html"
     beside = target.with_suffix(".partial")
-    beside.write_text(page(table, readings, (arguments.out / "memory.svg").read_text(), m["compressed"], os.path.getsize(m["files"][2])))
+    beside.write_text(page(table, readings, (arguments.out / "memory.svg").read_text(), m["compressed"], os.path.getsize(m["files"][2]), completed(pith)))
     beside.replace(target)
     print(f"\n  the page: {target}\n  the models: {m['files'][1]} {m['files'][2]}    try: {arguments.pith} run {m['files'][2]} YOUR_LINE.png")
 
