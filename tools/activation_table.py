@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """What coded activations cost: factor, quality, time and memory, as one table.
 
-    tools/activation_table.py DATA [--nets mobilenetv2,yolov5n] [--bits 5.3,3.2] [--count 0] [--work FOLDER] [--pith build/default/cli/pith]
+    tools/activation_table.py DATA [--nets mobilenetv2,yolov5n] [--bits 5.3,3.2] [--least 3.2] [--uniform] [--count 0] [--work FOLDER] [--pith build/default/cli/pith]
 
 Each network is compressed to 8 bits; then every 8-bit picture between its operators goes through the codec (`--code-all`),
-at so many bits a value on the average, spent where a few unlabelled pictures say that they count. factor: bytes of
+at so many bits a value on the average, spent where a few unlabelled pictures say that they count; with --uniform every
+tensor gets as many. factor: bytes of
 all these activations in float32 over their bytes in coded form. quality: what labels say, for the float network, the
 8-bit one and the coded one. encode, decode: nanoseconds a value, one thread of this machine. Rows `least memory`: only
 what waits at the peak is coded, layers run in bands; of_float32 is the arena against the float32 layer-by-layer peak.
@@ -22,7 +23,7 @@ import quality_data as data
 from quality import Bench, ROOT
 
 TABLE = ROOT / "tests" / "quality" / "activations.csv"
-COLUMNS = ["network", "what", "bits", "factor", "samples", "metric", "float", "eight_bits", "coded", "drop", "drop_of_codec", "arena_bytes", "of_float32", "encode_ns", "decode_ns"]
+COLUMNS = ["network", "what", "bits", "spent", "factor", "samples", "metric", "float", "eight_bits", "coded", "drop", "drop_of_codec", "arena_bytes", "of_float32", "encode_ns", "decode_ns"]
 
 
 class Fold:
@@ -47,7 +48,7 @@ class Fold:
     def coded(self, bits, *flags):
         path, trace = self.bench.work / f"{self.name}.coded.pith", self.bench.work / "trace.json"
         self.known.pop(path, None)
-        made = self.bench.pith("compile", self.whole, "--activation-bits", bits, "--activation-samples", self.sensitivity, *flags, "--codec", "fastest", "--trace", trace, "-o", path)
+        made = self.bench.pith("compile", self.whole, "--activation-bits", bits, *([] if self.bench.uniform else ["--activation-samples", self.sensitivity]), *flags, "--codec", "fastest", "--trace", trace, "-o", path)
         return path, made, json.loads(trace.read_text())
 
 
@@ -64,7 +65,7 @@ def yolo(b, count):
     pictures = b.data / "imagenet" / "images.tar"
     flags = ["--preprocess", "image:rgb:640x640:letterbox=114:scale=1/255", "--cut-head", "--head", "yolov5-raw"]
     few = ["--data-count", count] if count else []
-    return [Fold(b, "yolov5n", b.data / "nets" / "yolov5n.onnx", flags, pictures, 48, pictures, ["--samples", b.data / "coco" / "images", "--coco", b.data / "coco" / "instances.json", *few], "ap50", 100)]
+    return [Fold(b, "yolov5n", b.data / "nets" / "yolov5n.onnx", flags, pictures, 24, pictures, ["--samples", b.data / "coco" / "images", "--coco", b.data / "coco" / "instances.json", *few], "ap50", 100)]
 
 
 NETWORKS = {"mobilenetv2": (mobilenet, "top-1"), "yolov5n": (yolo, "AP50")}
@@ -82,7 +83,7 @@ def row(network, metric, folds, bits, what, *flags):
     activations, memory = made["coded_activations"], made["memory"]
     spent = {op: sum(e["dur"] for e in trace["traceEvents"] if e["ph"] == "X" and f" {op} " in f"{e['name']} ") for op in ("EncodeRows", "DecodeRows")}
     ns = lambda op: f"{1000 * spent[op] / activations['values']:.1f}"
-    return {"network": network, "what": what, "bits": bits, "factor": f"{4 * activations['values'] / activations['bytes']:.2f}", "samples": total, "metric": metric, "float": f"{original:.2f}",
+    return {"network": network, "what": what, "bits": bits, "spent": "alike" if folds[0].bench.uniform else "as measured", "factor": f"{4 * activations['values'] / activations['bytes']:.2f}", "samples": total, "metric": metric, "float": f"{original:.2f}",
             "eight_bits": f"{eight:.2f}", "coded": f"{coded:.2f}", "drop": f"{original - coded:.2f}", "drop_of_codec": f"{eight - coded:.2f}", "arena_bytes": memory["arena_bytes"],
             "of_float32": f"1/{memory['float32_peak'] / memory['arena_bytes']:.1f}", "encode_ns": ns("EncodeRows"), "decode_ns": ns("DecodeRows")}
 
@@ -93,6 +94,7 @@ def main():
     parser.add_argument("--nets", default="mobilenetv2,yolov5n")
     parser.add_argument("--bits", default="5.3,3.2")
     parser.add_argument("--least", default="3.2", help="bits of the rows under the least memory")
+    parser.add_argument("--uniform", action="store_true", help="the same bits for every tensor")
     parser.add_argument("--count", type=int, default=0, help="measure quality on so many samples only")
     parser.add_argument("--work", type=pathlib.Path)
     parser.add_argument("--pith", default=ROOT / "build/default/cli/pith")
@@ -100,11 +102,12 @@ def main():
     old = {}
     if TABLE.exists():
         with open(TABLE, newline="") as file:
-            old = {(r["network"], r["what"], r["bits"]): r for r in csv.DictReader(file)}
+            old = {(r["network"], r["what"], r["bits"], r["spent"]): r for r in csv.DictReader(file)}
     with tempfile.TemporaryDirectory() as folder:
         work = args.work or pathlib.Path(folder)
         work.mkdir(parents=True, exist_ok=True)
         bench = Bench(args.pith, args.data, work)
+        bench.uniform = args.uniform
         for name in args.nets.split(","):
             make, metric = NETWORKS[name]
             folds = make(bench, args.count)
@@ -112,7 +115,7 @@ def main():
             wanted += [(b, "least memory", ["--ram", "least", "--rows"]) for b in args.least.split(",") if b]
             for bits, what, flags in wanted:
                 made = row(name, metric, folds, bits, what, *flags)
-                old[(name, what, bits)] = made
+                old[(name, what, bits, made["spent"])] = made
                 print(", ".join(f"{k} {v}" for k, v in made.items()), flush=True)
                 with open(TABLE, "w", newline="") as file:
                     writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
