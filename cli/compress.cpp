@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <cstdlib>
 #include <filesystem>
 
 #include "base/file.h"
@@ -45,7 +46,7 @@ struct Flags {
   size_t count = 1024, held_back = 64;
   int bits = 8;
   double percentile = 99.99, max_drop = -1, rate_weight = -1, bits_per_weight = 0;
-  bool cut = false, rows = false, no_equalize = false, no_bias = false, force = false;
+  bool cut = false, rows = false, no_equalize = false, no_bias = false, force = false, integers = false;
 };
 
 struct Agreed {
@@ -112,13 +113,20 @@ Result<RangeMethod> range_method(const std::string& name) {
   return usage_error(fmt::format("unknown --range '{}'; choose mse, minmax or percentile", name));
 }
 
-// `structure:NAME`: a well-known network with seeded random weights, quantised as it stands.
+// `structure:NAME` or `structure:NAME@DENSITY`: a well-known network with seeded random weights, quantised as it stands.
 Result<ir::Graph> read_graph(const Flags& f, uint64_t seed) {
   const std::string prefix = "structure:";
   if (!f.model.starts_with(prefix)) return import_model(f.model, f.onnx);
   zoo::StructureOptions options;
   options.seed = seed;
-  return zoo::build_structure(f.model.substr(prefix.size()), options);
+  std::string name = f.model.substr(prefix.size());
+  if (const size_t at = name.find('@'); at != std::string::npos) {
+    char* end = nullptr;
+    options.density = std::strtod(name.c_str() + at + 1, &end);
+    if (end == name.c_str() + at + 1 || *end != 0) return usage_error(fmt::format("'{}' is no density; write structure:NAME@0.06", name.substr(at + 1)));
+    name.resize(at);
+  }
+  return zoo::build_structure(name, options);
 }
 
 Result<ir::Graph> import_with_metadata(const Flags& f, uint64_t seed) {
@@ -237,7 +245,7 @@ Result<void> compress(const Flags& f, const Global& global) {
       flags.dimensions.push_back(reads == "fill-mask" ? fmt::format("masks={}", kMasks) : fmt::format("whole={}", retrains ? f.retrain.window : kRoundedWindow));
       PITH_TRY(whole, import_model(f.model, flags));
     }
-    return compress_language(g, {f.samples, output_path(f), f.count, f.held_back, options, f.bits_per_weight, codec, std::move(whole), retrains ? f.retrain : RetrainFlags{}}, global);
+    return compress_language(g, {f.samples, output_path(f), f.count, f.held_back, options, f.bits_per_weight, codec, f.integers, std::move(whole), retrains ? f.retrain : RetrainFlags{}}, global);
   }
   if (f.bits_per_weight > 0) return usage_error("--bits-per-weight is for models that read text; for others --ratio retrains towards a size");
   const int64_t parameters = ir::parameter_count(g);
@@ -307,6 +315,7 @@ void add_compress(Context c) {
   verb->add_option("--held-back", f.held_back, "compare on at most so many other samples")->capture_default_str();
   verb->add_option("--bits", f.bits, "bits of a weight, 2 to 8")->capture_default_str();
   verb->add_option("--rate-weight", f.rate_weight, "what a bit of the file is worth: weights are rounded for fewer bits, coarser the higher; 0 takes none for it (default: 4 with 8 bits, else 0)")->check(CLI::Range(0.0, 1e4));
+  verb->add_flag("--integers", f.integers, "models that read text: 8-bit activations; products, attention and normalisations run in integers (default: floats between coded weights)");
   verb->add_option("--bits-per-weight", f.bits_per_weight, "models that read text: mean length of a weight's code; weights are rounded layer after layer, each for what its inputs are by then")->check(CLI::Range(0.2, 8.0));
   verb->add_option("--range", f.method, "how activation ranges are chosen: mse, minmax, percentile")->capture_default_str();
   verb->add_option("--percentile", f.percentile, "for --range percentile")->capture_default_str();

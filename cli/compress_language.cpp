@@ -252,7 +252,8 @@ Result<void> compress_language(const ir::Graph& g, const LanguageCompression& f,
   QuantizeReport report;
   ir::Graph student = g;
   QuantizeOptions options = f.options;
-  options.code_parameters = options.float_activations = true;
+  options.code_parameters = true;
+  options.float_activations = !f.integers;
   const double bits_per_weight = f.bits_per_weight > 0 ? f.bits_per_weight : f.retrain.first_step > 0 || f.retrain.ratio <= 0 ? 0 : first_bits(g, f.retrain.ratio);
   if (bits_per_weight > 0) {  // retraining goes on from there
     const size_t text_used = std::min(lines.size() - held, kCountedLines);

@@ -17,6 +17,7 @@ struct LanguageCompression {
   QuantizeOptions options;
   double bits_per_weight = 0;  // 0: weights of options.weight_bits, else rounded layer after layer (micro/layerwise.h)
   CodecChoice codec = CodecChoice::kSmallest;
+  bool integers = false;       // 8-bit activations: products, attention and normalisations run in integers
   std::optional<ir::Graph> whole;  // another form, for many tokens or masks at once, with constants of the same names
   RetrainFlags retrain;            // wanted(): retrained in that form (an embedding in its own)
 };

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdlib>
+#include <memory>
 
 #include "base/random.h"
 #include "coding/decode/activation_rows.h"
@@ -112,7 +113,32 @@ TEST(Weights, EveryCodecRoundTrips) {
     expect_round_trip(c, encode_adaptive(c.rows), 2);
     expect_round_trip(c, encode_mixed(c.rows), 4);
     expect_round_trip(c, encode_classes(c.rows), 6);
+    expect_round_trip(c, encode_groups(c.rows, 1 + trial % 9), 7);
   }
+}
+
+TEST(Weights, GroupsAreReadInAnyOrder) {
+  Random random(seed());
+  const Case c = random_case(random, 4, 50, 30, true);
+  const std::vector<uint8_t> bytes = encode_groups(c.rows, 7);
+  auto in = std::make_unique<WeightDecoder>();
+  ASSERT_TRUE(in->begin(bytes.data(), bytes.size(), kCodecGroups, 4, true, c.rows.shape));
+  std::vector<int8_t> row(30, 99);
+  for (int trial = 0; trial < 200; ++trial) {
+    const int64_t wanted = random.integer(0, 49);
+    int scale = 0;
+    for (int64_t r = in->seek(wanted); r <= wanted; ++r) scale = in->next_row(row.data(), 30);
+    EXPECT_EQ(scale, c.scales[static_cast<size_t>(wanted)]);
+    for (int64_t k = 0; k < 30; ++k) ASSERT_EQ(row[static_cast<size_t>(k)], c.integers[static_cast<size_t>(wanted * 30 + k)]);
+  }
+  EXPECT_FALSE(in->overrun());
+  in->seek(1000);
+  in->next_row(row.data(), 30);
+  EXPECT_TRUE(in->overrun()) << "a row that isn't there";
+  EXPECT_FALSE(in->begin(bytes.data(), 2, kCodecGroups, 4, true, c.rows.shape)) << "a table that isn't there";
+  const std::vector<uint8_t> plain = encode_rans(c.rows);
+  ASSERT_TRUE(in->begin(plain.data(), plain.size(), kCodecRans, 4, true, c.rows.shape));
+  EXPECT_EQ(in->seek(3), -1);
 }
 
 TEST(Weights, CodesComeCloseToTheEntropy) {
@@ -142,8 +168,8 @@ TEST(Weights, HostileStreamsNeitherCrashNorPass) {
   Random random(seed());
   const Case c = random_case(random, 8, 8, 64, true);
   std::vector<int8_t> row(64);
-  for (int codec : {kCodecRaw, kCodecRans, kCodecAdaptive, kCodecMixed, kCodecClasses}) {
-    const std::vector<uint8_t> bytes = codec == kCodecRaw ? encode_raw(c.rows) : codec == kCodecRans ? encode_rans(c.rows) : codec == kCodecAdaptive ? encode_adaptive(c.rows) : codec == kCodecMixed ? encode_mixed(c.rows) : encode_classes(c.rows);
+  for (int codec : {kCodecRaw, kCodecRans, kCodecAdaptive, kCodecMixed, kCodecClasses, kCodecGroups}) {
+    const std::vector<uint8_t> bytes = codec == kCodecRaw ? encode_raw(c.rows) : codec == kCodecRans ? encode_rans(c.rows) : codec == kCodecAdaptive ? encode_adaptive(c.rows) : codec == kCodecMixed ? encode_mixed(c.rows) : codec == kCodecClasses ? encode_classes(c.rows) : encode_groups(c.rows, 3);
     for (int trial = 0; trial < 500; ++trial) {
       std::vector<uint8_t> damaged = bytes;
       damaged.resize(static_cast<size_t>(random.integer(0, static_cast<int64_t>(bytes.size()))));

@@ -1,5 +1,6 @@
 // See heads.h. What is looked for: q, k and v are Dense, each followed by a Copy that puts heads first; MatMul, element-wise
-// operators and Softmax, MatMul; a Copy that puts tokens first again. Copies are compared by what they do, element by element.
+// operators and Softmax, MatMul, or one Attention on 8-bit codes; a Copy that puts tokens first again. Copies are compared by
+// what they do, element by element.
 #include "compile/heads.h"
 
 #include <algorithm>
@@ -21,6 +22,7 @@ struct Heads {
   Projection q, k, v;
   size_t scores = 0, mixture = 0, last = 0;  // operators
   std::vector<size_t> between;
+  bool whole = false;  // one Attention is both scores and mixture
   std::optional<size_t> convert;  // of the mixture
 };
 
@@ -155,7 +157,8 @@ class Splitter {
     from = is_constant(from) ? from : whole(from);
     if (!dense || p_.ops[*dense].opcode != PITH_OPCODE_Dense || !is_constant(p_.ops[*dense].inputs[1])) return std::nullopt;
     const int32_t bias = p_.ops[*dense].inputs[2], wide = h.heads * h.depth;
-    if ((bias != kNone && !is_constant(bias)) || tensor(from).dims != Dims{h.tokens, wide}) return std::nullopt;
+    const Dims& made = tensor(from).dims;
+    if ((bias != kNone && !is_constant(bias)) || made.back() != wide || count(made) != static_cast<size_t>(h.tokens) * static_cast<size_t>(wide)) return std::nullopt;
     if (constant(p_.ops[*dense].inputs[1]).dtype != PITH_I8 || root(p_.ops[*dense].inputs[0]) == root(from)) return std::nullopt;
     const std::vector<int64_t> source = sources(p_.ops[*copy]);
     size_t i = 0;
@@ -174,9 +177,52 @@ class Splitter {
 
   static bool plain(const ProgramOp& op) { return op.inputs[2] == kNone && op.ints[0] == 0 && op.ints[1] == 0; }
 
+  // Operator i, an Attention whose heads see all keys.
+  std::optional<Heads> find_whole(size_t i) const {
+    const ProgramOp& op = p_.ops[i];
+    const Dims& a = tensor(op.inputs[0]).dims;
+    if (tensor(op.outputs[0]).dtype != PITH_U8 || a.size() != 4 || a[0] != 1 || a[1] < 2 || tensor(op.inputs[1]).dims != a || tensor(op.inputs[2]).dims != a || tensor(op.outputs[0]).dims != a) return std::nullopt;
+    if (const int32_t mask = op.inputs[3]; mask != kNone) {
+      const Dims& m = is_constant(mask) ? constant(mask).dims : tensor(mask).dims;
+      if (m.size() >= 3 && m[m.size() - 3] != 1) return std::nullopt;
+    }
+    Heads h;
+    h.heads = a[1], h.tokens = a[2], h.depth = a[3], h.scores = h.mixture = i, h.whole = true;
+    const auto q = projection(op.inputs[0], i, h, Layout::kTokensDepth), k = projection(op.inputs[1], i, h, Layout::kTokensDepth), v = projection(op.inputs[2], i, h, Layout::kTokensDepth);
+    if (!q || !k || !v) return std::nullopt;
+    h.q = *q, h.k = *k, h.v = *v;
+    return joined(h) ? std::optional(h) : std::nullopt;
+  }
+
+  // Finds the Copy that puts tokens first again; false where there is none.
+  bool joined(Heads& h) const {
+    const ProgramOp& mix = p_.ops[h.mixture];
+    auto last = user(mix.outputs[0]);
+    int32_t mixed = mix.outputs[0];
+    if (last && p_.ops[*last].opcode == PITH_OPCODE_Convert) {
+      h.convert = *last;
+      mixed = p_.ops[*last].outputs[0];
+      last = user(mixed);
+    }
+    if (!last || p_.ops[*last].opcode != PITH_OPCODE_Copy) return false;
+    h.last = *last;
+    const int32_t joined = p_.ops[h.last].outputs[0];
+    const auto& readers = users_[static_cast<size_t>(joined)];
+    if (tensor(joined).alias_of != kNone || (!readers.empty() && readers.back() == p_.ops.size()) || makers_[static_cast<size_t>(joined)].size() != 1 || tensor(joined).affine != tensor(mixed).affine) return false;
+    if (count(tensor(joined).dims) != count(tensor(mix.outputs[0]).dims)) return false;
+    const std::vector<int64_t> source = sources(p_.ops[h.last]);
+    size_t e = 0;
+    for (int64_t token = 0; token < h.tokens; ++token)
+      for (int64_t head = 0; head < h.heads; ++head)
+        for (int64_t c = 0; c < h.depth; ++c, ++e)
+          if (source[e] != (head * h.tokens + token) * h.depth + c) return false;
+    return true;
+  }
+
   // The attention whose scores operator i makes.
   std::optional<Heads> find(size_t i) const {
     const ProgramOp& op = p_.ops[i];
+    if (op.opcode == PITH_OPCODE_Attention) return find_whole(i);
     if (op.opcode != PITH_OPCODE_MatMul || !plain(op) || is_constant(op.inputs[0])) return std::nullopt;
     const Dims &a = tensor(op.inputs[0]).dims, &y = tensor(op.outputs[0]).dims;
     if (a.size() != 3 || a[0] < 2 || y != Dims{a[0], a[1], a[1]}) return std::nullopt;
@@ -198,26 +244,9 @@ class Splitter {
     const int32_t probabilities = h.between.empty() ? op.outputs[0] : p_.ops[h.between.back()].outputs[0];
     if (!plain(mix) || mix.inputs[0] != probabilities || mix.inputs[1] == probabilities) return std::nullopt;
     const auto v = projection(mix.inputs[1], h.mixture, h, Layout::kTokensDepth);
-    auto last = user(mix.outputs[0]);
-    int32_t mixed = mix.outputs[0];
-    if (last && p_.ops[*last].opcode == PITH_OPCODE_Convert) {
-      h.convert = *last;
-      mixed = p_.ops[*last].outputs[0];
-      last = user(mixed);
-    }
-    if (!v || !last || p_.ops[*last].opcode != PITH_OPCODE_Copy) return std::nullopt;
-    h.v = *v, h.last = *last;
-    const int32_t joined = p_.ops[h.last].outputs[0];
-    const auto& readers = users_[static_cast<size_t>(joined)];
-    if (tensor(joined).alias_of != kNone || (!readers.empty() && readers.back() == p_.ops.size()) || makers_[static_cast<size_t>(joined)].size() != 1 || tensor(joined).affine != tensor(mixed).affine) return std::nullopt;
-    if (count(tensor(joined).dims) != count(tensor(mix.outputs[0]).dims)) return std::nullopt;
-    const std::vector<int64_t> source = sources(p_.ops[h.last]);
-    size_t e = 0;
-    for (int64_t token = 0; token < h.tokens; ++token)
-      for (int64_t head = 0; head < h.heads; ++head)
-        for (int64_t c = 0; c < h.depth; ++c, ++e)
-          if (source[e] != (head * h.tokens + token) * h.depth + c) return std::nullopt;
-    return h;
+    if (!v) return std::nullopt;
+    h.v = *v;
+    return joined(h) ? std::optional(h) : std::nullopt;
   }
 
   bool element_wise(const ProgramOp& op, const Dims& dims) const {
@@ -262,7 +291,9 @@ class Splitter {
     ProgramOp op = p_.ops[x.dense];
     op.inputs[1] = rows_of(op.inputs[1], head * h.depth, h.depth, head);
     op.inputs[2] = rows_of(op.inputs[2], head * h.depth, h.depth, head);
-    op.outputs[0] = new_tensor(tensor(op.outputs[0]), {h.tokens, h.depth}, head);
+    Dims dims = tensor(op.outputs[0]).dims;
+    dims.back() = h.depth;
+    op.outputs[0] = new_tensor(tensor(op.outputs[0]), std::move(dims), head);
     out_.ops.push_back(op);
     return x.convert ? converted(*x.convert, op.outputs[0], h, head) : op.outputs[0];
   }
@@ -275,7 +306,26 @@ class Splitter {
     return op.outputs[0];
   }
 
-  void emit(const Heads& h, int32_t head) {
+  // One head of an Attention.
+  int32_t attend(const Heads& h, int32_t head) {
+    ProgramOp op = p_.ops[h.scores];
+    const auto as_head = [&](int32_t id) {
+      ProgramTensor t = out_.tensors[static_cast<size_t>(id)];
+      t.dims = {1, 1, h.tokens, h.depth};
+      t.alias_of = id;
+      t.alias_offset = 0;
+      out_.tensors.push_back(std::move(t));
+      return static_cast<int32_t>(out_.tensors.size() - 1);
+    };
+    const int32_t q = project(h.q, h, head), k = project(h.k, h, head), v = project(h.v, h, head);
+    op.inputs[0] = as_head(q), op.inputs[1] = as_head(k), op.inputs[2] = as_head(v);
+    op.outputs[0] = new_tensor(tensor(op.outputs[0]), {1, 1, h.tokens, h.depth}, head);
+    out_.ops.push_back(op);
+    return op.outputs[0];
+  }
+
+  // One head of two products with what stands between them.
+  int32_t multiply(const Heads& h, int32_t head) {
     ProgramOp op = p_.ops[h.scores];
     const int32_t q = project(h.q, h, head), k = project(h.k, h, head);
     op.inputs = {q, k, kNone};
@@ -300,8 +350,13 @@ class Splitter {
     mix.inputs = {x, v, kNone};
     mix.outputs[0] = new_tensor(tensor(mix.outputs[0]), {h.tokens, h.depth}, head);
     out_.ops.push_back(mix);
+    return mix.outputs[0];
+  }
+
+  void emit(const Heads& h, int32_t head) {
+    const int32_t mixed = h.whole ? attend(h, head) : multiply(h, head);
     ProgramOp copy = p_.ops[h.last];
-    copy.inputs[0] = h.convert ? converted(*h.convert, mix.outputs[0], h, head) : mix.outputs[0];
+    copy.inputs[0] = h.convert ? converted(*h.convert, mixed, h, head) : mixed;
     copy.ints.assign(21, 0);
     copy.ints[format::kCopyRank] = 2;
     for (size_t i = 0; i < PITH_MAX_RANK; ++i) copy.ints[format::kCopyExtents + i] = 1;

@@ -307,7 +307,8 @@ Result<void> Lowering::lower_norm(const ir::Node& n) {
   if (rank > PITH_MAX_RANK) return unsupported(n, fmt::format("rank {} is above {}", rank, PITH_MAX_RANK));
   const bool images = n.op == Op::kInstanceNormalization || n.op == Op::kGroupNormalization;
   const Order order = images ? channels_last_order(rank) : identity_order(rank);
-  const int32_t input = dense(real_view(n.inputs[0]), order);
+  const bool integers = (n.op == Op::kLayerNormalization || n.op == Op::kRMSNormalization) && is_u8(n.inputs[0]) && is_u8(n.outputs[0]);
+  const int32_t input = dense(integers ? view(n.inputs[0]) : real_view(n.inputs[0]), order);
   for (size_t i = 1; i < n.outputs.size(); ++i) {
     if (n.outputs[i] != ir::kNoValue) return unsupported(n, "the mean or deviation as a result; only the normalised value is supported");
   }
@@ -337,8 +338,8 @@ Result<void> Lowering::lower_norm(const ir::Node& n) {
   };
   PITH_TRY(const int32_t scale, parameter(1));
   PITH_TRY(const int32_t bias, parameter(2));
-  const int32_t output = result_tensor(n, 0, order, false);
-  set_activation(emit(PITH_OPCODE_Norm, {input, scale, bias}, {output}, {kind, axis, groups}, {static_cast<float>(n.real("epsilon", kind >= 4 ? 0 : 1e-5))}), n, false);
+  const int32_t output = result_tensor(n, 0, order, integers);
+  set_activation(emit(PITH_OPCODE_Norm, {input, scale, bias}, {output}, {kind, axis, groups}, {static_cast<float>(n.real("epsilon", kind >= 4 ? 0 : 1e-5))}), n, integers);
   define(n, 0, output, order);
   return {};
 }

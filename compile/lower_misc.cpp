@@ -124,9 +124,11 @@ Result<void> Lowering::lower_recurrent(const ir::Node& n) {
 Result<void> Lowering::lower_attention(const ir::Node& n) {
   if (n.outputs.size() > 3 && n.outputs[3] != ir::kNoValue) return unsupported(n, "the scores as a result");
   const bool flat = value(n.inputs[0]).shape.size() == 3;
+  const bool integers = is_u8(n.outputs[0]) && is_u8(n.inputs[0]) && is_u8(n.inputs[1]) && is_u8(n.inputs[2]) && !present(n, 4) && !present(n, 5) && n.real("softcap", 0) == 0 &&
+                        (!present(n, 3) || value(n.inputs[3]).dtype == ir::DType::kF32);
   const auto operand = [&](size_t slot) {
     if (!present(n, slot)) return kNone;
-    View v = real_view(n.inputs[slot]);
+    View v = integers ? view(n.inputs[slot]) : real_view(n.inputs[slot]);
     if (v.dims.size() == 3) {
       const int64_t heads = n.integer(slot == 0 ? "q_num_heads" : "kv_num_heads", 1);
       const Order order = identity_order(3);
@@ -146,7 +148,7 @@ Result<void> Lowering::lower_attention(const ir::Node& n) {
     full.insert(full.end(), m.shape.begin(), m.shape.end());
     const Dims dims(full.begin(), full.end());
     if (m.is_constant()) {
-      ir::Tensor real = m.constant->cast(ir::DType::kF32);
+      ir::Tensor real = m.dtype == ir::DType::kF32 ? real_values(n.inputs[3]) : m.constant->cast(ir::DType::kF32);
       if (m.dtype == ir::DType::kBool) {
         for (float& x : real.mut<float>()) x = x != 0 ? 0.0f : -1e30f;
       }
@@ -159,7 +161,7 @@ Result<void> Lowering::lower_attention(const ir::Node& n) {
   const int32_t past_k = operand(4), past_v = operand(5);
   const ir::Value& y = value(n.outputs[0]);
   const Dims vd = program.tensors[static_cast<size_t>(v)].dims;
-  const int32_t out = new_tensor(PITH_F32, {qd[0], qd[1], qd[2], vd[3]}, {}, y.name);
+  const int32_t out = integers ? new_tensor(PITH_U8, {qd[0], qd[1], qd[2], vd[3]}, affine(n.outputs[0]), y.name) : new_tensor(PITH_F32, {qd[0], qd[1], qd[2], vd[3]}, {}, y.name);
   const auto present_tensor = [&](size_t i) {
     return i < n.outputs.size() && n.outputs[i] != ir::kNoValue ? result_tensor(n, i, identity_order(4), false) : kNone;
   };
@@ -167,6 +169,7 @@ Result<void> Lowering::lower_attention(const ir::Node& n) {
   const double scale = n.has("scale") ? n.real("scale", 0) : 1.0 / numerics::sqrt(static_cast<double>(qd[3]));
   emit(PITH_OPCODE_Attention, {q, k, v, mask, past_k, past_v}, {out, next_k, next_v}, {static_cast<int32_t>(n.integer("is_causal", 0))},
        {static_cast<float>(scale), static_cast<float>(n.real("softcap", 0))});
+  set_activation(program.ops.back(), n, integers);
   if (next_k != kNone) define(n, 1, next_k, identity_order(4));
   if (next_v != kNone) define(n, 2, next_v, identity_order(4));
   if (!flat) {
@@ -177,10 +180,7 @@ Result<void> Lowering::lower_attention(const ir::Node& n) {
   heads.strides = {int64_t{qd[1]} * qd[2] * vd[3], int64_t{qd[2]} * vd[3], vd[3], 1};
   const View rows = swapped(heads, 1, 2);
   const int32_t joined = dense(rows, identity_order(4));
-  const Dims y_dims(y.shape.begin(), y.shape.end());
-  View whole{joined, 0, rows.dims, {}};
-  whole.strides = {rows.dims[1] * rows.dims[2] * rows.dims[3], rows.dims[2] * rows.dims[3], rows.dims[3], 1};
-  define(n, 0, dense_as(whole, identity_order(4), y_dims), identity_order(3));
+  define(n, 0, joined, identity_order(3));
   return {};
 }
 

@@ -415,7 +415,10 @@ Result<void> Lowering::lower_gather(const ir::Node& n) {
     return {};
   }
   const int32_t from = operand(0), at = operand(1);
-  const int32_t output = result_tensor(n, 0, order, codes);
+  // rows of coded weights become codes as they are decoded
+  const bool coded = n.op == Op::kGather && is_u8(n.outputs[0]) && axis == 0 && is_constant(from) && program.constants[static_cast<size_t>(from - kConstantBase)].dtype == PITH_I8 &&
+                     n.activation.function == numerics::Unary::kIdentity;
+  const int32_t output = result_tensor(n, 0, order, codes || coded);
   const int32_t kind = n.op == Op::kGather ? 0 : n.op == Op::kGatherElements ? 1 : 2;
   emit(PITH_OPCODE_Gather, {from, at}, {output}, {kind, static_cast<int32_t>(axis), static_cast<int32_t>(n.integer("batch_dims", 0))});
   define(n, 0, output, order);

@@ -116,6 +116,7 @@ class Lowering {
   Result<void> lower_node(const ir::Node& n);
   Result<void> make_inputs();
   Result<void> make_outputs();
+  void drop_unused_aliases();
   std::vector<std::optional<View>> views_;
   std::map<ir::ValueId, View> real_views_;
   std::map<std::pair<int32_t, Dims>, int32_t> aliases_;

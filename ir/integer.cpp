@@ -10,6 +10,8 @@
 #include "ir/integer_kernels.h"
 #include "ir/loops.h"
 #include "ir/resize.h"
+#include "numerics/attention.h"
+#include "numerics/norm.h"
 
 namespace pith::ir {
 namespace {
@@ -80,6 +82,44 @@ bool pool_form(const Graph& graph, const Node& node) {
   const Value& x = *operand(graph, node, 0);
   const bool indices = node.outputs.size() > 1 && node.outputs[1] != kNoValue;
   return is_activation(x) && !indices && element_count(x.shape) > 0;
+}
+
+bool no_other_results(const Node& node) {
+  for (size_t i = 1; i < node.outputs.size(); ++i) {
+    if (node.outputs[i] != kNoValue) return false;
+  }
+  return true;
+}
+
+// Rows of 8-bit codes under constant parameters.
+bool norm_form(const Graph& graph, const Node& node) {
+  const Value& x = *operand(graph, node, 0);
+  if (!is_activation(x) || x.shape.empty() || !no_other_results(node)) return false;
+  const auto rank = static_cast<int64_t>(x.shape.size()), axis = node.integer("axis", -1);
+  const int64_t first = axis < 0 ? axis + rank : axis;
+  int64_t row = 1;
+  for (int64_t d = std::max<int64_t>(first, 0); d < rank; ++d) row *= x.shape[static_cast<size_t>(d)];
+  if (first < 0 || row < 1 || row > numerics::kNormMost) return false;
+  for (size_t i = 1; i < node.inputs.size(); ++i) {
+    const Value* p = operand(graph, node, i);
+    if (p != nullptr && (!p->is_constant() || is_activation(*p) || is_bias(*p) || (p->constant->count() != row && p->constant->count() != 1))) return false;
+  }
+  return true;
+}
+
+// 8-bit queries, keys and values; a mask is added in real numbers.
+bool attention_form(const Graph& graph, const Node& node) {
+  for (size_t i = 0; i < 3; ++i) {
+    if (!is_activation(*operand(graph, node, i))) return false;
+  }
+  const Value& k = *operand(graph, node, 1);
+  const Value* mask = operand(graph, node, 3);
+  const size_t rank = operand(graph, node, 0)->shape.size();
+  if (operand(graph, node, 4) != nullptr || operand(graph, node, 5) != nullptr || !no_other_results(node)) return false;
+  if (rank != k.shape.size() || (rank != 3 && rank != 4) || node.real("softcap", 0) != 0 || k.shape[rank - 2] < 1) return false;
+  if (mask != nullptr && (mask->dtype != DType::kF32 || is_bias(*mask) || (mask->shape.back() != k.shape[rank - 2] && mask->shape.back() != 1))) return false;
+  const int64_t depth = k.shape.back() / (rank == 3 ? std::max<int64_t>(node.integer("kv_num_heads", 1), 1) : 1);
+  return k.shape[rank - 2] <= numerics::kAttentionKeys && depth <= numerics::kAttentionDepth;
 }
 
 // The codes of a move: operands are brought to the stage's meaning first, then moved.
@@ -168,6 +208,11 @@ bool has_integer_operands(const Graph& graph, const Node& node) {
       return pool_form(graph, node);
     case Op::kResize:
       return resize_form(graph, node);
+    case Op::kLayerNormalization:
+    case Op::kRMSNormalization:
+      return norm_form(graph, node);
+    case Op::kAttention:
+      return attention_form(graph, node);
     default:
       break;
   }
@@ -228,6 +273,13 @@ Result<std::vector<Tensor>> run_integer(const Graph& graph, const Node& node, co
         break;
       case Op::kResize:
         outputs[0] = integer_interpolation(n);
+        break;
+      case Op::kLayerNormalization:
+      case Op::kRMSNormalization:
+        outputs[0] = integer_norm(n);
+        break;
+      case Op::kAttention:
+        outputs[0] = integer_attention(n);
         break;
       default:
         outputs[0] = run_table(n);

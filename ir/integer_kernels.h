@@ -26,6 +26,9 @@ Tensor integer_binary(const IntegerNode& n);
 // MaxPool, AveragePool, global pools, ReduceMean, ReduceMax, ReduceMin.
 Tensor integer_pool(const IntegerNode& n);
 Tensor integer_reduce(const IntegerNode& n);
+// Layer and RMS normalisation; attention without past keys (integer_sequence.cpp).
+Tensor integer_norm(const IntegerNode& n);
+Tensor integer_attention(const IntegerNode& n);
 // Resize in linear mode, between equal meanings.
 Tensor integer_interpolation(const IntegerNode& n);
 

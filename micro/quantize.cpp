@@ -56,6 +56,12 @@ bool integer_capable(const Graph& g, const Node& n) {
   if (n.op == Op::kConv || n.op == Op::kConvTranspose || n.op == Op::kGemm) return is_weighted(g, n);
   if (n.op == Op::kMatMul) return is_weighted(g, n) || (!g.value(n.inputs[0]).is_constant() && !g.value(n.inputs[1]).is_constant());
   if (n.op == Op::kClip) return n.inputs.size() == 1;
+  if (n.op == Op::kLayerNormalization || n.op == Op::kRMSNormalization || n.op == Op::kAttention) {
+    const auto absent = [](const std::vector<ValueId>& ids, size_t from) { return std::all_of(ids.begin() + static_cast<ptrdiff_t>(std::min(from, ids.size())), ids.end(), [](ValueId id) { return id == ir::kNoValue; }); };
+    if (!absent(n.outputs, 1)) return false;
+    if (n.op == Op::kAttention) return absent(n.inputs, 4) && n.real("softcap", 0) == 0;
+    return std::all_of(n.inputs.begin() + 1, n.inputs.end(), [&](ValueId id) { return id == ir::kNoValue || g.value(id).is_constant(); });
+  }
   if (n.op == Op::kResize) return n.text("mode", "nearest") != "cubic" && n.integer("antialias", 0) == 0;
   for (size_t i = 0; i < n.inputs.size(); ++i) {
     if (n.inputs[i] != ir::kNoValue && g.value(n.inputs[i]).is_constant() && form_of(n.op) == Form::kMove && n.op != Op::kGather) return false;
@@ -346,7 +352,7 @@ Result<Graph> quantize(const Graph& source, const std::vector<std::vector<Tensor
         }
         g.nodes[i].inputs[0] = g.add_value(std::move(copy));
         break;
-      } else if (integer || (options.code_parameters && takes_coded_parameters(n) && ir::element_count(g.value(id).shape) >= kFewParameters)) {
+      } else if ((integer && n.op != Op::kAttention) || (options.code_parameters && takes_coded_parameters(n) && ir::element_count(g.value(id).shape) >= kFewParameters)) {
         ir::Value copy = g.value(id);
         const auto grid = options.weight_codes.find(copy.name);
         quantize_constant_operand(copy, grid == options.weight_codes.end() ? nullptr : &grid->second);

@@ -6,8 +6,8 @@
 #include <stdint.h>
 
 #define PITH_FORMAT_MAGIC 0x50u /* first byte, 'P'; then the version */
-/* 1 was never fixed: its files differ among themselves. 2 has neither PITH_CODEC_PREDICTED nor PITH_CODEC_CLASSES, and is
- * what files without them say. */
+/* 1 was never fixed: its files differ among themselves. 2 has no PITH_CODEC_PREDICTED, PITH_CODEC_CLASSES or
+ * PITH_CODEC_GROUPS, and is what files without them say. */
 #define PITH_FORMAT_VERSION 3u
 #define PITH_FORMAT_OLDEST 2u /* that is still read */
 #define PITH_MAX_RANK 6
@@ -50,7 +50,8 @@ enum {
   PITH_CODEC_FLOAT = 3,    /* IEEE binary32, little-endian */
   PITH_CODEC_MIXED = 4,    /* adaptive binary arithmetic code under mixed contexts */
   PITH_CODEC_PREDICTED = 5, /* floats, as distances to what is predicted of them */
-  PITH_CODEC_CLASSES = 6   /* adaptive arithmetic code of classes under mixed distributions */
+  PITH_CODEC_CLASSES = 6,  /* adaptive arithmetic code of classes under mixed distributions */
+  PITH_CODEC_GROUPS = 7    /* groups of rows, each a stream of another code: rows in any order */
 };
 
 #endif

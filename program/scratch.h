@@ -86,8 +86,18 @@ static inline int64_t pith_scratch_bytes(uint32_t opcode, const int32_t* ints, c
     }
     case PITH_OPCODE_Recurrent: /* h, c, r * h and up to four gates */
       return pith_scratch_round((int64_t)ints[1] * 7 * 4);
-    case PITH_OPCODE_Attention: { /* scores of one query */
+    case PITH_OPCODE_Norm: { /* 8-bit: factor and offset of each element of a row */
+      int64_t row = 1;
+      if (x->dtype != PITH_U8 || ints[1] < 0) return 0;
+      for (int32_t i = ints[1]; i < x->rank; ++i) row *= x->dims[i];
+      return pith_scratch_round(8 * row);
+    }
+    case PITH_OPCODE_Attention: { /* scores of one query; 8-bit: also addends of the mask, weights, the query and sums */
       const pith_operand_shape* past = &inputs[4];
+      if (x->dtype == PITH_U8 && x->rank == 4 && w->rank == 4 && inputs[2].rank == 4) {
+        return pith_scratch_round(4 * (int64_t)w->dims[2]) + pith_scratch_round(2 * (int64_t)w->dims[2] + 64) +
+               pith_scratch_round(2 * (int64_t)x->dims[3] + 64) + pith_scratch_round(4 * (int64_t)inputs[2].dims[3] + 64);
+      }
       return pith_scratch_round(4 * ((w->rank == 4 ? w->dims[2] : 0) + (past->rank == 4 ? past->dims[2] : 0)));
     }
     case PITH_OPCODE_TopK: /* indices of one line */

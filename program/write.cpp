@@ -52,7 +52,11 @@ void pad(std::vector<uint8_t>& stream, size_t elements) {
   while (!format::plausible_count(static_cast<int64_t>(elements), stream.size())) stream.push_back(0);
 }
 
-CodedConstant code_weights(const ProgramConstant& k, CodecChoice choice) {
+// Rows that a Gather looks up are decoded when they are asked for, where the table is large: about so many weights for one.
+constexpr int64_t kGroupWeights = 32768;
+
+// `any_order`: some reader takes rows one by one.
+CodedConstant code_weights(const ProgramConstant& k, CodecChoice choice, bool any_order) {
   coding::CodedRows rows;
   rows.bits = k.bits;
   rows.rows = k.dims.empty() ? 1 : k.dims[0];
@@ -60,6 +64,15 @@ CodedConstant code_weights(const ProgramConstant& k, CodecChoice choice) {
   rows.integers = k.integers;
   rows.scale_codes = k.scale_codes;
   rows.shape = coding::row_shape(k.dims);
+  if (any_order && rows.rows * rows.row_length >= 2 * kGroupWeights && rows.row_length <= kGroupWeights) {
+    CodedConstant grouped;
+    grouped.bytes = coding::encode_groups(rows, kGroupWeights / rows.row_length);
+    grouped.record.codec = PITH_CODEC_GROUPS;
+    grouped.record.bits = static_cast<uint32_t>(k.bits);
+    grouped.record.row_scales = k.scale_codes.size() > 1;
+    pad(grouped.bytes, k.integers.size());
+    return grouped;
+  }
   // from the fastest to decode to the slowest; a slower group must save this much
   constexpr size_t kWorth = 128;
   CodedConstant coded;
@@ -114,10 +127,10 @@ CodedConstant code_floats(const ProgramConstant& k, CodecChoice choice, bool in_
   return coded;
 }
 
-CodedConstant code_constant(const ProgramConstant& k, CodecChoice choice, bool in_place) {
+CodedConstant code_constant(const ProgramConstant& k, CodecChoice choice, bool in_place, bool any_order) {
   CodedConstant coded;
   if (k.dtype == PITH_I8) {
-    coded = code_weights(k, choice);
+    coded = code_weights(k, choice, any_order);
   } else if (k.dtype == PITH_F32) {
     coded = code_floats(k, choice, in_place);
   } else {
@@ -251,10 +264,17 @@ class Writer {
     tensor_ids_[static_cast<size_t>(id)] = next_tensor_++;
   }
 
+  // Is it the table of a Gather along its rows?
+  bool looked_up(int32_t id) const {
+    return std::any_of(program_.ops.begin(), program_.ops.end(), [&](const ProgramOp& op) {
+      return op.opcode == PITH_OPCODE_Gather && op.inputs[0] == id && op.ints[0] == 0 && op.ints[1] == 0;
+    });
+  }
+
   void define_constant(int32_t id, const format::OpRecord& op, uint32_t slot) {
     const bool product = op.opcode == PITH_OPCODE_Conv2d || op.opcode == PITH_OPCODE_ConvTranspose2d || op.opcode == PITH_OPCODE_Dense;
-    CodedConstant coded = code_constant(constant(id), choice_, product && slot == 1);
-    if (coded.record.codec == PITH_CODEC_PREDICTED || coded.record.codec == PITH_CODEC_CLASSES) version = PITH_FORMAT_VERSION;
+    CodedConstant coded = code_constant(constant(id), choice_, product && slot == 1, looked_up(id));
+    if (coded.record.codec == PITH_CODEC_PREDICTED || coded.record.codec == PITH_CODEC_CLASSES || coded.record.codec == PITH_CODEC_GROUPS) version = PITH_FORMAT_VERSION;
     codec_.constant(coded.record, codec_.predict_constant(op, slot));
     payloads.push_back(std::move(coded.bytes));
     payload_constants.push_back(id - kConstantBase);

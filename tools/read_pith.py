@@ -292,8 +292,30 @@ class Reader:
     def rows(self, k, data):
         rows = k["dims"][0] if k["dims"] else 1
         length = math.prod(k["dims"]) // rows if rows else 0
-        decode = {0: self.raw_rows, 1: self.rans_rows, 2: self.adaptive_rows, 4: self.mixed_rows, 6: self.mixed_rows}[k["codec"]]
+        decode = {0: self.raw_rows, 1: self.rans_rows, 2: self.adaptive_rows, 4: self.mixed_rows, 6: self.mixed_rows, 7: self.grouped_rows}[k["codec"]]
         k["scales"], k["values"] = decode(k, data, rows, length)
+
+    def grouped_rows(self, k, data, rows, length):
+        def varint(data):
+            value = shift = 0
+            while True:
+                value |= (data[0] & 127) << shift
+                last, data, shift = data[0] < 128, data[1:], shift + 7
+                if last:
+                    return value, data
+        group_rows, data = varint(data)
+        codec, data = data[0], data[1:]
+        table_bytes, data = varint(data)
+        table, data = data[:table_bytes], data[table_bytes:]
+        decode = {0: self.raw_rows, 1: self.rans_rows, 2: self.adaptive_rows, 4: self.mixed_rows, 6: self.mixed_rows}[codec]
+        scales, values = [], []
+        for first in range(0, rows, group_rows):
+            size, table = varint(table)
+            some, integers = decode({**k, "codec": codec}, data[:size], min(group_rows, rows - first), length)
+            scales += some
+            values += integers
+            data = data[size:]
+        return scales if k["row_scales"] else scales[:1], values
 
     def adaptive_rows(self, k, data, rows, length):
         d = Decoder(data)
@@ -461,7 +483,7 @@ def main():
         for i, k in enumerate(r.constants):
             print(i, k["dtype"], "x".join(map(str, k["dims"])), f"{digest(k['values'], k['dtype'] == 1):08x}", f"{digest(k.get('scales', []), False):08x}")
         return
-    types, codecs = ["u8", "f32", "i32", "i8"], ["raw", "rans", "adaptive", "float", "mixed", "predicted", "classes"]
+    types, codecs = ["u8", "f32", "i32", "i8"], ["raw", "rans", "adaptive", "float", "mixed", "predicted", "classes", "groups"]
     print(f"arena {r.arena} bytes; {len(r.ops)} operators, {len(r.tensors)} tensors, {len(r.constants)} constants")
     for key, text in r.texts.items():
         print(f"metadata {key} = {text[:200 if key == 'tokenizer' else 70]!r}")

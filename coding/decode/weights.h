@@ -10,6 +10,7 @@
 //             neighbouring magnitudes (left, the one before, the row above, a running mean): small state
 //   MIXED     mixed.h: the smallest for very sparse weights
 //   CLASSES   classes.h: as small as MIXED elsewhere, and several times as fast
+//   GROUPS    so many rows at a time, each group a stream of its own under one of the others: rows in any order
 //
 // docs/format.md is the specification. Freestanding.
 #pragma once
@@ -22,7 +23,7 @@
 
 namespace pith::coding {
 
-enum : int { kCodecRaw = 0, kCodecRans = 1, kCodecAdaptive = 2, kCodecMixed = 4, kCodecClasses = 6 };  // as program/format.h has them
+enum : int { kCodecRaw = 0, kCodecRans = 1, kCodecAdaptive = 2, kCodecMixed = 4, kCodecClasses = 6, kCodecGroups = 7 };  // as program/format.h has them
 
 // Context of the adaptive codec: a class of expected magnitude out of the neighbours.
 inline constexpr int kMagnitudeClasses = 16;
@@ -55,10 +56,17 @@ class WeightDecoder {
   // one. Values lie in [-limit, limit], limit = 2^(bits-1) - 1. Returns the row's scale code.
   int next_row(int8_t* row, int64_t length);
 
+  // GROUPS only: goes to the group that holds row `row`, 0 <= row, and returns its first row, which is decoded next (no
+  // row before is needed). -1 for other codecs.
+  int64_t seek(int64_t row);
+
   // True once more was read than was there: the stream is damaged.
   bool overrun() const { return head_.overrun() || rans_.overrun() || overrun_; }
 
  private:
+  bool begin_stream(const uint8_t* data, uint64_t bytes, int codec);
+  bool begin_groups(const uint8_t* data, uint64_t bytes);
+  void next_group();
   void adaptive_row(int8_t* row, int64_t length);
   void raw_row(int8_t* row, int64_t length);
   BinaryDecoder head_;  // scale codes and choices; with ADAPTIVE, MIXED and CLASSES everything
@@ -75,49 +83,118 @@ class WeightDecoder {
   const uint8_t* end_ = nullptr;
   uint32_t accumulator_ = 0;
   int available_ = 0, codec_ = 0, bits_ = 8, limit_ = 127;
-  bool overrun_ = false;
+  bool overrun_ = false, row_scales_ = false;
+  RowShape shape_;
+  // GROUPS: the sizes of groups as varints, their streams, and how far we are
+  const uint8_t *table_ = nullptr, *next_size_ = nullptr, *streams_ = nullptr, *next_stream_ = nullptr, *groups_end_ = nullptr;
+  int64_t group_rows_ = 0, row_in_group_ = 0;
+  int group_codec_ = 0;
 };
+
+// Seven bits a byte, least significant first; false where it doesn't end before `end` or within 35 bits.
+inline bool read_varint(const uint8_t*& at, const uint8_t* end, uint64_t& value) {
+  value = 0;
+  for (int shift = 0; at < end && shift <= 28; shift += 7) {
+    const uint8_t b = *at++;
+    value |= static_cast<uint64_t>(b & 127) << shift;
+    if (b < 128) return true;
+  }
+  return false;
+}
 
 // ---- implementation ----
 
 inline bool WeightDecoder::begin(const uint8_t* data, uint64_t bytes, int codec, int bits, bool row_scales, RowShape shape) {
+  if (bits < 2 || bits > 8) return false;
+  bits_ = bits;
+  limit_ = (1 << (bits - 1)) - 1;
+  row_scales_ = row_scales;
+  shape_ = shape;
+  overrun_ = false;
+  group_rows_ = 0;
+  return codec == kCodecGroups ? begin_groups(data, bytes) : begin_stream(data, bytes, codec);
+}
+
+// A varint: rows of a group; a byte: their codec; a varint: the bytes of the table; the table of the groups' sizes.
+inline bool WeightDecoder::begin_groups(const uint8_t* data, uint64_t bytes) {
+  const uint8_t *at = data, *end = data + bytes;
+  uint64_t rows = 0, table = 0;
+  if (!read_varint(at, end, rows) || rows < 1 || at == end) return false;
+  group_codec_ = *at++;
+  if (group_codec_ == kCodecGroups || !read_varint(at, end, table) || table > static_cast<uint64_t>(end - at)) return false;
+  group_rows_ = static_cast<int64_t>(rows);
+  table_ = next_size_ = at;
+  streams_ = next_stream_ = at + table;
+  groups_end_ = end;
+  row_in_group_ = 0;
+  return true;
+}
+
+inline void WeightDecoder::next_group() {
+  uint64_t size = 0;
+  const bool damaged = overrun();
+  const bool there = read_varint(next_size_, streams_, size) && size <= static_cast<uint64_t>(groups_end_ - next_stream_);
+  if (!there || !begin_stream(next_stream_, size, group_codec_)) {
+    begin_stream(next_stream_, 0, kCodecAdaptive);  // zeros
+    overrun_ = true;
+  } else {
+    overrun_ = damaged;
+  }
+  next_stream_ += there ? size : 0;
+}
+
+inline int64_t WeightDecoder::seek(int64_t row) {
+  if (group_rows_ == 0) return -1;
+  next_size_ = table_;
+  next_stream_ = streams_;
+  row_in_group_ = 0;
+  for (int64_t skip = row / group_rows_; skip > 0; --skip) {
+    uint64_t size = 0;
+    if (!read_varint(next_size_, streams_, size) || size > static_cast<uint64_t>(groups_end_ - next_stream_)) {
+      overrun_ = true;
+      break;
+    }
+    next_stream_ += size;
+  }
+  return row / group_rows_ * group_rows_;
+}
+
+inline bool WeightDecoder::begin_stream(const uint8_t* data, uint64_t bytes, int codec) {
   const bool mixed = codec == kCodecMixed || codec == kCodecClasses, whole = codec == kCodecAdaptive || mixed;
-  if ((!whole && codec != kCodecRaw && codec != kCodecRans) || bits < 2 || bits > 8) return false;
+  if (!whole && codec != kCodecRaw && codec != kCodecRans) return false;
   scales_ = ScaleReader();
   models_ = AdaptiveWeightModels();
   rans_ = RansRows();
   empty_ = BitModel();
   mean16_ = largest_ = accumulator_ = 0;
   available_ = 0;
-  overrun_ = false;
   codec_ = codec;
-  bits_ = bits;
-  limit_ = (1 << (bits - 1)) - 1;
   if (whole) {
     head_ = BinaryDecoder(data, bytes);
-    scales_.begin(head_, row_scales);
-    if (mixed) largest_ = head_.raw_bits(bits - 1);
-    if (codec == kCodecMixed) mixed_.begin(largest_, shape);
-    if (codec == kCodecClasses) classes_.begin(largest_, head_.raw_bits(1) != 0, shape);
+    scales_.begin(head_, row_scales_);
+    if (mixed) largest_ = head_.raw_bits(bits_ - 1);
+    if (codec == kCodecMixed) mixed_.begin(largest_, shape_);
+    if (codec == kCodecClasses) classes_.begin(largest_, head_.raw_bits(1) != 0, shape_);
     return true;
   }
-  uint64_t side_bytes = 0;  // a varint: seven bits a byte, least significant first
-  uint64_t used = 0;
-  for (int shift = 0;; shift += 7) {
-    if (used >= bytes || shift > 28) return false;
-    const uint8_t b = data[used++];
-    side_bytes |= static_cast<uint64_t>(b & 127) << shift;
-    if (b < 128) break;
-  }
-  if (side_bytes > bytes - used) return false;
-  head_ = BinaryDecoder(data + used, side_bytes);
-  next_ = data + used + side_bytes;
+  uint64_t side_bytes = 0;
+  next_ = data;
   end_ = data + bytes;
-  scales_.begin(head_, row_scales);
-  return codec != kCodecRans || rans_.begin(head_, next_, end_, bits);
+  if (!read_varint(next_, end_, side_bytes) || side_bytes > static_cast<uint64_t>(end_ - next_)) return false;
+  head_ = BinaryDecoder(next_, side_bytes);
+  next_ += side_bytes;
+  scales_.begin(head_, row_scales_);
+  return codec != kCodecRans || rans_.begin(head_, next_, end_, bits_);
 }
 
 inline int WeightDecoder::next_row(int8_t* row, int64_t length) {
+  if (group_rows_ > 0) {
+    if (row_in_group_ == 0) {
+      next_group();
+      for (int64_t k = 0; k < length; ++k) row[k] = 0;
+    }
+    if (++row_in_group_ == group_rows_) row_in_group_ = 0;
+  }
   const bool empty = (codec_ == kCodecMixed || codec_ == kCodecClasses) && (largest_ == 0 || head_.bit(empty_));
   const int scale = scales_.next(head_, empty);
   if (empty) {

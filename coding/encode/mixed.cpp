@@ -63,7 +63,7 @@ RowShape row_shape(std::span<const int32_t> dims) {
 
 std::vector<uint8_t> encode_mixed(const CodedRows& rows) {
   BinaryEncoder out;
-  ScaleWriter scales(rows.scale_codes, out);
+  ScaleWriter scales(rows.scale_codes, out, rows.own_scales);
   const uint32_t largest = largest_magnitude(rows);
   out.raw_bits(largest, rows.bits - 1);
   BitModel empty_model;
@@ -80,7 +80,7 @@ std::vector<uint8_t> encode_classes(const CodedRows& rows) {
   const uint32_t largest = largest_magnitude(rows);
   const auto encode = [&](bool raw_signs) {
     BinaryEncoder out;
-    ScaleWriter scales(rows.scale_codes, out);
+    ScaleWriter scales(rows.scale_codes, out, rows.own_scales);
     out.raw_bits(largest, rows.bits - 1);
     out.raw_bits(raw_signs, 1);
     BitModel empty_model;
@@ -100,7 +100,7 @@ double estimate_bits(const CodedRows& rows) {
   BitMeter meter;
   const uint32_t largest = largest_magnitude(rows);
   BinaryEncoder heads;  // scales and flags, few enough to be written
-  ScaleWriter scales(rows.scale_codes, heads);
+  ScaleWriter scales(rows.scale_codes, heads, rows.own_scales);
   BitModel empty_model;
   auto model = std::make_unique<MixedRows>();
   model->begin(largest, rows.shape);

@@ -85,7 +85,7 @@ RansPlan plan_rans(const CodedRows& rows, const std::vector<Histogram>& histogra
 
 std::vector<uint8_t> encode_raw(const CodedRows& rows) {
   BinaryEncoder side;
-  ScaleWriter scales(rows.scale_codes, side);
+  ScaleWriter scales(rows.scale_codes, side, rows.own_scales);
   std::vector<uint8_t> body;
   uint32_t accumulator = 0;
   int filled = 0;
@@ -120,7 +120,7 @@ std::vector<uint8_t> encode_rans(const CodedRows& rows) {
   if (plan.widths.empty()) plan.widths.push_back(0);  // no rows at all
 
   BinaryEncoder side;
-  ScaleWriter scales(rows.scale_codes, side);
+  ScaleWriter scales(rows.scale_codes, side, rows.own_scales);
   side.raw_bits(static_cast<uint32_t>(plan.family), 2);
   side.raw_bits(static_cast<uint32_t>(limit), rows.bits - 1);
   side.raw_bits(static_cast<uint32_t>(plan.widths.size() - 1), 2);
@@ -162,7 +162,7 @@ std::vector<uint8_t> encode_rans(const CodedRows& rows) {
 
 std::vector<uint8_t> encode_adaptive(const CodedRows& rows) {
   BinaryEncoder out;
-  ScaleWriter scales(rows.scale_codes, out);
+  ScaleWriter scales(rows.scale_codes, out, rows.own_scales);
   AdaptiveWeightModels models;
   uint32_t mean16 = 0;
   for (int64_t r = 0; r < rows.rows; ++r) {
@@ -198,6 +198,30 @@ std::vector<uint8_t> encode_adaptive(const CodedRows& rows) {
     }
   }
   return out.finish();
+}
+
+std::vector<uint8_t> encode_groups(const CodedRows& rows, int64_t group_rows) {
+  const auto encode = [&](int codec, std::vector<uint8_t> (*code)(const CodedRows&)) {
+    std::vector<uint8_t> out, table, streams;
+    append_varint(out, static_cast<uint64_t>(group_rows));
+    out.push_back(static_cast<uint8_t>(codec));
+    for (int64_t first = 0; first < rows.rows; first += group_rows) {
+      CodedRows group = rows;
+      group.rows = std::min(group_rows, rows.rows - first);
+      group.integers = rows.integers.subspan(static_cast<size_t>(first * rows.row_length), static_cast<size_t>(group.rows * rows.row_length));
+      group.own_scales = rows.scale_codes.size() > 1;
+      if (group.own_scales) group.scale_codes = rows.scale_codes.subspan(static_cast<size_t>(first), static_cast<size_t>(group.rows));
+      const std::vector<uint8_t> stream = code(group);
+      append_varint(table, stream.size());
+      streams.insert(streams.end(), stream.begin(), stream.end());
+    }
+    append_varint(out, table.size());
+    out.insert(out.end(), table.begin(), table.end());
+    out.insert(out.end(), streams.begin(), streams.end());
+    return out;
+  };
+  std::vector<uint8_t> fast = encode(kCodecRans, encode_rans), small = encode(kCodecClasses, encode_classes);
+  return small.size() + small.size() / 128 < fast.size() ? small : fast;
 }
 
 }  // namespace pith::coding

@@ -126,6 +126,30 @@ struct PoolU8 {
   Epilogue epilogue;  // maximum: only its table
 };
 
+// Rows of integer weights times one vector: y = clamp(scale * sum of x * row + bias).
+struct RowsF32 {
+  const float* x;      // [depth]
+  const int8_t* rows;  // [count][depth]
+  int32_t depth, count;
+  const float *scale, *bias;  // [count]; bias may be null
+  float low, high;
+  float* y;
+};
+
+// Attention's two products over `count` rows of `depth` codes: of each row with a query, and of all rows with their weights.
+struct DotsU8 {
+  const int16_t* query;  // zeros up to 32 values past the end
+  const uint8_t* rows;
+  int32_t depth, count, zero;
+  int32_t* y;  // [count]: sum of query * (row - zero)
+};
+struct MixtureU8 {
+  const int16_t* weights;  // [count], room for one more
+  const uint8_t* rows;
+  int32_t depth, count, zero;
+  int32_t* y;  // [depth, room for 16 more]: sum over rows of weight * (row - zero)
+};
+
 #define PITH_KERNEL_TYPE(name, ...) using name##_kernel = void(__VA_ARGS__);
 #include "runtime/kernels/kernels.inc"
 #undef PITH_KERNEL_TYPE

@@ -425,6 +425,55 @@ void check_depthwise_f32(const Kernels& k, Isa isa) {
   }
 }
 
+// Both products of attention on rows of codes, against the plain loops.
+void check_dots_u8(const Kernels& k, Isa isa) {
+  Seeded r;
+  for (int i = 0; i < 60; ++i) {
+    const int32_t depth = r.integer(1, 100), count = r.integer(1, 50), zero = r.integer(0, 255);
+    Buffer<int16_t> query(depth + 32);
+    Buffer<uint8_t> rows(int64_t{depth} * count);
+    Buffer<int32_t> y(count), z(count);
+    for (int32_t d = 0; d < depth; ++d) query.data()[d] = static_cast<int16_t>(r.integer(-255, 255));
+    for (int32_t d = depth; d < depth + 32; ++d) query.data()[d] = 0;
+    for (int64_t n = 0; n < int64_t{depth} * count; ++n) rows.data()[n] = static_cast<uint8_t>(r.integer(0, 255));
+    k.dots_u8({query.data(), rows.data(), depth, count, zero, y.data()});
+    dots_u8_ref({query.data(), rows.data(), depth, count, zero, z.data()});
+    for (int32_t t = 0; t < count; ++t) ASSERT_EQ(y.data()[t], z.data()[t]) << isa_name(isa) << " dots_u8";
+  }
+}
+void check_mixture_u8(const Kernels& k, Isa isa) {
+  Seeded r;
+  for (int i = 0; i < 60; ++i) {
+    const int32_t depth = r.integer(1, 150), count = r.integer(1, 50), zero = r.integer(0, 255);
+    Buffer<int16_t> weights(count + 1);
+    Buffer<uint8_t> rows(int64_t{depth} * count);
+    Buffer<int32_t> y(depth + 16), z(depth + 16);
+    for (int32_t t = 0; t < count; ++t) weights.data()[t] = static_cast<int16_t>(r.integer(0, 32767));
+    for (int64_t n = 0; n < int64_t{depth} * count; ++n) rows.data()[n] = static_cast<uint8_t>(r.integer(0, 255));
+    k.mixture_u8({weights.data(), rows.data(), depth, count, zero, y.data()});
+    mixture_u8_ref({weights.data(), rows.data(), depth, count, zero, z.data()});
+    for (int32_t d = 0; d < depth; ++d) ASSERT_EQ(y.data()[d], z.data()[d]) << isa_name(isa) << " mixture_u8";
+  }
+}
+
+void check_rows_f32(const Kernels& k, Isa isa) {
+  Seeded r;
+  for (int i = 0; i < 60; ++i) {
+    const int32_t depth = r.integer(1, 100), count = r.integer(1, 30);
+    Buffer<float> x(depth), scale(count), bias(count), y(count), z(count);
+    Buffer<int8_t> rows(int64_t{depth} * count);
+    fill(x, r, -1, 1);
+    fill(scale, r, 0.001f, 0.01f);
+    fill(bias, r, -1, 1);
+    for (int64_t n = 0; n < int64_t{depth} * count; ++n) rows.data()[n] = static_cast<int8_t>(r.integer(-127, 127));
+    RowsF32 p{x.data(), rows.data(), depth, count, scale.data(), r.chance(30) ? nullptr : bias.data(), -0.5f, 2.0f, y.data()};
+    k.rows_f32(p);
+    p.y = z.data();
+    rows_f32_ref(p);
+    expect_close(y, z, 1e-5, 1e-5, isa, "rows_f32");
+  }
+}
+
 #define PITH_KERNEL_TYPE(name, ...)                                               \
   TEST(Kernels, name) {                                                           \
     for (Isa isa : testing::available_isas()) check_##name(kernels_of(isa), isa); \

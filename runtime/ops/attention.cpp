@@ -1,38 +1,17 @@
-// Attention and Rotary, float. q: N,Hq,S,D; k, v: N,Hk,T,D; query heads share key heads in equal groups.
+// Attention and Rotary, float; 8-bit attention is attention_u8.cpp's.
 //
 // One query at a time: scores against all keys (scaled, soft-capped, masked), softmax, weighted sum of values. Past
 // keys and values come first; present_k and present_v receive past and new ones together.
 #include <string.h>
 
+#include "runtime/ops/attention.h"
 #include "runtime/ops/ops.h"
 
 namespace pith::runtime {
 namespace {
 
-enum Inputs { kQ, kK, kV, kMask, kPastK, kPastV };
-
-struct Size {
-  int64_t batch, heads, queries, depth, key_heads, keys, value_depth, past, total;
-  explicit Size(const Op& op)
-      : batch(op.inputs[kQ]->dims[0]),
-        heads(op.inputs[kQ]->dims[1]),
-        queries(op.inputs[kQ]->dims[2]),
-        depth(op.inputs[kQ]->dims[3]),
-        key_heads(op.inputs[kK]->dims[1]),
-        keys(op.inputs[kK]->dims[2]),
-        value_depth(op.inputs[kV]->dims[3]),
-        past(op.inputs[kPastK] != nullptr ? op.inputs[kPastK]->dims[2] : 0),
-        total(past + keys) {}
-};
-
-// Element (n, h, s, t) of a mask whose dimensions may be 1 and whose leading ones may be missing.
-int64_t mask_index(const Tensor& m, const int64_t (&at)[4]) {
-  int64_t index = 0;
-  for (int k = 0; k < m.rank; ++k) {
-    index = index * m.dims[k] + (m.dims[k] == 1 ? 0 : at[4 - m.rank + k]);
-  }
-  return index;
-}
+constexpr int kQ = kAttentionQ, kK = kAttentionK, kV = kAttentionV, kMask = kAttentionMask, kPastK = kAttentionPastK, kPastV = kAttentionPastV;
+using Size = AttentionSize;
 
 const float* key_row(const Op& op, const Run& run, const Size& s, int which, int64_t n, int64_t head, int64_t t,
                      int64_t depth) {
@@ -57,7 +36,7 @@ void score(const Op& op, const Run& run, const Size& s, int64_t n, int64_t head,
     dot *= scale;
     if (cap > 0) dot = cap * static_cast<float>(numerics::tanh(static_cast<double>(dot) / cap));
     if (mask != nullptr) {
-      const int64_t at = mask_index(*mask, {n, head, query, t});
+      const int64_t at = attention_mask_index(*mask, {n, head, query, t});
       if (mask->dtype == PITH_F32) {
         dot += run.read<float>(mask)[at];
       } else if (run.read<int32_t>(mask)[at] == 0) {
@@ -101,7 +80,8 @@ bool is_f32(const Tensor* t, int rank) { return t->dtype == PITH_F32 && t->rank 
 const char* prepare_Attention(Builder& builder, Op& op) {
   if (const char* reason = decode_constants(builder, op)) return reason;
   const Tensor &q = *op.inputs[kQ], &k = *op.inputs[kK], &v = *op.inputs[kV], *mask = op.inputs[kMask];
-  if (!is_f32(&q, 4) || !is_f32(&k, 4) || !is_f32(&v, 4)) return "its queries, keys and values aren't float of rank 4";
+  const bool codes = q.dtype == PITH_U8;
+  if (q.rank != 4 || k.rank != 4 || v.rank != 4 || (!codes && (!is_f32(&q, 4) || !is_f32(&k, 4) || !is_f32(&v, 4)))) return "its queries, keys and values aren't float of rank 4";
   const Size s(op);
   if (k.dims[0] != s.batch || v.dims[0] != s.batch || k.dims[3] != s.depth || v.dims[1] != s.key_heads ||
       v.dims[2] != s.keys)
@@ -115,14 +95,15 @@ const char* prepare_Attention(Builder& builder, Op& op) {
   }
   if (mask != nullptr) {
     const int64_t full[4] = {s.batch, s.heads, s.queries, s.total};
-    if (mask->dtype == PITH_U8 || mask->rank > 4) return "its mask has the wrong type";
+    if ((mask->dtype == PITH_U8 && !codes) || mask->rank > 4) return "its mask has the wrong type";
     for (int i = 0; i < mask->rank; ++i) {
       if (mask->dims[i] != 1 && mask->dims[i] != full[4 - mask->rank + i]) return "its mask doesn't fit";
     }
   }
   const Tensor &y = *op.outputs[0], *pk = op.outputs[1], *pv = op.outputs[2];
-  if (y.dtype != PITH_F32 || y.count() != s.batch * s.heads * s.queries * s.value_depth)
+  if ((y.dtype != PITH_F32 && !codes) || y.count() != s.batch * s.heads * s.queries * s.value_depth)
     return "its output doesn't fit";
+  if (codes) return prepare_attention_u8(builder, op);
   if (pk != nullptr && (pk->dtype != PITH_F32 || pk->count() != s.batch * s.key_heads * s.total * s.depth))
     return "its present keys don't fit";
   if (pv != nullptr && (pv->dtype != PITH_F32 || pv->count() != s.batch * s.key_heads * s.total * s.value_depth))
@@ -131,6 +112,7 @@ const char* prepare_Attention(Builder& builder, Op& op) {
 }
 
 void run_Attention(const Op& op, const Run& run) {
+  if (op.inputs[kQ]->dtype == PITH_U8) return run_attention_u8(op, run);
   const Size s(op);
   float* y = run.write<float>(op.outputs[0]);
   parallel(run.threads, s.batch * s.heads * s.queries, 1, [&](int64_t begin, int64_t end, int32_t task) {

@@ -204,6 +204,17 @@ void run_vector(const ConvPlan& plan, const Op& op, const Run& run) {
   if (plan.is_float && !plan.clamps) activate_f32(op, run, run.write<float>(op.outputs[0]), plan.out_c);
 }
 
+// The same with rows decoded at load.
+void run_rows(const ConvPlan& plan, const Op& op, const Run& run) {
+  float* y = run.write<float>(op.outputs[0]);
+  const int64_t grain = 65536 / plan.in_c + 1;
+  parallel(run.threads, plan.out_c, grain, [&](int64_t begin, int64_t end, int32_t) {
+    run.kernels.rows_f32({run.read<float>(op.inputs[0]), plan.rows + begin * plan.in_c, plan.in_c, static_cast<int32_t>(end - begin), plan.row_scales + begin,
+                          plan.bias_f32 != nullptr ? plan.bias_f32 + begin : nullptr, plan.low, plan.high, y + begin});
+  });
+  if (!plan.clamps) activate_f32(op, run, y, plan.out_c);
+}
+
 void run_coded(const ConvPlan& plan, const Op& op, const Run& run) {
   if (op.opcode == PITH_OPCODE_Dense && (plan.source->dtype == PITH_I8 || plan.is_float) && plan.out_w == 1) return run_vector(plan, op, run);
   const int32_t rows = plan.transposed ? plan.group_out : plan.out_c, copies = plan.transposed ? plan.groups : 1;
@@ -264,7 +275,9 @@ void run_packed(const ConvPlan& plan, const Op& op, const Run& run) {
 }  // namespace
 
 void run_conv(const ConvPlan& plan, const Op& op, const Run& run) {
-  if (plan.weights != nullptr) {
+  if (plan.rows != nullptr) {
+    run_rows(plan, op, run);
+  } else if (plan.weights != nullptr) {
     run_packed(plan, op, run);
   } else {
     run_coded(plan, op, run);

@@ -57,6 +57,9 @@ struct ConvPlan {
   const void* weights;   // [group][block][tap][tap_values / 4][16][4]; f32: [group][block][tap][tap_values][16]
   const void* channels;  // [group][phase][block] of Channels or ChannelsF32
   bool narrow;
+  // Dense of one vector of floats, decoded at load: rows of integers and their scales; otherwise null
+  const int8_t* rows;
+  const float* row_scales;
 
   int32_t group_blocks() const { return (group_out + kLanes - 1) / kLanes; }
   int64_t block_values() const { return int64_t{taps} * tap_values * kLanes; }

@@ -2,15 +2,22 @@
 //
 // Indices are data, so they can't be checked at load: negative ones count from the end, and what is still outside is
 // held at the border.
+//
+// A table of coded rows (an embedding) stays coded where its code allows rows in any order, unless speed is all: a row is
+// decoded when it is asked for. Otherwise it is decoded at load, to bytes.
 #include <string.h>
 
 #include "runtime/ops/ops.h"
+#include "runtime/ops/weights.h"
 
 namespace pith::runtime {
 namespace {
 
 struct Plan {
   const uint8_t *table, *update_table;
+  bool rows;  // of a PITH_I8 table: decoded ones, or null
+  const int8_t* values;
+  const int16_t* scale_codes;
 };
 
 int64_t wrap(int64_t index, int64_t size) {
@@ -50,6 +57,60 @@ int64_t slice_offset(const Tensor& t, const int32_t* index, int32_t depth, int32
     offset += wrap(index[k], t.dims[first + k]) * t.count_of(first + k + 1, t.rank);
   }
   return offset;
+}
+
+// Rows of a PITH_I8 table, as floats or as codes.
+bool is_table(const Op& op) {
+  const Tensor& x = *op.inputs[0];
+  return x.is_constant() && x.dtype == PITH_I8 && x.rank == 2 && op.ints[0] == 0 && op.ints[1] == 0 && op.outputs[0]->dtype != PITH_I32;
+}
+
+const char* prepare_table(Builder& builder, Op& op) {
+  Tensor& x = *op.inputs[0];
+  const Tensor &indices = *op.inputs[1], &y = *op.outputs[0];
+  if (indices.is_constant()) {
+    if (const char* reason = decode_constant(builder, *op.inputs[1], PITH_I32)) return reason;
+  }
+  if (indices.dtype != PITH_I32) return "its indices aren't integers";
+  if (y.count() != indices.count() * x.dims[1] || x.count() == 0) return "its dimensions don't fit";
+  if (y.dtype == PITH_U8 && op.activation != numerics::Unary::kIdentity) return "an activation on codes of a table";
+  const bool stays = x.codec == PITH_CODEC_GROUPS && builder.model.mode != PITH_MODE_FASTEST;
+  if (!stays) {
+    if (const char* reason = decode_constant(builder, x, PITH_I8)) return reason;
+  }
+  // another reader may decode the constant to floats later on
+  return store(builder, op, {nullptr, nullptr, true, stays ? nullptr : static_cast<const int8_t*>(x.values), stays ? nullptr : x.scale_codes});
+}
+
+// A coded row is decoded where its result will stand: at the end of its floats, or as the codes themselves.
+void run_table(const Op& op, const Run& run, const Plan& plan) {
+  const Tensor &x = *op.inputs[0], &indices = *op.inputs[1], &y = *op.outputs[0];
+  const int32_t* index = run.read<int32_t>(&indices);
+  const int64_t length = x.dims[1], element = y.element_bytes(), bytes = length * element;
+  TableRows rows(x, plan.values, plan.scale_codes);
+  int64_t last = -1;
+  for (int64_t i = 0; i < indices.count(); ++i) {
+    uint8_t* to = run.write<uint8_t>(&y) + i * bytes;
+    const int64_t wanted = wrap(index[i], x.dims[0]);
+    if (wanted == last) {
+      memcpy(to, to - bytes, static_cast<size_t>(bytes));
+      continue;
+    }
+    last = wanted;
+    int8_t* place = reinterpret_cast<int8_t*>(to) + (element - 1) * length;
+    const double scale = numerics::scale_value(rows.go(wanted, place));
+    const int8_t* row = rows.row();
+    for (int64_t k = 0; k < length; ++k) {
+      const double value = row[k] * scale;
+      if (element == 1) {
+        to[k] = numerics::quantize_u8(value, y.affine);
+      } else {
+        const float real = static_cast<float>(value);
+        memcpy(to + 4 * k, &real, 4);
+      }
+    }
+  }
+  if (y.dtype == PITH_F32) activate_f32(op, run, run.write<float>(&y), y.count());
 }
 
 const char* check_gather(const Op& op) {
@@ -161,6 +222,7 @@ void scatter(const Op& op, const Run& run, const uint8_t* update_table) {
 }  // namespace
 
 const char* prepare_Gather(Builder& builder, Op& op) {
+  if (is_table(op)) return prepare_table(builder, op);
   if (const char* reason = decode_constants(builder, op)) return reason;
   if (const char* reason = check_gather(op)) return reason;
   Plan plan{};
@@ -173,6 +235,7 @@ const char* prepare_Gather(Builder& builder, Op& op) {
 }
 
 void run_Gather(const Op& op, const Run& run) {
+  if (static_cast<const Plan*>(op.plan)->rows) return run_table(op, run, *static_cast<const Plan*>(op.plan));
   const Tensor &x = *op.inputs[0], &indices = *op.inputs[1], &y = *op.outputs[0];
   const uint8_t* table = static_cast<const Plan*>(op.plan)->table;
   const int32_t* index = run.read<int32_t>(&indices);

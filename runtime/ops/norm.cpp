@@ -1,4 +1,6 @@
-// Norm (layer, RMS, instance, group, L1, L2) and LocalNorm, in float with sums in double.
+// Norm (layer, RMS, instance, group, L1, L2) and LocalNorm, in float with sums in double; layer and RMS on 8-bit codes in
+// integers (numerics/norm.h).
+#include "numerics/norm.h"
 #include "runtime/ops/ops.h"
 
 namespace pith::runtime {
@@ -42,6 +44,41 @@ void layer(const Op& op, const Run& run, bool rms) {
       }
       for (int64_t i = 0; i < n; ++i) square += (row[i] - mean) * (row[i] - mean);
       apply(op, run, row, to + r * n, n, mean, 1 / numerics::sqrt(square / static_cast<double>(n) + op.reals[0]), 0);
+    }
+  });
+}
+
+// 8-bit rows; the parameters of a row's elements lie in scratch.
+void layer_u8(const Op& op, const Run& run) {
+  const Tensor &x = *op.inputs[0], &y = *op.outputs[0], *scale = op.inputs[1], *bias = op.inputs[2];
+  const U8Finish& finish = *static_cast<const U8Finish*>(op.plan);
+  const bool rms = op.ints[0] == kRms;
+  const int64_t rows = x.count_of(0, op.ints[1]), n = x.count_of(op.ints[1], x.rank);
+  const uint64_t epsilon = numerics::norm_epsilon(op.reals[0], x.affine, n);
+  const int32_t zero = x.affine.zero_point;
+  parallel(run.threads, rows, n >= 1024 ? 4 : 4096 / n, [&](int64_t begin, int64_t end, int32_t task) {
+    numerics::NormParameter* parameters = reinterpret_cast<numerics::NormParameter*>(run.scratch(op, task));
+    for (int64_t i = 0; i < n; ++i) {
+      const double s = scale != nullptr ? parameter(run.read<float>(scale), scale->count(), i) : 1;
+      const double b = bias != nullptr ? parameter(run.read<float>(bias), bias->count(), i) : 0;
+      parameters[i] = numerics::norm_parameter(s, b, finish.raw);
+    }
+    for (int64_t r = begin; r < end; ++r) {
+      const uint8_t* from = run.read<uint8_t>(&x) + r * n;
+      uint8_t* to = run.write<uint8_t>(&y) + r * n;
+      int64_t sum = 0, squares = 0;
+      const int32_t offset = rms ? zero : 0;
+      for (int64_t i = 0; i < n; ++i) {
+        const int32_t q = from[i] - offset;
+        sum += q;
+        squares += q * q;
+      }
+      const numerics::NormRow f = rms ? numerics::NormRow::rms(n, squares, zero, epsilon) : numerics::NormRow::layer(n, sum, squares, epsilon);
+      const Epilogue& e = finish.epilogue;
+      for (int64_t i = 0; i < n; ++i) {
+        const int32_t code = numerics::clamp(numerics::norm_code(f.quotient(from[i]), parameters[i], e.zero_point), e.low, e.high);
+        to[i] = e.table != nullptr ? e.table[code] : static_cast<uint8_t>(code);
+      }
     }
   });
 }
@@ -101,7 +138,8 @@ const char* prepare_Norm(Builder& builder, Op& op) {
   if (const char* reason = decode_constants(builder, op)) return reason;
   const Tensor &x = *op.inputs[0], &y = *op.outputs[0];
   const int32_t kind = op.ints[0], axis = op.ints[1], groups = op.ints[2];
-  if (x.dtype != PITH_F32 || y.dtype != PITH_F32 || x.count() != y.count())
+  const bool codes = x.dtype == PITH_U8 && y.dtype == PITH_U8 && (kind == kLayer || kind == kRms);
+  if ((!codes && (x.dtype != PITH_F32 || y.dtype != PITH_F32)) || x.count() != y.count())
     return "its input and output aren't float; the compiler should convert them";
   if (kind < kLayer || kind > kL2) return "its kind is unknown";
   if (axis < 0 || axis >= x.rank || x.count() == 0) return "its axis is out of range";
@@ -117,10 +155,17 @@ const char* prepare_Norm(Builder& builder, Op& op) {
     if (t != nullptr && (t->dtype != PITH_F32 || (t->count() != parameters && t->count() != 1)))
       return "its scale or bias doesn't fit";
   }
+  if (codes) {
+    if (parameters > numerics::kNormMost) return "its rows are too long for integers";
+    const U8Finish finish = computed_finish(builder, op, y);
+    U8Finish* plan = builder.plan<U8Finish>(op);
+    if (plan != nullptr) *plan = finish;
+  }
   return nullptr;
 }
 
 void run_Norm(const Op& op, const Run& run) {
+  if (op.inputs[0]->dtype == PITH_U8) return layer_u8(op, run);
   switch (op.ints[0]) {
     case kLayer:
       layer(op, run, false);

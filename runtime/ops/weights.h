@@ -40,6 +40,34 @@ class WeightRows {
   int last_scale_ = 0;
 };
 
+// Rows of a PITH_I8 constant in any order: decoded ones, or those of a constant coded in groups.
+class TableRows {
+ public:
+  // `values` and `scale_codes` are null where rows are coded.
+  TableRows(const Tensor& constant, const int8_t* values, const int16_t* scale_codes) : k_(constant), values_(values), scale_codes_(scale_codes) {
+    if (values_ == nullptr) decoder_.begin(k_.coded, k_.coded_bytes, k_.codec, k_.bits, k_.row_scales != 0, row_shape(k_));
+  }
+  // Goes to a row that exists, which a coded one is decoded into `memory` for; returns its scale code.
+  int go(int64_t index, int8_t* memory) {
+    if (values_ != nullptr) {
+      row_ = values_ + index * k_.dims[1];
+      return scale_codes_[k_.row_scales ? index : 0];
+    }
+    int scale = 0;
+    for (int64_t next = decoder_.seek(index); next <= index; ++next) scale = decoder_.next_row(memory, k_.dims[1]);
+    row_ = memory;
+    return scale;
+  }
+  const int8_t* row() const { return row_; }
+
+ private:
+  const Tensor& k_;
+  const int8_t* values_;
+  const int16_t* scale_codes_;
+  const int8_t* row_ = nullptr;
+  coding::WeightDecoder decoder_;
+};
+
 // Element i of a PITH_F32 constant, decoded or not (PITH_CODEC_FLOAT): the file doesn't align its floats.
 static inline float float_at(const Tensor& k, int64_t i) {
   float x;

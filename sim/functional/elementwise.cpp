@@ -200,10 +200,26 @@ std::optional<std::string> execute_Copy(Call& c) {
   return {};
 }
 
+// Rows of weights as codes.
+std::optional<std::string> table_codes(Call& c) {
+  const ProgramConstant& w = *c.in[0].weights;
+  if (c.i(1) != 0 || w.dims.size() != 2) return "codes of a table are gathered by rows only";
+  const int64_t length = w.dims[1];
+  for (int64_t k = 0; k < c.in[1].count(); ++k) {
+    int64_t index = c.in[1].i32()[k];
+    if (index < 0) index += w.dims[0];
+    index = index < 0 ? 0 : index >= w.dims[0] ? w.dims[0] - 1 : index;
+    const double scale = numerics::scale_value(w.scale_codes[w.scale_codes.size() > 1 ? static_cast<size_t>(index) : 0]);
+    for (int64_t s = 0; s < length; ++s) c.out[0].u8()[k * length + s] = numerics::quantize_u8(w.integers[static_cast<size_t>(index * length + s)] * scale, c.out[0].affine);
+  }
+  return {};
+}
+
 std::optional<std::string> execute_Gather(Call& c) {
   const Operand &x = c.in[0], &indices = c.in[1];
   Operand& y = c.out[0];
   if (c.i(0) != 0) return "the virtual chip gathers along one axis only (kind 0)";
+  if (x.weights != nullptr && y.is_u8()) return table_codes(c);
   Mover move(c.op, x, y);
   const size_t axis = static_cast<size_t>(c.i(1));
   const int64_t size = x.dims[axis], slice = x.count(axis + 1, x.dims.size()), n = indices.count();

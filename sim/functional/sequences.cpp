@@ -1,6 +1,7 @@
-// Recurrent and Attention: floats over time.
+// Recurrent and Attention: floats over time; attention on 8-bit codes too.
 #include <algorithm>
 
+#include "numerics/attention.h"
 #include "sim/functional/operand.h"
 
 namespace pith::sim {
@@ -68,6 +69,53 @@ struct Cell {
   }
 };
 
+int64_t mask_place(const Operand& mask, const int64_t (&at)[4]) {
+  int64_t place = 0;
+  for (size_t m = 0; m < mask.dims.size(); ++m) place = place * mask.dims[m] + (mask.dims[m] == 1 ? 0 : at[4 - mask.dims.size() + m]);
+  return place;
+}
+
+// numerics/attention.h, one query after the other.
+std::optional<std::string> attend_codes(Call& c) {
+  const Operand &q = c.in[0], &k = c.in[1], &v = c.in[2], &mask = c.in[3];
+  if (!k.is_u8() || !v.is_u8() || !c.out[0].is_u8()) return "its operands aren't all 8-bit";
+  const int64_t heads = q.dims[1], queries = q.dims[2], depth = q.dims[3], key_heads = k.dims[1], keys = k.dims[2], width = v.dims[3];
+  const Finish finish = finish_of(c.op, c.out[0].affine);
+  const numerics::WideMultiplier units = numerics::score_multiplier(q.affine, k.affine, c.op.reals[0]);
+  const numerics::Multiplier mixture = numerics::multiplier(v.affine.scale_code - finish.raw.scale_code);
+  const numerics::ExponentTable table(keys);
+  std::vector<int32_t> score(static_cast<size_t>(keys)), sums(static_cast<size_t>(width));
+  for (int64_t i = 0; i < q.count(0, 3); ++i) {
+    const int64_t query = i % queries, head = i / queries % heads, n = i / queries / heads, shared = n * key_heads + head / (heads / key_heads);
+    int32_t most = INT32_MIN;
+    for (int64_t t = 0; t < keys; ++t) {
+      int32_t dot = 0;
+      for (int64_t d = 0; d < depth; ++d) dot += (q.u8()[i * depth + d] - q.affine.zero_point) * (k.u8()[(shared * keys + t) * depth + d] - k.affine.zero_point);
+      int32_t u = numerics::score_units(dot, units);
+      if (mask) {
+        const int64_t at = mask_place(mask, {n, head, query, t});
+        u += numerics::score_addend(mask.is_u8() ? static_cast<double>(static_cast<float>(numerics::dequantize(mask.u8()[at], mask.affine))) : static_cast<double>(mask.f32()[at]));
+      }
+      if (c.i(0) && t > query) u = numerics::kHiddenScore;
+      score[static_cast<size_t>(t)] = u;
+      most = std::max(most, u);
+    }
+    std::fill(sums.begin(), sums.end(), 0);
+    int64_t weights = 0;
+    for (int64_t t = 0; t < keys; ++t) {
+      const int32_t w = table.at(most - score[static_cast<size_t>(t)]);
+      weights += w;
+      for (int64_t d = 0; d < width; ++d) sums[static_cast<size_t>(d)] += w * (v.u8()[(shared * keys + t) * width + d] - v.affine.zero_point);
+    }
+    const int64_t inverse = numerics::weight_inverse(weights);
+    for (int64_t d = 0; d < width; ++d) {
+      const int32_t code = numerics::mixture_code(sums[static_cast<size_t>(d)], inverse, mixture, finish.raw.zero_point);
+      c.out[0].u8()[i * width + d] = finish.through(static_cast<uint8_t>(numerics::clamp(code, finish.low, finish.high)));
+    }
+  }
+  return {};
+}
+
 }  // namespace
 
 std::optional<std::string> execute_Recurrent(Call& c) {
@@ -97,6 +145,7 @@ std::optional<std::string> execute_Recurrent(Call& c) {
 std::optional<std::string> execute_Attention(Call& c) {
   const Operand &q = c.in[0], &k = c.in[1], &v = c.in[2], &mask = c.in[3];
   if (c.in[4] || c.in[5] || c.out[1] || c.out[2]) return "the virtual chip keeps no past keys inside the operator";
+  if (q.is_u8()) return attend_codes(c);
   if (q.dtype != PITH_F32) return "its queries aren't float";
   const int64_t heads = q.dims[1], queries = q.dims[2], depth = q.dims[3], key_heads = k.dims[1], keys = k.dims[2], width = v.dims[3];
   std::vector<float> score(static_cast<size_t>(keys));
@@ -110,8 +159,7 @@ std::optional<std::string> execute_Attention(Call& c) {
       if (c.op.reals[1] > 0) dot = c.op.reals[1] * static_cast<float>(numerics::tanh(static_cast<double>(dot) / c.op.reals[1]));
       if (mask) {
         const int64_t at[4] = {n, head, query, t};
-        int64_t place = 0;
-        for (size_t m = 0; m < mask.dims.size(); ++m) place = place * mask.dims[m] + (mask.dims[m] == 1 ? 0 : at[4 - mask.dims.size() + m]);
+        const int64_t place = mask_place(mask, at);
         if (mask.dtype == PITH_F32) dot += mask.f32()[place];
         if (mask.dtype == PITH_I32 && mask.i32()[place] == 0) dot = -__builtin_huge_valf();
       }

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "numerics/norm.h"
 #include "sim/functional/operand.h"
 
 namespace pith::sim {
@@ -202,9 +203,41 @@ std::optional<std::string> execute_Softmax(Call& c) {
   return {};
 }
 
+// numerics/norm.h, row after row.
+void normalize_codes(Call& c) {
+  const Operand &x = c.in[0], &scale = c.in[1], &bias = c.in[2];
+  const size_t axis = static_cast<size_t>(c.i(1));
+  const int64_t n = x.count(axis, x.dims.size());
+  const bool rms = c.i(0) == 1;
+  const int32_t zero = x.affine.zero_point;
+  const Finish finish = finish_of(c.op, c.out[0].affine);
+  const uint64_t epsilon = numerics::norm_epsilon(c.op.reals[0], x.affine, n);
+  const auto parameter = [](const Operand& p, int64_t i, float absent) { return p ? p.f32()[p.count() == 1 ? 0 : i] : absent; };
+  for (int64_t r = 0; r < x.count(0, axis); ++r) {
+    const uint8_t* from = x.u8() + r * n;
+    int64_t sum = 0, squares = 0;
+    for (int64_t i = 0; i < n; ++i) {
+      const int64_t q = from[i] - (rms ? zero : 0);
+      sum += q;
+      squares += q * q;
+    }
+    const numerics::NormRow row = rms ? numerics::NormRow::rms(n, squares, zero, epsilon) : numerics::NormRow::layer(n, sum, squares, epsilon);
+    for (int64_t i = 0; i < n; ++i) {
+      const numerics::NormParameter p = numerics::norm_parameter(parameter(scale, i, 1), parameter(bias, i, 0), finish.raw);
+      const int32_t code = numerics::clamp(numerics::norm_code(row.quotient(from[i]), p, finish.raw.zero_point), finish.low, finish.high);
+      c.out[0].u8()[r * n + i] = finish.through(static_cast<uint8_t>(code));
+    }
+  }
+}
+
 std::optional<std::string> execute_Norm(Call& c) {
   const Operand& x = c.in[0];
   const int64_t kind = c.i(0);
+  if (x.is_u8()) {
+    if (kind > 1 || !c.out[0].is_u8()) return "codes are normalised by layer and RMS only";
+    normalize_codes(c);
+    return {};
+  }
   if (kind > 3) return "the virtual chip normalises by layer, RMS, instance and group only";
   if (kind <= 1) {
     const size_t axis = static_cast<size_t>(c.i(1));

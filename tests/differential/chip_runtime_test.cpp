@@ -233,6 +233,10 @@ void arg(Trial& t) {
 }
 void lines(Trial& t) {  // softmax, normalisations and sums along an axis
   const int32_t a = t.dim(1, 4), b = t.dim(1, 9), c = 4 * t.dim(1, 5);
+  if (t.dim(0, 3) == 0) {  // codes
+    t.m.op(PITH_OPCODE_Norm, {t.in(PITH_U8, {a, b, c}), t.bias(PITH_F32, c), t.bias(PITH_F32, c)}, {t.out(PITH_U8, {a, b, c})}, {t.dim(0, 1), 2, 1}, {1e-3f});
+    return;
+  }
   const int32_t x = t.in(PITH_F32, {a, b, c}), y = t.out(PITH_F32, {a, b, c});
   switch (t.dim(0, 3)) {
     case 0: t.m.op(PITH_OPCODE_Softmax, {x}, {y}, {t.dim(0, 1), t.dim(0, 2)}); break;
@@ -250,6 +254,11 @@ void recurrent(Trial& t) {
 }
 void attention(Trial& t) {
   const int32_t heads = t.dim(1, 2), queries = t.dim(1, 6), keys = t.dim(1, 6), depth = t.dim(1, 9);
+  if (t.dim(0, 1)) {  // codes
+    t.m.op(PITH_OPCODE_Attention, {t.in(PITH_U8, {1, heads * 2, queries, depth}), t.in(PITH_U8, {1, heads, keys, depth}), t.in(PITH_U8, {1, heads, keys, depth}), kNone, kNone, kNone},
+           {t.out(PITH_U8, {1, heads * 2, queries, depth}), kNone, kNone}, {t.dim(0, 1)}, {0.3f, 0});
+    return;
+  }
   t.m.op(PITH_OPCODE_Attention, {t.in(PITH_F32, {1, heads * 2, queries, depth}), t.in(PITH_F32, {1, heads, keys, depth}), t.in(PITH_F32, {1, heads, keys, depth}), kNone, kNone, kNone},
          {t.out(PITH_F32, {1, heads * 2, queries, depth}), kNone, kNone}, {0}, {0.3f, t.dim(0, 1) ? 5.0f : 0.0f});
 }

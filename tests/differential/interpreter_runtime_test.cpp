@@ -143,6 +143,30 @@ Graph random_attention(uint64_t s) {
   return b.graph;
 }
 
+// A transformer's layer on codes: attention as one operator, residuals, normalisations by layer or RMS.
+Graph random_transformer(uint64_t s) {
+  Builder b(s);
+  const int64_t tokens = b.random.integer(3, 40), heads = b.random.integer(1, 4), depth = b.random.integer(3, 70), wide = heads * depth;
+  const bool rms = b.random.integer(0, 1) == 1;
+  const auto dense = [&](ValueId x, int64_t outputs) {
+    const int64_t inputs = b.graph.value(x).shape.back();
+    return b.node(Op::kMatMul, {x, b.constant({inputs, outputs}, 1.5 / std::sqrt(static_cast<double>(inputs)))});
+  };
+  const auto norm = [&](ValueId x) {
+    std::vector<ValueId> inputs = {x, b.constant({wide}, 1)};
+    if (!rms) inputs.push_back(b.constant({wide}, 0.3));
+    return b.node(rms ? Op::kRMSNormalization : Op::kLayerNormalization, inputs, {{"axis", int64_t{-1}}, {"epsilon", 1e-5}});
+  };
+  const ValueId x = b.input({1, tokens, wide});
+  std::vector<ValueId> operands = {dense(x, wide), dense(x, wide), dense(x, wide)};
+  if (b.random.integer(0, 1) == 1) operands.push_back(b.constant({1, 1, 1, tokens}, 2));
+  const ValueId mixed = b.node(Op::kAttention, operands, {{"q_num_heads", heads}, {"kv_num_heads", heads}, {"is_causal", b.random.integer(0, 1)}});
+  ValueId y = norm(b.node(Op::kAdd, {x, dense(mixed, wide)}));
+  y = norm(b.node(Op::kAdd, {y, dense(b.node(Op::kGelu, {dense(y, 3 * wide)}), wide)}));
+  b.graph.outputs = {dense(y, 4000)};  // large enough to stay 8-bit
+  return b.graph;
+}
+
 Tensor random_input(const Graph& g, Random& random) {
   Tensor t(ir::DType::kF32, g.value(g.inputs[0]).shape);
   for (float& v : t.mut<float>()) v = static_cast<float>(random.normal());
@@ -370,6 +394,28 @@ TEST(InterpreterAndRuntime, AgreeOnTiedEmbeddings) {
       std::memcpy(&y, bytes.data() + 4 * i, 4);
       EXPECT_NEAR(y, (*expected)[0].at(static_cast<int64_t>(i)), 1e-5);
     }
+  }
+}
+
+TEST(InterpreterAndRuntime, AgreeOnTransformersInIntegers) {
+  for (uint64_t trial = 0; trial < 3; ++trial) {
+    SCOPED_TRACE("PITH_SEED=" + std::to_string(seed()) + " trial " + std::to_string(trial));
+    Case c;
+    ASSERT_NO_FATAL_FAILURE(make_case(trial, random_transformer(seed() * 1000 + trial), c));
+    const auto program = compile(c.quantized, {});
+    ASSERT_TRUE(program.ok()) << program.error().message;
+    for (const ProgramOp& op : program->ops) {
+      if (op.opcode == PITH_OPCODE_Attention || op.opcode == PITH_OPCODE_Norm) {
+        EXPECT_EQ(program->tensors[static_cast<size_t>(op.outputs[0])].dtype, PITH_U8);
+      }
+    }
+    expect_codes(*program, CodecChoice::kSmallest, c.input, c.codes);
+    CompileOptions options;
+    options.least = true;
+    const auto least = compile(c.quantized, options);
+    ASSERT_TRUE(least.ok()) << least.error().message;
+    EXPECT_LE(least->arena_bytes, program->arena_bytes);
+    EXPECT_EQ(output_bytes(*least, PITH_MODE_SMALLEST, c.input), c.codes);
   }
 }
 

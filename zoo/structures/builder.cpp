@@ -100,6 +100,48 @@ ValueId Builder::max_pool(ValueId x, int64_t kernel, int64_t stride) {
   return node(Op::kMaxPool, {x}, {{"kernel_shape", std::vector<int64_t>{kernel, kernel}}, {"strides", std::vector<int64_t>{stride, stride}}, {"pads", std::vector<int64_t>{pad, pad, pad, pad}}});
 }
 
+ValueId Builder::whole_input(const std::string& name, ir::Shape shape) {
+  ir::Value v;
+  v.name = name;
+  v.dtype = ir::DType::kI64;
+  v.shape = std::move(shape);
+  graph.inputs.push_back(graph.add_value(std::move(v)));
+  return graph.inputs.back();
+}
+
+ValueId Builder::real_node(Op op, std::vector<ValueId> inputs, std::map<std::string, ir::Attribute> attributes) {
+  const ValueId y = node(op, std::move(inputs), std::move(attributes));
+  graph.value(y).quant.reset();
+  return y;
+}
+
+ValueId Builder::sparse_table(ir::Shape shape, int16_t scale_code) {
+  ir::Value w;
+  w.name = "table" + std::to_string(graph.values.size());
+  w.shape = std::move(shape);
+  w.quant = ir::Quant{};
+  w.quant->bits = 2;
+  w.quant->scale_codes = {scale_code};
+  ir::Tensor integers(ir::DType::kI8, w.shape);
+  for (int8_t& q : integers.mut<int8_t>()) {
+    if (random_.uniform() < options_.density) q = random_.next() >> 63 ? 1 : -1;
+  }
+  w.constant = std::move(integers);
+  return graph.add_value(std::move(w));
+}
+
+ValueId Builder::parameters(int64_t count, int middle, int16_t scale_code) {
+  ir::Value p;
+  p.name = "parameters" + std::to_string(graph.values.size());
+  p.shape = {count};
+  p.quant = ir::Quant{};
+  p.quant->scale_codes = {scale_code};
+  ir::Tensor integers(ir::DType::kI8, p.shape);
+  for (int8_t& q : integers.mut<int8_t>()) q = static_cast<int8_t>(middle + random_.integer(-10, 10));
+  p.constant = std::move(integers);
+  return graph.add_value(std::move(p));
+}
+
 ValueId Builder::layer_norm(ValueId x) {
   ir::Tensor one(ir::DType::kF32, {shape(x).back()}), zero(ir::DType::kF32, {shape(x).back()});
   for (float& v : one.mut<float>()) v = 1;

@@ -24,6 +24,12 @@ class Builder {
   ir::ValueId upsample(ir::ValueId x);
   ir::ValueId max_pool(ir::ValueId x, int64_t kernel, int64_t stride);
   ir::ValueId layer_norm(ir::ValueId x);
+  // Whole numbers from outside, and real values between nodes, as ONNX has them.
+  ir::ValueId whole_input(const std::string& name, ir::Shape shape);
+  ir::ValueId real_node(ir::Op op, std::vector<ir::ValueId> inputs, std::map<std::string, ir::Attribute> attributes = {});
+  // Constant codes of one scale: zero except with probability `density`; of 8 bits around `middle`.
+  ir::ValueId sparse_table(ir::Shape shape, int16_t scale_code);
+  ir::ValueId parameters(int64_t count, int middle, int16_t scale_code);
   const ir::Shape& shape(ir::ValueId id) const { return graph.value(id).shape; }
 
   ir::Graph graph;

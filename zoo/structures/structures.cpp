@@ -123,29 +123,52 @@ void kws(Builder& b) {
 
 // ---- RoBERTa-base ----
 
-ValueId heads(Builder& b, ValueId x, std::vector<int64_t> order) {
-  const ValueId split = b.node(Op::kReshape, {x}, {{"shape", std::vector<int64_t>{128, 12, 64}}});
-  return b.node(Op::kTranspose, {split}, {{"perm", std::move(order)}});
+// Tokens with what they gather from all others, normalised.
+ValueId attend(Builder& b, ValueId x, ValueId mask = ir::kNoValue) {
+  const auto batch = [&](ValueId v) { return b.node(Op::kReshape, {v}, {{"shape", std::vector<int64_t>{1, 128, 768}}}); };
+  const ValueId q = batch(b.dense(x, 768)), k = batch(b.dense(x, 768)), v = batch(b.dense(x, 768));
+  const ValueId mixed = b.node(Op::kAttention, mask == ir::kNoValue ? std::vector<ValueId>{q, k, v} : std::vector<ValueId>{q, k, v, mask}, {{"q_num_heads", int64_t{12}}, {"kv_num_heads", int64_t{12}}});
+  const ValueId y = b.dense(b.node(Op::kReshape, {mixed}, {{"shape", std::vector<int64_t>{128, 768}}}), 768);
+  return b.add(x, y);
 }
 
 void roberta(Builder& b) {
   ValueId x = b.input({128, 768});
   for (int layer = 0; layer < 12; ++layer) {
-    const ValueId q = heads(b, b.dense(x, 768), {1, 0, 2}), k = heads(b, b.dense(x, 768), {1, 2, 0}), v = heads(b, b.dense(x, 768), {1, 0, 2});
-    const ValueId weights = b.node(Op::kSoftmax, {b.node(Op::kMatMul, {q, k})}, {{"axis", int64_t{-1}}});
-    const ValueId mixed = b.node(Op::kTranspose, {b.node(Op::kMatMul, {weights, v})}, {{"perm", std::vector<int64_t>{1, 0, 2}}});
-    const ValueId y = b.dense(b.node(Op::kReshape, {mixed}, {{"shape", std::vector<int64_t>{128, 768}}}), 768);
-    x = b.layer_norm(b.add(x, y));
+    x = b.layer_norm(attend(b, x));
     x = b.layer_norm(b.add(x, b.dense(b.dense(x, 3072, Unary::kGelu), 768)));
   }
   b.graph.outputs = {x};
+}
+
+void roberta_mlm(Builder& b) {
+  constexpr int64_t kTokens = 128, kWidth = 768, kWords = 50265;
+  const ValueId ids = b.whole_input("input_ids", {1, kTokens}), given = b.whole_input("attention_mask", {1, kTokens}), position = b.whole_input("mask_position", {1});
+  const auto reshape = [&](ValueId x, std::vector<int64_t> shape) { return b.node(Op::kReshape, {x}, {{"shape", std::move(shape)}}); };
+  const auto norm = [&](ValueId x) { return b.node(Op::kLayerNormalization, {x, b.parameters(kWidth, 90, -104), b.parameters(kWidth, 0, -104)}, {{"axis", int64_t{-1}}, {"epsilon", 1e-5}}); };
+  // what is added to scores: 0 for tokens that are there, -10000 for others
+  const ValueId there = b.real_node(Op::kReshape, {b.real_node(Op::kCast, {given}, {{"to", std::string("f32")}})}, {{"shape", std::vector<int64_t>{1, 1, 1, kTokens}}});
+  const ValueId missing = b.real_node(Op::kSub, {there, b.graph.add_constant("one", ir::Tensor::f32({1}, {1}))});
+  const ValueId mask = b.real_node(Op::kMul, {missing, b.graph.add_constant("large", ir::Tensor::f32({1}, {1e4f}))});
+  const ValueId words = b.sparse_table({kWords, kWidth}, 16);
+  ValueId x = b.node(Op::kAdd, {b.node(Op::kGather, {words, ids}, {{"axis", int64_t{0}}}), b.sparse_table({1, kTokens, kWidth}, 0)});
+  x = reshape(norm(x), {kTokens, kWidth});
+  for (int layer = 0; layer < 12; ++layer) {
+    x = norm(attend(b, x, mask));
+    x = norm(b.add(x, b.dense(b.dense(x, 3072, Unary::kGelu), kWidth)));
+  }
+  x = b.node(Op::kGather, {x, position}, {{"axis", int64_t{0}}});
+  x = norm(b.dense(x, kWidth, Unary::kGelu));
+  b.graph.outputs = {b.real_node(Op::kGemm, {x, words}, {{"transB", int64_t{1}}})};
+  b.graph.value(b.graph.outputs[0]).name = "logits";
+  b.graph.metadata["head"] = "fill-mask";
 }
 
 struct Entry {
   const char* name;
   void (*build)(Builder&);
 };
-constexpr Entry kEntries[] = {{"yolov5s", yolov5s}, {"resnet50", resnet50}, {"yolov3", yolov3}, {"mobilenetv2", mobilenetv2}, {"kws", kws}, {"roberta", roberta}};
+constexpr Entry kEntries[] = {{"yolov5s", yolov5s}, {"resnet50", resnet50}, {"yolov3", yolov3}, {"mobilenetv2", mobilenetv2}, {"kws", kws}, {"roberta", roberta}, {"roberta-mlm", roberta_mlm}};
 
 }  // namespace
 

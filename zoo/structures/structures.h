@@ -20,7 +20,8 @@ struct StructureOptions {
 };
 
 // yolov5s (v6, 640 x 640, cut before its decoding), resnet50 (v1.5, 224 x 224), yolov3 (416 x 416, cut likewise),
-// mobilenetv2 (1.0, 224 x 224), kws (DS-CNN as in MLPerf Tiny, 49 x 10, its first kernel squared), roberta (base encoder on 128 embedded tokens).
+// mobilenetv2 (1.0, 224 x 224), kws (DS-CNN as in MLPerf Tiny, 49 x 10, its first kernel squared), roberta (base encoder on 128 embedded tokens), roberta-mlm
+// (all of RoBERTa-base, 125 M parameters: the table of 50,265 words in, the logits of one position of 128 out).
 Result<ir::Graph> build_structure(const std::string& name, const StructureOptions& options = {});
 std::vector<std::string> structure_names();
 

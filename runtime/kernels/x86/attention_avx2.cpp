@@ -1,0 +1,60 @@
+// Attention's products on 16-bit values: pairs of products are added in one instruction (madd), exactly.
+//
+// Dots go along a row, sixteen codes at a time; the query's zeros cancel what is read past a row's end. The mixture takes
+// rows in pairs and channels in blocks of 64, so that the sums stay in registers.
+#include "runtime/kernels/x86/avx2.h"
+
+namespace pith::runtime {
+namespace {
+
+PITH_AVX2_INLINE __m256i widen16(const uint8_t* p) { return _mm256_cvtepu8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))); }
+
+PITH_AVX2_INLINE int32_t total(__m256i v) {
+  __m128i s = _mm_add_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
+  s = _mm_add_epi32(s, _mm_shuffle_epi32(s, 0x4e));
+  return _mm_cvtsi128_si32(_mm_add_epi32(s, _mm_shuffle_epi32(s, 0xb1)));
+}
+
+// kBlocks * 16 channels from `first` on.
+template <int kBlocks>
+PITH_AVX2 void mix_channels(const MixtureU8& p, int32_t first) {
+  __m256i sums[kBlocks][2];
+  for (auto& s : sums) s[0] = s[1] = _mm256_setzero_si256();
+  const __m256i zero = _mm256_set1_epi16(static_cast<short>(p.zero));
+  for (int32_t t = 0; t < p.count; t += 2) {
+    const uint8_t* a = p.rows + int64_t{t} * p.depth + first;
+    const bool pair = t + 1 < p.count;
+    const uint8_t* b = pair ? a + p.depth : a;
+    const __m256i w = _mm256_set1_epi32(static_cast<int32_t>(static_cast<uint16_t>(p.weights[t]) | static_cast<uint32_t>(pair ? p.weights[t + 1] : 0) << 16));
+    for (int i = 0; i < kBlocks; ++i) {
+      const __m128i x = _mm_loadu_si128(reinterpret_cast<const __m128i*>(a + 16 * i)), y = _mm_loadu_si128(reinterpret_cast<const __m128i*>(b + 16 * i));
+      const __m256i low = _mm256_sub_epi16(_mm256_cvtepu8_epi16(_mm_unpacklo_epi8(x, y)), zero), high = _mm256_sub_epi16(_mm256_cvtepu8_epi16(_mm_unpackhi_epi8(x, y)), zero);
+      sums[i][0] = _mm256_add_epi32(sums[i][0], _mm256_madd_epi16(low, w));
+      sums[i][1] = _mm256_add_epi32(sums[i][1], _mm256_madd_epi16(high, w));
+    }
+  }
+  for (int i = 0; i < kBlocks; ++i) {
+    store256(p.y + first + 16 * i, sums[i][0]);
+    store256(p.y + first + 16 * i + 8, sums[i][1]);
+  }
+}
+
+}  // namespace
+
+PITH_AVX2 void dots_u8_avx2(const DotsU8& p) {
+  const __m256i zero = _mm256_set1_epi16(static_cast<short>(p.zero));
+  for (int32_t t = 0; t < p.count; ++t) {
+    const uint8_t* row = p.rows + int64_t{t} * p.depth;
+    __m256i sum = _mm256_setzero_si256();
+    for (int32_t d = 0; d < p.depth; d += 16) sum = _mm256_add_epi32(sum, _mm256_madd_epi16(_mm256_sub_epi16(widen16(row + d), zero), load256(p.query + d)));
+    p.y[t] = total(sum);
+  }
+}
+
+PITH_AVX2 void mixture_u8_avx2(const MixtureU8& p) {
+  int32_t first = 0;
+  for (; first + 64 <= p.depth; first += 64) mix_channels<4>(p, first);
+  for (; first < p.depth; first += 16) mix_channels<1>(p, first);
+}
+
+}  // namespace pith::runtime

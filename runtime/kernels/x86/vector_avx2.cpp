@@ -1,0 +1,46 @@
+// Rows of integer weights times one vector of floats: what a decoder does for each token. Memory decides the time, so
+// weights are read once, as bytes, and widened in registers; four rows share the reading of the vector.
+#include "runtime/kernels/x86/avx2.h"
+
+namespace pith::runtime {
+namespace {
+
+PITH_AVX2_INLINE __m256 widen8(const int8_t* p) { return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)))); }
+
+PITH_AVX2_INLINE float total(__m256 v) {
+  __m128 s = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
+  s = _mm_add_ps(s, _mm_movehl_ps(s, s));
+  return _mm_cvtss_f32(_mm_add_ss(s, _mm_shuffle_ps(s, s, 1)));
+}
+
+template <int kRows>
+PITH_AVX2 void some_rows(const RowsF32& p, int32_t first) {
+  const int8_t* row = p.rows + int64_t{first} * p.depth;
+  __m256 sums[kRows][2];
+  for (auto& s : sums) s[0] = s[1] = _mm256_setzero_ps();
+  int32_t i = 0;
+  for (; i + 16 <= p.depth; i += 16) {
+    const __m256 a = _mm256_loadu_ps(p.x + i), b = _mm256_loadu_ps(p.x + i + 8);
+    for (int r = 0; r < kRows; ++r) {
+      const int8_t* w = row + int64_t{r} * p.depth + i;
+      sums[r][0] = _mm256_fmadd_ps(a, widen8(w), sums[r][0]);
+      sums[r][1] = _mm256_fmadd_ps(b, widen8(w + 8), sums[r][1]);
+    }
+  }
+  for (int r = 0; r < kRows; ++r) {
+    float sum = total(_mm256_add_ps(sums[r][0], sums[r][1]));
+    for (int32_t k = i; k < p.depth; ++k) sum += p.x[k] * static_cast<float>(row[int64_t{r} * p.depth + k]);
+    const float y = sum * p.scale[first + r] + (p.bias != nullptr ? p.bias[first + r] : 0);
+    p.y[first + r] = y < p.low ? p.low : y > p.high ? p.high : y;
+  }
+}
+
+}  // namespace
+
+PITH_AVX2 void rows_f32_avx2(const RowsF32& p) {
+  int32_t r = 0;
+  for (; r + 4 <= p.count; r += 4) some_rows<4>(p, r);
+  for (; r < p.count; ++r) some_rows<1>(p, r);
+}
+
+}  // namespace pith::runtime

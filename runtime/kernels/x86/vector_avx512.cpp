@@ -1,0 +1,39 @@
+// vector_avx2.cpp with sixteen lanes.
+#include "runtime/kernels/x86/avx512.h"
+
+namespace pith::runtime {
+namespace {
+
+PITH_AVX512_INLINE __m512 widen16(__m128i v) { return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(v)); }
+PITH_AVX512_INLINE __m128i load16(const int8_t* p) { return _mm_loadu_si128(reinterpret_cast<const __m128i*>(p)); }
+
+template <int kRows>
+PITH_AVX512 void some_rows(const RowsF32& p, int32_t first) {
+  const int8_t* row = p.rows + int64_t{first} * p.depth;
+  __m512 sums[kRows];
+  for (__m512& s : sums) s = _mm512_setzero_ps();
+  int32_t i = 0;
+  for (; i + 16 <= p.depth; i += 16) {
+    const __m512 x = _mm512_loadu_ps(p.x + i);
+    for (int r = 0; r < kRows; ++r) sums[r] = _mm512_fmadd_ps(x, widen16(load16(row + int64_t{r} * p.depth + i)), sums[r]);
+  }
+  if (i < p.depth) {
+    const __mmask16 rest = static_cast<__mmask16>((1u << (p.depth - i)) - 1);
+    const __m512 x = _mm512_maskz_loadu_ps(rest, p.x + i);
+    for (int r = 0; r < kRows; ++r) sums[r] = _mm512_fmadd_ps(x, widen16(_mm_maskz_loadu_epi8(rest, row + int64_t{r} * p.depth + i)), sums[r]);
+  }
+  for (int r = 0; r < kRows; ++r) {
+    const float y = _mm512_reduce_add_ps(sums[r]) * p.scale[first + r] + (p.bias != nullptr ? p.bias[first + r] : 0);
+    p.y[first + r] = y < p.low ? p.low : y > p.high ? p.high : y;
+  }
+}
+
+}  // namespace
+
+PITH_AVX512 void rows_f32_avx512(const RowsF32& p) {
+  int32_t r = 0;
+  for (; r + 8 <= p.count; r += 8) some_rows<8>(p, r);
+  for (; r < p.count; ++r) some_rows<1>(p, r);
+}
+
+}  // namespace pith::runtime
