@@ -48,13 +48,21 @@ void stop(int) {
   ::_exit(130);
 }
 
+// Messages may quote what files say: nothing that a terminal would obey.
+std::string harmless(std::string text) {
+  for (char& c : text) {
+    if ((static_cast<unsigned char>(c) < 32 && c != '\n') || c == 127) c = '?';
+  }
+  return text;
+}
+
 int finish(const Result<void>& result) {
   const std::vector<std::string> warnings = take_warnings();
   if (!warnings.empty()) fmt::print(stderr, "\n{} warning(s):\n", warnings.size());
   for (const std::string& w : warnings) fmt::print(stderr, "  - {}\n", w);
   if (result.ok()) return 0;
   const Error& e = result.error();
-  fmt::print(stderr, "error: {}\n", e.message);
+  fmt::print(stderr, "error: {}\n", harmless(e.message));
   if (e.code == ErrorCode::kInternal) fmt::print(stderr, "this is a bug in pith, at {}:{}; please report it\n", e.where.file_name(), e.where.line());
   return static_cast<int>(e.code);
 }

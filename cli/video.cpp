@@ -8,6 +8,8 @@
 #include <charconv>
 #include <cstring>
 
+#include "data/bytes.h"
+
 namespace pith::cli {
 namespace {
 
@@ -41,7 +43,7 @@ Result<Chroma> chroma_of(std::string_view tag, const std::string& name) {
     if (tag == known) return Chroma::kPlanes;
   }
   if (tag == "mono") return Chroma::kNone;
-  return usage_error(fmt::format("'{}': colour format '{}' isn't read; convert it with: ffmpeg -i IN -pix_fmt yuv420p OUT.y4m", name, tag));
+  return usage_error(fmt::format("'{}': colour format '{}' isn't read; convert it with: ffmpeg -i IN -pix_fmt yuv420p OUT.y4m", name, printable(tag)));
 }
 
 Result<pith_frame_colour> colour_of(const std::string& flag, const VideoFormat& f) {
@@ -62,7 +64,7 @@ Result<VideoFormat> raw_format(const std::string& path, const std::string& size)
   const size_t cross = size.find('x');
   if (cross == std::string::npos) return usage_error(fmt::format("'{}' has no header; say how large its frames are: --frame-size 640x480", path));
   const auto width = whole(std::string_view(size).substr(0, cross)), height = whole(std::string_view(size).substr(cross + 1));
-  if (!width || !height || *width > kMostSide || *height > kMostSide) return usage_error(fmt::format("--frame-size '{}' is no size; write 640x480", size));
+  if (!width || !height || *width > kMostSide || *height > kMostSide) return usage_error(fmt::format("--frame-size '{}' is no size; write 640x480", printable(size)));
   VideoFormat f;
   f.width = static_cast<int>(*width), f.height = static_cast<int>(*height);
   f.chroma = lower_case(path).ends_with(".nv12") ? Chroma::kAlternating : Chroma::kPlanes;
@@ -126,7 +128,7 @@ Result<VideoFormat> parse_y4m_header(std::string_view line, const std::string& n
     if (tag.empty()) continue;
     if (tag[0] == 'W' || tag[0] == 'H') {
       const auto side = whole(value);
-      if (!side || *side > kMostSide) return usage_error(fmt::format("'{}': '{}' is no size of a frame; a side has 2 to {}", name, tag, kMostSide));
+      if (!side || *side > kMostSide) return usage_error(fmt::format("'{}': '{}' is no size of a frame; a side has 2 to {}", name, printable(tag), kMostSide));
       (tag[0] == 'W' ? f.width : f.height) = static_cast<int>(*side);
     } else if (tag[0] == 'C') {
       PITH_TRY(f.chroma, chroma_of(value, name));
@@ -162,7 +164,7 @@ Result<FrameRange> parse_frames(const std::string& text) {
     take(0, range.first), take(1, range.end), take(2, range.step);
   }
   if (!good || range.step < 1 || range.first >= range.end)
-    return usage_error(fmt::format("--frames '{}' names no frames; write 20, 10:20 or 0:100:5", text));
+    return usage_error(fmt::format("--frames '{}' names no frames; write 20, 10:20 or 0:100:5", printable(text)));
   return range;
 }
 

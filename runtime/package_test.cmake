@@ -1,5 +1,5 @@
 # Installs the runtime into an empty folder, builds examples/c_runtime against it as a project of its own, by find_package
-# and by pkg-config, and runs a file with both.
+# and by pkg-config, and runs a file with both; then a .deb of what was installed.
 #   cmake -DBUILD=build/default -DSOURCE=. -DSAMPLE=sample_file -DCC=cc -P package_test.cmake
 cmake_minimum_required(VERSION 3.22)
 set(work ${BUILD}/package_test)
@@ -36,4 +36,16 @@ if(pkg_config)
   run(${CC} -std=c11 -Wall -Wextra -Wpedantic -Werror ${SOURCE}/examples/c_runtime/run_pith.c ${flags} -o ${work}/by_pkg_config)
   run(${work}/by_pkg_config ${work}/sample.pith)
   expect_scores()
+endif()
+
+find_program(dpkg_deb dpkg-deb)
+if(dpkg_deb)
+  run(${CMAKE_CPACK_COMMAND} --config ${BUILD}/CPackConfig.cmake -G DEB -B ${work}/deb -D CPACK_INSTALL_CMAKE_PROJECTS= -D "CPACK_INSTALLED_DIRECTORIES=${work}/prefix\;/usr")
+  file(GLOB deb ${work}/deb/*.deb)
+  run(${dpkg_deb} --contents ${deb})
+  foreach(file include/pith/pith.h include/pith/post/pith_post.h lib/libpith_runtime.a lib/cmake/pith/pith-config.cmake lib/pkgconfig/pith-post.pc)
+    if(NOT output MATCHES "\\./usr/${file}")
+      message(FATAL_ERROR "the .deb lacks ${file}:\n${output}")
+    endif()
+  endforeach()
 endif()

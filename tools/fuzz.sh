@@ -5,7 +5,7 @@ set -eu
 root=$(cd "$(dirname "$0")/.." && pwd)
 seconds=${1:-60}
 [ $# -gt 0 ] && shift
-targets=${*:-"fuzz_pith fuzz_onnx"}
+targets=${*:-"fuzz_codes fuzz_files fuzz_pith fuzz_onnx"}
 cd "$root"
 cmake --preset fuzz > /dev/null
 # shellcheck disable=SC2086

@@ -158,6 +158,7 @@ uint32_t FloatCode::distance(Coder& coder, int64_t i, uint32_t guess, uint32_t i
 
 template <typename Coder>
 bool FloatCode::code(Coder& coder, float* values, int64_t n, int shift, uint32_t predictor, uint32_t lag) {
+  *this = FloatCode();
   values_ = values;
   shift_ = shift;
   IntegerModel head;

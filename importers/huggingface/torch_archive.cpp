@@ -36,7 +36,7 @@ Result<std::map<std::string, Bytes>> zip_entries(Bytes file, const std::string& 
   uint64_t count = little(file, end + 10, 2), at = little(file, end + 16, 4);
   if ((count == 0xffff || at == 0xffffffff) && end >= 20 && little(file, end - 20, 4) == 0x07064b50) {  // zip64
     const uint64_t record = little(file, end - 12, 8);
-    if (record > file.size() - 56 || little(file, record, 4) != 0x06064b50) return bad;
+    if (file.size() < 56 || record > file.size() - 56 || little(file, record, 4) != 0x06064b50) return bad;
     count = little(file, record + 32, 8);
     at = little(file, record + 48, 8);
   }

@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "ir/interpret.h"
+#include "ir/work.h"
 
 namespace pith::importers {
 
@@ -14,7 +15,8 @@ using ir::Tensor;
 using ir::ValueId;
 
 namespace {
-constexpr int64_t kMostFoldedMacs = int64_t{1} << 32;
+constexpr int64_t kMostFoldedWork = int64_t{1} << 32;  // of one node (ir/work.h)
+constexpr int64_t kWorkPerByte = 8;                    // work takes from the limit too: few bytes may need much of it
 }  // namespace
 
 void Builder::begin(const std::string& name) { name_ = name; }
@@ -112,10 +114,11 @@ Result<void> Builder::fold(const ir::Node& node) {
   int64_t bytes = 0;
   for (const ValueId id : node.outputs)
     if (id != ir::kNoValue) bytes += ir::element_count(shape(id)) * static_cast<int64_t>(ir::dtype_bytes(dtype(id)));
-  if (bytes > bytes_left_ || ir::mac_count(graph, node) > kMostFoldedMacs)
-    return error(ErrorCode::kUnsupported, fmt::format("its constant result of {} bytes is beyond the limit for constant folding; "
-                                                      "simplify the model", bytes));
-  bytes_left_ -= bytes;
+  const int64_t work = ir::work(graph, node);
+  if (bytes > bytes_left_ || work > kMostFoldedWork || work / kWorkPerByte > bytes_left_ - bytes)
+    return error(ErrorCode::kUnsupported, fmt::format("its constant result of {} bytes and {} steps is beyond the limit for constant folding; "
+                                                      "simplify the model", bytes, work));
+  bytes_left_ -= bytes + work / kWorkPerByte;
   std::vector<const Tensor*> operands;
   for (const ValueId id : node.inputs) operands.push_back(content(id));
   PITH_TRY(std::vector<Tensor> results, ir::interpret_node(graph, node, operands));

@@ -97,6 +97,17 @@ TEST(Refusal, HugeResults) {
   expect_refused(one(node("ConstantOfShape", {"s"}, {"y"}), {integers("s", {1000})}), kUnsupported, {"limit for constant folding"}, small);
 }
 
+// Much work out of few bytes: a product, a pool whose window is the picture, pairs of boxes.
+TEST(Refusal, LongFolding) {
+  OnnxOptions small;
+  small.most_constant_bytes = 1'000'000;
+  const auto made = [](SourceNode last, std::vector<int64_t> sides) {
+    return model({value("x", {1})}, {node("ConstantOfShape", {"s"}, {"c"}), std::move(last)}, {"y"}, {integers("s", std::move(sides))});
+  };
+  expect_refused(made(node("MatMul", {"c", "c"}, {"y"}), {200, 200}), kUnsupported, {"limit for constant folding"}, small);
+  expect_refused(made(node("MaxPool", {"c"}, {"y"}, {{"kernel_shape", Ints{100, 100}}, {"pads", Ints{50, 50, 50, 50}}}), {1, 1, 100, 100}), kUnsupported, {"limit for constant folding"}, small);
+}
+
 TEST(Refusal, EndlessFunctions) {
   SourceModel m = one(node("F", {"x"}, {"y"}));
   m.graph.nodes[0].domain = "local";

@@ -2,6 +2,7 @@
 //
 // With PITH_FUZZ this is a libFuzzer target (LLVM docs, "libFuzzer") whose mutator changes either bytes or, through
 // parse_model and write_model, the model's structure; otherwise onnx_replay.cpp drives it.
+#include <algorithm>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -10,16 +11,17 @@
 #include "importers/onnx/parse.h"
 #include "importers/onnx/testing/models.h"
 #include "ir/interpret.h"
+#include "ir/work.h"
 #include "tests/fuzz/mutate.h"
 
 namespace {
 
 // Running is for small graphs: executions per second matter more than one deep look.
 bool is_small(const pith::ir::Graph& g) {
-  int64_t elements = 0, macs = 0;
+  int64_t elements = 0, work = 0;
   for (const auto& v : g.values) elements += pith::ir::element_count(v.shape);
-  for (const auto& n : g.nodes) macs += pith::ir::mac_count(g, n);
-  return elements < 20'000 && macs < 200'000 && g.nodes.size() < 200;
+  for (const auto& n : g.nodes) work = std::min<int64_t>(work + pith::ir::work(g, n), 1'000'000);
+  return elements < 20'000 && work < 50'000 && g.nodes.size() < 200;
 }
 
 void check(bool good, const char* what, const std::string& detail) {
@@ -34,8 +36,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   for (const bool fuse : {false, true}) {
     pith::importers::OnnxOptions options;
     options.fuse = fuse;
-    options.most_constant_bytes = 1 << 20;
-    options.most_nodes = 500;
+    options.most_constant_bytes = 1 << 16;
+    options.most_nodes = 200;
     const auto graph = pith::importers::import_onnx({data, size}, "", options);
     if (!graph.ok()) {
       check(!graph.error().message.empty() && graph.error().code != pith::ErrorCode::kInternal, "internal error", graph.error().message);

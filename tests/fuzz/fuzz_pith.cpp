@@ -18,7 +18,8 @@
 
 namespace {
 
-constexpr size_t kMostBytes = 1 << 16;  // of a model or an instance that is executed
+constexpr size_t kMostBytes = 1 << 14;  // of a model or an instance that is executed
+constexpr int64_t kMostWork = 50'000;
 
 void check(bool good, const char* what, const std::string& detail) {
   if (good) return;
@@ -57,7 +58,7 @@ int64_t work(const pith::Program& p) {
       total += n * each;
     }
     total += pith::op_macs(p, op);
-    if (total > 1'000'000) return total;
+    if (total > kMostWork) return total;
   }
   return total;
 }
@@ -123,7 +124,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const pith_status status = pith_probe(file.data(), file.size(), mode, 1, &sizes);
   check(!program.ok() || status == PITH_OK || status == PITH_ERROR_UNSUPPORTED, "the runtime calls damaged what the reader accepts", pith_last_error().reason);
   if (status != PITH_OK || sizes.model_bytes > 4 * kMostBytes || sizes.instance_bytes > kMostBytes) return 0;
-  if (program.ok() ? work(*program) > 1'000'000 : sizes.instance_bytes > 4096 || sizes.model_bytes > 16384) return 0;
+  if (program.ok() ? work(*program) > kMostWork : sizes.instance_bytes > 4096 || sizes.model_bytes > 16384) return 0;
   load_and_run(file, mode, sizes);
   return 0;
 }
