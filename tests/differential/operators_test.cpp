@@ -172,6 +172,12 @@ void compare(const Program& program, const std::vector<Tensor>& sample, const st
   pith_set_isa(PITH_ISA_BEST);
 }
 
+CompileOptions quick() {
+  CompileOptions options;
+  options.planner_steps = 200;
+  return options;
+}
+
 // The same program with its first operators in bands of rows, its pictures coming and going by rows, where it can be
 // so.
 std::optional<Program> by_rows(ir::Graph graph) {
@@ -179,14 +185,14 @@ std::optional<Program> by_rows(ir::Graph graph) {
   const auto whole = lower(graph);
   if (!whole.ok()) return std::nullopt;
   auto rows = stream_rows(*whole, {{0, whole->ops.size(), 2}}, true);
-  if (!rows || !plan_arena(*rows, {.planner_steps = 200}, nullptr).ok()) return std::nullopt;
+  if (!rows || !plan_arena(*rows, quick(), nullptr).ok()) return std::nullopt;
   return rows;
 }
 
 void compare(const ir::Graph& graph, const std::vector<Tensor>& sample, std::set<int>& opcodes) {
   const auto expected = ir::interpret(graph, sample);
   ASSERT_TRUE(expected.ok()) << expected.error().message;
-  const auto program = compile(graph, {.planner_steps = 200});
+  const auto program = compile(graph, quick());
   ASSERT_TRUE(program.ok()) << program.error().message;
   compare(*program, sample, *expected, opcodes);
   if (const auto rows = by_rows(graph)) {

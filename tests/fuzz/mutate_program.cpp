@@ -161,12 +161,14 @@ void place(Program& p) {
 std::vector<Program> seed_programs() {
   Random random(29);
   std::vector<Program> found;
+  CompileOptions quick;
+  quick.planner_steps = 200;
   for (const testing::OperatorCase& c : testing::operator_cases(random)) {
-    auto program = compile(c.graph, {.planner_steps = 200});
+    auto program = compile(c.graph, quick);
     if (program.ok()) found.push_back(std::move(*program));
     const auto quantized = quantize(c.graph, c.samples, {});
     if (!quantized.ok()) continue;
-    program = compile(*quantized, {.planner_steps = 200});
+    program = compile(*quantized, quick);
     if (program.ok()) found.push_back(std::move(*program));
   }
   for (size_t i = 0; i < found.size(); i += 5) found[i].metadata = {{"head", "classifier"}, {"labels", "cat\ndog"}};
