@@ -217,8 +217,10 @@ TEST(Operators, InterpreterAndRuntimeAgreeOnEveryOpcode) {
       compare(*quantized, c.samples[0], opcodes);
     }
   }
-  for (int i = 0; i < PITH_OPCODE_COUNT; ++i)
+  for (int i = 0; i < PITH_OPCODE_COUNT; ++i) {
+    if (i == PITH_OPCODE_EncodeRows || i == PITH_OPCODE_DecodeRows) continue;  // interpreter_runtime_test reaches them
     EXPECT_TRUE(opcodes.count(i)) << format::kOpcodeNames[i] << " was never reached";
+  }
 }
 
 }  // namespace
