@@ -15,6 +15,14 @@ struct Threads {
   int32_t count = 1;
 };
 
+// What a part must be worth, in multiply-accumulates, to be given away: handing over costs a microsecond or two.
+inline constexpr int64_t kPartWork = 131072;
+// So many items of `work` each are a part; at least `least`.
+inline int64_t grain_of(int64_t work, int64_t least) {
+  const int64_t items = work > 0 ? kPartWork / work + 1 : kPartWork;
+  return items > least ? items : least;
+}
+
 // body(begin, end, task) over a partition of [0, count) into at most threads.count parts of at least `grain` each.
 template <typename Body>
 void parallel(const Threads& threads, int64_t count, int64_t grain, const Body& body) {

@@ -2,7 +2,8 @@
  * with the same arrays, load and run timed by the same clock.
  *
  * The pool: the other threads wait for work by spinning for a fraction of a millisecond and then sleep on a condition, as the
- * peers' own pools do. Indices are handed out by an atomic counter. One call at a time.
+ * peers' own pools do. Indices are handed out by an atomic counter, whose upper half says of which call they are; nobody waits
+ * for a thread that took none. One call at a time.
  */
 #include <pthread.h>
 #include <sched.h>
@@ -22,12 +23,11 @@ typedef struct {
   int32_t helpers;
   pthread_mutex_t lock;
   pthread_cond_t wake;
-  atomic_uint generation;
-  atomic_int next, busy;
+  atomic_uint generation, sleepers, count, finished;
+  atomic_ullong ticket;
   atomic_bool stop;
-  int32_t count;
-  void (*task)(void*, int32_t);
-  void* task_context;
+  void (*_Atomic task)(void*, int32_t);
+  void* _Atomic task_context;
 } Pool;
 
 typedef struct {
@@ -39,8 +39,21 @@ typedef struct {
 } Session;
 
 static void work(Pool* pool) {
-  for (int32_t i = atomic_fetch_add(&pool->next, 1); i < pool->count; i = atomic_fetch_add(&pool->next, 1)) {
-    pool->task(pool->task_context, i);
+  unsigned long long ticket = atomic_load(&pool->ticket);
+  for (;;) {
+    const uint32_t count = atomic_load(&pool->count), index = (uint32_t)ticket;
+    void (*const task)(void*, int32_t) = atomic_load(&pool->task);
+    void* const context = atomic_load(&pool->task_context);
+    if (index >= count) {
+      const unsigned long long now = atomic_load(&pool->ticket);
+      if (now == ticket) return;
+      ticket = now;
+      continue;
+    }
+    if (!atomic_compare_exchange_weak(&pool->ticket, &ticket, ticket + 1)) continue;
+    task(context, (int32_t)index);
+    atomic_fetch_add(&pool->finished, 1);
+    ticket = atomic_load(&pool->ticket);
   }
 }
 
@@ -52,33 +65,37 @@ static void* helper(void* argument) {
     }
     if (atomic_load(&pool->generation) == seen) {
       pthread_mutex_lock(&pool->lock);
+      atomic_fetch_add(&pool->sleepers, 1);
       while (atomic_load(&pool->generation) == seen) pthread_cond_wait(&pool->wake, &pool->lock);
+      atomic_fetch_sub(&pool->sleepers, 1);
       pthread_mutex_unlock(&pool->lock);
     }
     seen = atomic_load(&pool->generation);
     if (atomic_load(&pool->stop)) return NULL;
     work(pool);
-    atomic_fetch_sub(&pool->busy, 1);
   }
 }
 
 static void announce(Pool* pool) {
-  pthread_mutex_lock(&pool->lock);
   atomic_fetch_add(&pool->generation, 1);
+  if (atomic_load(&pool->sleepers) == 0) return;
+  pthread_mutex_lock(&pool->lock);
   pthread_cond_broadcast(&pool->wake);
   pthread_mutex_unlock(&pool->lock);
 }
 
 static void parallel_for(void* context, int32_t count, void (*task)(void*, int32_t), void* task_context) {
   Pool* pool = context;
-  pool->count = count;
-  pool->task = task;
-  pool->task_context = task_context;
-  atomic_store(&pool->next, 0);
-  atomic_store(&pool->busy, pool->helpers);
+  if (count <= 0) return;
+  atomic_store(&pool->count, 0);  /* nobody takes an index while the fields change */
+  atomic_store(&pool->finished, 0);
+  atomic_store(&pool->task, task);
+  atomic_store(&pool->task_context, task_context);
+  atomic_store(&pool->ticket, ((atomic_load(&pool->ticket) >> 32) + 1) << 32);
+  atomic_store(&pool->count, (unsigned)count);
   announce(pool);
   work(pool);
-  for (int spin = 0; atomic_load(&pool->busy) > 0; ++spin) {
+  for (int spin = 0; atomic_load(&pool->finished) < (unsigned)count; ++spin) {
     if (spin < kSpins) {
       __builtin_ia32_pause();
     } else {

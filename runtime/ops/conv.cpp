@@ -151,7 +151,7 @@ void run_tile(const ConvPlan& plan, const Op& op, const Run& run, const ConvTile
   for (int32_t p = 0; p < plan.phase_count; ++p) {
     const ConvPhase& phase = plan.phases[p];
     const int64_t positions = int64_t{plan.batch} * phase.rows * phase.columns;
-    parallel(run.threads, positions, 8, [&](int64_t begin, int64_t end, int32_t) {
+    parallel(run.threads, positions, grain_of(int64_t{plan.taps} * plan.run * tile.row_count * copies, 8), [&](int64_t begin, int64_t end, int32_t) {
       for (int32_t copy = 0; copy < copies; ++copy) {
         const int64_t block = int64_t{copy} * blocks;
         const int32_t g = plan.transposed ? copy : group;
@@ -260,12 +260,13 @@ void run_packed(const ConvPlan& plan, const Op& op, const Run& run) {
                      static_cast<int32_t>(g * int64_t{plan.group_out} + first), static_cast<int32_t>(last - first), g,
                      begin, end});
     };
+    const int64_t work = int64_t{plan.taps} * plan.run * plan.out_c;  // of a position
     if (positions >= int64_t{16} * run.threads.count || group_blocks < run.threads.count) {
-      parallel(run.threads, positions, 8, [&](int64_t begin, int64_t end, int32_t) {
+      parallel(run.threads, positions, grain_of(work, 8), [&](int64_t begin, int64_t end, int32_t) {
         for (int32_t g = 0; g < plan.groups; ++g) share(g, begin, end, 0, group_blocks);
       });
     } else {
-      parallel(run.threads, group_blocks, 1, [&](int64_t begin, int64_t end, int32_t) {
+      parallel(run.threads, group_blocks, grain_of(work * positions / group_blocks, 1), [&](int64_t begin, int64_t end, int32_t) {
         for (int32_t g = 0; g < plan.groups; ++g) share(g, 0, positions, begin, end);
       });
     }

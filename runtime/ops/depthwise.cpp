@@ -108,7 +108,8 @@ void run_row(const DepthwisePlan& p, const Op& op, const Run& run, const Tile& t
 }
 
 void run_tile(const DepthwisePlan& p, const Op& op, const Run& run, const Tile& tile) {
-  parallel(run.threads, int64_t{p.batch} * p.out_h, 1, [&](int64_t begin, int64_t end, int32_t) {
+  const int64_t work = 4 * int64_t{p.out_w} * p.kernel_h * p.kernel_w * tile.count;  // of a row; a product here takes as long as four in a matrix
+  parallel(run.threads, int64_t{p.batch} * p.out_h, grain_of(work, 1), [&](int64_t begin, int64_t end, int32_t) {
     for (int64_t line = begin; line < end; ++line) run_row(p, op, run, tile, line);
   });
 }
