@@ -124,7 +124,7 @@ Result<void> check_copy(const Program& p, size_t index) {
 // 255 * 127 * reduction and the bias must fit 32 bits for 8-bit products.
 Result<void> check_accumulator(const Program& p, size_t index) {
   const ProgramOp& op = p.ops[index];
-  if (p.tensors[static_cast<size_t>(op.inputs[0])].dtype != PITH_U8 || op.inputs[1] == kNone || !is_constant(op.inputs[1])) return {};
+  if (dtype_of(p, op.inputs[0]) != PITH_U8 || op.inputs[1] == kNone || !is_constant(op.inputs[1])) return {};
   const ProgramConstant& w = p.constants[static_cast<size_t>(op.inputs[1] - kConstantBase)];
   if (w.dtype != PITH_I8) return bad(p, index, "8-bit input without integer weights");
   const bool transposed = op.opcode == PITH_OPCODE_ConvTranspose2d;

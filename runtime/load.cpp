@@ -253,6 +253,8 @@ class StructureReader {
       if (follows == 2 && !tensor(r)) return false;
       operands[schema.inputs + i] = operand(r.outputs[i]);
     }
+    if (op.opcode == PITH_OPCODE_RowsIn && op.outputs[0] == nullptr) return fail("rows come in, and no tensor takes them");
+    if (op.opcode == PITH_OPCODE_RowsOut && op.inputs[0] == nullptr) return fail("rows go out, and no tensor has them");
     if (op.opcode == PITH_OPCODE_RowsIn && !rows(op, *op.outputs[0], model_.inputs, model_.input_count)) return false;
     if (op.opcode == PITH_OPCODE_RowsOut && !rows(op, *op.inputs[0], model_.outputs, model_.output_count)) return false;
     ++model_.op_count;

@@ -78,7 +78,9 @@ void mutate_op(Program& p, Random& r) {
     case 2:
       if (!op.inputs.empty()) pick(op.inputs, r) = any_operand(p, r);
       break;
-    case 3: pick(op.outputs, r) = r.integer(0, 3) == 0 ? kNone : any_tensor(p, r); break;
+    case 3:
+      if (!op.outputs.empty()) pick(op.outputs, r) = r.integer(0, 3) == 0 ? kNone : any_tensor(p, r);
+      break;
     case 4:
       if (!op.reals.empty()) pick(op.reals, r) = odd_real(r);
       break;

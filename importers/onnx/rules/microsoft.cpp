@@ -221,6 +221,7 @@ Result<void> attention(NodeContext& n) {
   if (bias != ir::kNoValue) {
     PITH_TRY(joint, n.builder.add(Op::kAdd, {joint, bias}));
   }
+  if (n.builder.shape(joint).size() != 3) return usage_error("the input must be batch x sequence x width and the weights width x 3 widths; export the model again");
   std::vector<int64_t> sizes = n.integers("qkv_hidden_sizes");
   if (sizes.empty()) sizes.assign(3, n.builder.shape(joint).back() / 3);
   PITH_TRY(const std::vector<ValueId> parts, n.builder.add_many(Op::kSplit, {joint}, {{"axis", int64_t{-1}}, {"split", sizes}}, {true, true, true}));
