@@ -43,6 +43,22 @@ inline Tensor random_i8(Random& random, Shape shape, int low = -127, int high = 
   return t;
 }
 
+// A node of one result at the end of a graph; returns the result, whose shape is inferred.
+inline ValueId append_node(Graph& g, Op op, std::vector<ValueId> inputs, Attributes attributes = {}, Activation activation = {}) {
+  Node n;
+  n.op = op;
+  n.name = "node" + std::to_string(g.nodes.size());
+  n.inputs = std::move(inputs);
+  n.attributes = std::move(attributes);
+  n.activation = activation;
+  Value v;
+  v.name = n.name + ".out";
+  n.outputs = {g.add_value(std::move(v))};
+  g.nodes.push_back(n);
+  EXPECT_TRUE(infer_shapes(g, g.nodes.back()).ok()) << op_name(op);
+  return n.outputs[0];
+}
+
 // A graph of one node: its inputs are graph inputs, or constants where `constant` says so.
 inline Graph one_node(Op op, const std::vector<Tensor>& inputs, const Attributes& attributes = {}, int outputs = 1,
                       const std::vector<size_t>& constant = {}) {

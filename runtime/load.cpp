@@ -203,11 +203,11 @@ class StructureReader {
   }
 
   // A port that goes by rows gets each of them once, from the first to the last.
-  bool rows(const Op& op, const Tensor& part, Port* ports, int32_t count) {
+  bool rows(const Op& op, const Tensor* part, Port* ports, int32_t count) {
     if (op.ints[0] < 0 || op.ints[0] >= count) return fail("there is no such input or output");
     Port& p = ports[op.ints[0]];
-    if (part.is_constant() || part.rank != 4 || op.ints[1] != p.rows || p.rows > kMostRows) return fail("its rows don't follow the last ones");
-    p.rows += part.dims[1];
+    if (part == nullptr || part->is_constant() || part->rank != 4 || op.ints[1] != p.rows || p.rows > kMostRows) return fail("its rows don't follow the last ones");
+    p.rows += part->dims[1];
     return true;
   }
 
@@ -253,10 +253,8 @@ class StructureReader {
       if (follows == 2 && !tensor(r)) return false;
       operands[schema.inputs + i] = operand(r.outputs[i]);
     }
-    if (op.opcode == PITH_OPCODE_RowsIn && op.outputs[0] == nullptr) return fail("rows come in, and no tensor takes them");
-    if (op.opcode == PITH_OPCODE_RowsOut && op.inputs[0] == nullptr) return fail("rows go out, and no tensor has them");
-    if (op.opcode == PITH_OPCODE_RowsIn && !rows(op, *op.outputs[0], model_.inputs, model_.input_count)) return false;
-    if (op.opcode == PITH_OPCODE_RowsOut && !rows(op, *op.inputs[0], model_.outputs, model_.output_count)) return false;
+    if (op.opcode == PITH_OPCODE_RowsIn && !rows(op, op.outputs[0], model_.inputs, model_.input_count)) return false;
+    if (op.opcode == PITH_OPCODE_RowsOut && !rows(op, op.inputs[0], model_.outputs, model_.output_count)) return false;
     ++model_.op_count;
     op_index_ = -1;
     op_name_ = nullptr;

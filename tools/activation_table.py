@@ -14,13 +14,12 @@ MobileNetV2: each half of the pictures is measured with what the other half cali
 YOLOv5n: everything is chosen on ImageNet's pictures, quality is COCO's. Writes tests/quality/activations.csv.
 """
 import argparse
-import csv
 import json
 import pathlib
 import tempfile
 
 import quality_data as data
-from quality import Bench, ROOT
+from quality import Bench, ROOT, read_table, write_table
 
 TABLE = ROOT / "tests" / "quality" / "activations.csv"
 COLUMNS = ["network", "what", "bits", "spent", "factor", "samples", "metric", "float", "eight_bits", "coded", "drop", "drop_of_codec", "arena_bytes", "of_float32", "encode_ns", "decode_ns"]
@@ -99,10 +98,7 @@ def main():
     parser.add_argument("--work", type=pathlib.Path)
     parser.add_argument("--pith", default=ROOT / "build/default/cli/pith")
     args = parser.parse_args()
-    old = {}
-    if TABLE.exists():
-        with open(TABLE, newline="") as file:
-            old = {(r["network"], r["what"], r["bits"], r["spent"]): r for r in csv.DictReader(file)}
+    old = {(r["network"], r["what"], r["bits"], r["spent"]): r for r in read_table(TABLE)}
     with tempfile.TemporaryDirectory() as folder:
         work = args.work or pathlib.Path(folder)
         work.mkdir(parents=True, exist_ok=True)
@@ -117,10 +113,7 @@ def main():
                 made = row(name, metric, folds, bits, what, *flags)
                 old[(name, what, bits, made["spent"])] = made
                 print(", ".join(f"{k} {v}" for k, v in made.items()), flush=True)
-                with open(TABLE, "w", newline="") as file:
-                    writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-                    writer.writeheader()
-                    writer.writerows(old.values())
+                write_table(TABLE, COLUMNS, old.values())
 
 
 if __name__ == "__main__":

@@ -14,7 +14,6 @@ kTensorArenaSize of github.com/mlcommons/tiny, benchmark/reference_submissions; 
 pytorch/executorch#17651.
 """
 import argparse
-import csv
 import json
 import pathlib
 import random
@@ -23,6 +22,8 @@ import subprocess
 import sys
 import tempfile
 import time
+
+from quality import read_table, write_table
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 TABLE = ROOT / "tests" / "quality" / "memory.csv"
@@ -164,10 +165,7 @@ def main():
     args = parser.parse_args()
     known = networks(args.data)
     wanted = args.nets.split(",") if args.nets else [*known, "frame", "shared"]
-    old = {}
-    if TABLE.exists():
-        with open(TABLE, newline="") as file:
-            old = {r["network"]: r for r in csv.DictReader(file)}
+    old = {r["network"]: r for r in read_table(TABLE)}
     with tempfile.TemporaryDirectory() as folder:
         work = args.work or pathlib.Path(folder)
         work.mkdir(parents=True, exist_ok=True)
@@ -180,10 +178,7 @@ def main():
             for row in make():
                 old[row["network"]] = row
                 print(", ".join(f"{k} {v}" for k, v in row.items()), flush=True)
-            with open(TABLE, "w", newline="") as file:
-                writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-                writer.writeheader()
-                writer.writerows(old.values())
+            write_table(TABLE, COLUMNS, old.values())
     return 0 if all(r["identical"] == "yes" for r in old.values()) else 1
 
 

@@ -9,11 +9,13 @@ Writes tests/quality/painted.csv: planned and highest are bytes of the arena, ou
 """
 import argparse
 import csv
-import json
 import pathlib
 import subprocess
 import sys
 import tempfile
+
+from memory_table import noise
+from quality import Bench, read_table, write_table
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 TABLE = ROOT / "tests" / "quality" / "painted.csv"
@@ -45,27 +47,17 @@ def main():
     parser.add_argument("--pith", default=ROOT / "build/default/cli/pith")
     parser.add_argument("--painted", default=ROOT / "build/default/tests/pith_painted")
     args = parser.parse_args()
-    rows = {}
-    if TABLE.exists():
-        with open(TABLE, newline="") as file:
-            rows = {(r["network"], r["placement"], r["mode"], r["isa"]): r for r in csv.DictReader(file)}
-
-    def pith(*arguments):
-        done = subprocess.run([str(args.pith), *map(str, arguments), "--json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        if done.returncode != 0:
-            sys.exit(f"pith {' '.join(map(str, arguments))}\n{done.stderr}")
-        return json.loads(done.stdout)
-
+    rows = {(r["network"], r["placement"], r["mode"], r["isa"]): r for r in read_table(TABLE)}
     with tempfile.TemporaryDirectory() as folder:
         work = args.work or pathlib.Path(folder)
         work.mkdir(parents=True, exist_ok=True)
+        pith = Bench(args.pith, args.data, work).pith
         for name, (samples, flags) in networks(args.data).items():
             if args.nets and name not in args.nets.split(","):
                 continue
             base = work / f"{name}.pith"
             if not base.exists():
                 if str(samples).startswith("noise:"):
-                    from memory_table import noise
                     shape = tuple(int(n) for n in str(samples)[6:].split("x"))
                     samples = work / f"{name}_samples"
                     samples.mkdir(exist_ok=True)
@@ -82,10 +74,7 @@ def main():
                     r = {"network": name, "placement": placement, **{k: v for k, v in r.items() if k != "file"}}
                     rows[(name, placement, r["mode"], r["isa"])] = r
                 print(f"{name:22} {placement:14} {'as planned' if done.returncode == 0 else 'NOT AS PLANNED'}", flush=True)
-                with open(TABLE, "w", newline="") as out:
-                    writer = csv.DictWriter(out, COLUMNS, lineterminator="\n")
-                    writer.writeheader()
-                    writer.writerows(rows.values())
+                write_table(TABLE, COLUMNS, rows.values())
     return 0 if all(r["verdict"] == "as planned" for r in rows.values()) else 1
 
 

@@ -8,7 +8,6 @@ calibrate (tools/quality.py says what). Rows go into tests/quality/post_training
 ratio and share of operations are replaced. The ratio counts 4 bytes for every parameter over the bytes of the whole file.
 """
 import argparse
-import csv
 import pathlib
 import tempfile
 
@@ -42,7 +41,7 @@ def main():
     parser.add_argument("--macs", default="1", help="share of the multiply-accumulates that stays")
     parser.add_argument("--program", default=quality.ROOT / "build" / "default" / "cli" / "pith")
     options = parser.parse_args()
-    rows = list(csv.DictReader(open(TABLE))) if TABLE.exists() else []
+    rows = quality.read_table(TABLE)
     for name in options.nets.split(","):
         for asked in options.ratios.split(","):
             with tempfile.TemporaryDirectory() as work:
@@ -51,10 +50,7 @@ def main():
             new = bench.rows[0]["network"]
             rows = [r for r in rows if (r["network"], r["asked"], r["macs"]) != (new, asked, options.macs)] + bench.rows
             rows.sort(key=lambda r: (r["network"], float(r["macs"]), float(r["asked"] or 0)))
-            with open(TABLE, "w", newline="") as out:
-                writer = csv.DictWriter(out, COLUMNS, lineterminator="\n")
-                writer.writeheader()
-                writer.writerows({k: str(r[k]) for k in COLUMNS} for r in rows)
+            quality.write_table(TABLE, COLUMNS, ({k: str(r[k]) for k in COLUMNS} for r in rows))
 
 
 if __name__ == "__main__":

@@ -24,6 +24,20 @@ COLUMNS = ["network", "samples", "metric", "float", "compressed", "drop", "file_
 KEYWORDS = ["down", "go", "left", "no", "off", "on", "right", "stop", "up", "yes", "_silence_", "_unknown_"]
 
 
+def read_table(path):
+    if not path.exists():
+        return []
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def write_table(path, columns, rows):
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
 class Bench:
     """The program, the data, a folder for what is made; rows gather here."""
 
@@ -216,7 +230,7 @@ def main():
     names = [n for n in NETWORKS if not f.nets or n in f.nets.split(";" if ";" in f.nets else ",")] if f.data else ["line_reader"]
     if not names:
         sys.exit(f"--nets '{f.nets}' names none of: {'; '.join(NETWORKS)}")
-    old = list(csv.DictReader(f.csv.open())) if f.csv.exists() else []
+    old = read_table(f.csv)
     fresh = []
     for name in names:
         with tempfile.TemporaryDirectory() as work:
@@ -226,10 +240,7 @@ def main():
         if not f.check:
             rows = [r for r in old if r["network"] not in {x["network"] for x in fresh}] + fresh
             order = list(NETWORKS)
-            with f.csv.open("w", newline="") as out:
-                writer = csv.DictWriter(out, COLUMNS, lineterminator="\n")
-                writer.writeheader()
-                writer.writerows(sorted(rows, key=lambda r: order.index(r["network"])))
+            write_table(f.csv, COLUMNS, sorted(rows, key=lambda r: order.index(r["network"])))
     if f.check:
         worse = complaints(old, fresh)
         print("\n".join(worse) if worse else f"no worse than {f.csv}")

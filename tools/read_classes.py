@@ -1,5 +1,5 @@
 """Codec 6 of docs/format.md: rows of weights under mixed distributions of classes."""
-from read_mixed import Estimate, Lazy, balance, octave_class, sign, signed_class, squash, stretch
+from read_mixed import Estimate, Lazy, balance, neighbours, octave_class, sign, signed_class, squash, stretch
 
 
 class Distribution:
@@ -65,12 +65,7 @@ class Rows:
         kinds["row"].start_as(self.whole, min(self.whole.seen, 4))
         self.row_balance = passed = 0
         for k in range(length):
-            left, left2 = row[k - 1] if k else 0, row[k - 2] if k > 1 else 0
-            above, following = row[k], row[k + 1] if k + 1 < length else 0
-            tap_side = row[k - self.inner] if k >= self.inner else 0
-            one_tap = self.inner >= length
-            side = above if one_tap else tap_side
-            upper = left if one_tap else row[k - self.line] if k >= self.line else 0
+            left, left2, above, following, tap_side, side, upper, one_tap = neighbours(row, k, self.inner, self.line)
             tap, column, channel = min(63, k // self.inner), k & 1023, k % self.inner & 1023
             near, over = 2 * abs(left) + abs(left2) + 2 * abs(tap_side), 2 * abs(above) + abs(following) + abs(passed)
             m = self.channel_mean[channel] >> 4

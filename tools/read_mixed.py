@@ -4,6 +4,16 @@ KNOTS = [32768, 36843, 40793, 44511, 47911, 50941, 53581, 55834, 57724, 59287, 6
          64614, 64816, 64974, 65097, 65194, 65269, 65328, 65374, 65410, 65438, 65459, 65476, 65489, 65500, 65508, 65514]
 
 
+def neighbours(row, k, inner, line):
+    """left, left2, above, following, tapside, side, upper of element k, and whether there is one tap. `row` holds the row before from k on."""
+    left, left2 = row[k - 1] if k else 0, row[k - 2] if k > 1 else 0
+    above, following = row[k], row[k + 1] if k + 1 < len(row) else 0
+    tap_side, one_tap = row[k - inner] if k >= inner else 0, inner >= len(row)
+    side = above if one_tap else tap_side
+    upper = left if one_tap else row[k - line] if k >= line else 0
+    return left, left2, above, following, tap_side, side, upper, one_tap
+
+
 def squash(logit):
     a = min(abs(logit), 2047)
     p = KNOTS[a >> 6] + (((KNOTS[(a >> 6) + 1] - KNOTS[a >> 6]) * (a & 63) + 32) >> 6)
@@ -99,12 +109,7 @@ class Rows:
             e["row", i] = Estimate(whole.p, min(whole.seen, 4))
         self.row_balance = passed = 0
         for k in range(length):
-            left, left2 = row[k - 1] if k else 0, row[k - 2] if k > 1 else 0
-            above, following = row[k], row[k + 1] if k + 1 < length else 0
-            tap_side = row[k - self.inner] if k >= self.inner else 0
-            one_tap = self.inner >= length
-            side = above if one_tap else tap_side
-            upper = left if one_tap else row[k - self.line] if k >= self.line else 0
+            left, left2, above, following, tap_side, side, upper, one_tap = neighbours(row, k, self.inner, self.line)
             sides = 2 * abs(left) + abs(left2) + 2 * abs(tap_side)
             around = octave_class(sides), octave_class(2 * abs(above) + abs(following) + abs(passed))
             level = octave_class(4 * abs(left) + 2 * abs(left2) + 2 * abs(tap_side) + 2 * abs(above) + self.mean // 4)

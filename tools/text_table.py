@@ -13,7 +13,6 @@ With --retrain FLAGS (as in --retrain="--ratio 8.2 --steps 600 --batch 8"), one 
 are not held back instead; the flags stand in the row.
 """
 import argparse
-import csv
 import json
 import pathlib
 import random
@@ -21,6 +20,8 @@ import re
 import subprocess
 import sys
 import tempfile
+
+from quality import read_table, write_table
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 TABLE = ROOT / "tests" / "quality" / "text.csv"
@@ -43,7 +44,7 @@ def sentences(folder):
 class Table:
     def __init__(self, program, work):
         self.program, self.work = program, work
-        self.rows = list(csv.DictReader(TABLE.open())) if TABLE.exists() else []
+        self.rows = read_table(TABLE)
 
     def compress(self, name, model, lines, bits, calibrate, held_back, flags=(), retrain=""):
         samples = self.work / f"{name}.txt"
@@ -66,10 +67,7 @@ class Table:
         print(row, flush=True)
         self.rows = [r for r in self.rows if (r["model"], r["bits_per_weight"], r["retrained"] or "") != (name, row["bits_per_weight"], retrain)] + [row]
         self.rows.sort(key=lambda r: (r["model"], r["retrained"] or "", float(r["ratio"])))
-        with TABLE.open("w", newline="") as file:
-            writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(self.rows)
+        write_table(TABLE, COLUMNS, self.rows)
 
 
 def main():

@@ -154,18 +154,7 @@ ir::Graph small_decoder(Random& random) {
   tokens.name = "tokens", tokens.dtype = ir::DType::kI64, tokens.shape = {1, 4};
   g.inputs = {g.add_value(tokens)};
   const auto constant = [&](const char* name, ir::Shape shape) { return g.add_constant(name, ir::random_f32(random, std::move(shape))); };
-  const auto node = [&](Op op, std::vector<ir::ValueId> inputs, Attributes attributes = {}) {
-    ir::Node n;
-    n.op = op;
-    n.name = "n" + std::to_string(g.nodes.size());
-    n.inputs = std::move(inputs);
-    n.attributes = std::move(attributes);
-    ir::Value v;
-    v.name = n.name + ".y";
-    n.outputs = {g.add_value(v)};
-    g.nodes.push_back(n);
-    return n.outputs[0];
-  };
+  const auto node = [&](Op op, std::vector<ir::ValueId> inputs, Attributes attributes = {}) { return ir::append_node(g, op, std::move(inputs), std::move(attributes)); };
   const ir::ValueId table = constant("table", {9, 6}), places = g.add_constant("places", Tensor::i64({1, 4}, {0, 1, 2, 3}));
   const ir::ValueId words = node(Op::kGather, {table, g.inputs[0]}, {{"axis", int64_t{0}}});
   const ir::ValueId normed = node(Op::kLayerNormalization, {words, constant("gain", {6}), constant("shift", {6})}, {{"axis", int64_t{-1}}});

@@ -134,6 +134,10 @@ struct RowsF32 {
   const float *scale, *bias;  // [count]; bias may be null
   float low, high;
   float* y;
+  void finish(int32_t r, float sum) const {
+    const float value = sum * scale[r] + (bias != nullptr ? bias[r] : 0);
+    y[r] = value < low ? low : value > high ? high : value;
+  }
 };
 
 // Attention's two products over `count` rows of `depth` codes: of each row with a query, and of all rows with their weights.

@@ -17,6 +17,7 @@
 #include "compile/heads.h"
 #include "compile/stream.h"
 #include "ir/interpret.h"
+#include "ir/test_graph.h"
 #include "micro/quantize.h"
 #include "pith/pith.h"
 
@@ -29,7 +30,6 @@ uint64_t seed() {
 }
 
 using ir::Graph;
-using ir::Node;
 using ir::Op;
 using ir::Tensor;
 using ir::ValueId;
@@ -45,20 +45,7 @@ class Builder {
     graph.inputs.push_back(graph.add_value(std::move(v)));
     return graph.inputs[0];
   }
-  ValueId node(Op op, std::vector<ValueId> inputs, std::map<std::string, ir::Attribute> attributes = {}, ir::Activation activation = {}) {
-    Node n;
-    n.op = op;
-    n.name = "node" + std::to_string(graph.nodes.size());
-    n.inputs = std::move(inputs);
-    n.attributes = std::move(attributes);
-    n.activation = activation;
-    ir::Value v;
-    v.name = n.name + ".out";
-    n.outputs = {graph.add_value(std::move(v))};
-    graph.nodes.push_back(n);
-    EXPECT_TRUE(ir::infer_shapes(graph, graph.nodes.back()).ok()) << ir::op_name(op);
-    return n.outputs[0];
-  }
+  ValueId node(Op op, std::vector<ValueId> inputs, ir::Attributes attributes = {}, ir::Activation activation = {}) { return ir::append_node(graph, op, std::move(inputs), std::move(attributes), activation); }
   ValueId constant(ir::Shape shape, double width) {
     Tensor t(ir::DType::kF32, std::move(shape));
     for (float& x : t.mut<float>()) x = static_cast<float>(random.normal() * width);
@@ -314,6 +301,15 @@ void make_case(uint64_t trial, const Graph& g, Case& c) {
   c = {*quantized, samples[0][0], {codes.begin(), codes.end()}};
 }
 
+// A case, and its program before anything is placed.
+void make_program(uint64_t trial, const Graph& g, Case& c, Program& program) {
+  ASSERT_NO_FATAL_FAILURE(make_case(trial, g, c));
+  ASSERT_TRUE(ir::canonicalize(c.quantized).ok());
+  auto lowered = lower(c.quantized);
+  ASSERT_TRUE(lowered.ok()) << lowered.error().message;
+  program = std::move(lowered).value();
+}
+
 void make_case(uint64_t trial, int64_t step, Case& c) { make_case(trial, random_network(seed() * 1000 + trial, step), c); }
 
 TEST(InterpreterAndRuntime, AgreeWhereAttentionGoesHeadByHead) {
@@ -321,11 +317,9 @@ TEST(InterpreterAndRuntime, AgreeWhereAttentionGoesHeadByHead) {
   for (uint64_t trial = 0; trial < 3; ++trial) {
     SCOPED_TRACE("PITH_SEED=" + std::to_string(seed()) + " trial " + std::to_string(trial));
     Case c;
-    ASSERT_NO_FATAL_FAILURE(make_case(trial, random_attention(seed() * 1000 + trial), c));
-    ASSERT_TRUE(ir::canonicalize(c.quantized).ok());
-    const auto source = lower(c.quantized);
-    ASSERT_TRUE(source.ok()) << source.error().message;
-    auto by_head = split_heads(*source);
+    Program source;
+    ASSERT_NO_FATAL_FAILURE(make_program(trial, random_attention(seed() * 1000 + trial), c, source));
+    auto by_head = split_heads(source);
     ASSERT_TRUE(by_head.has_value());
     EXPECT_FALSE(split_heads(*by_head).has_value());
     ASSERT_TRUE(plan_arena(*by_head, {}, nullptr).ok());
@@ -354,25 +348,10 @@ TEST(InterpreterAndRuntime, AgreeOnTiedEmbeddings) {
   ir::Value token;
   token.name = "token", token.dtype = ir::DType::kI64, token.shape = {1, 1};
   g.inputs = {g.add_value(token)};
-  Tensor rows(ir::DType::kF32, {40, 12});
-  for (float& v : rows.mut<float>()) v = static_cast<float>(random.uniform(-1, 1));
-  const ir::ValueId table = g.add_constant("table", rows);
-  ir::ValueId last = g.inputs[0];
-  const auto node = [&](ir::Op op, std::vector<ir::ValueId> inputs, std::map<std::string, ir::Attribute> attributes) {
-    ir::Node n;
-    n.op = op;
-    n.name = "n" + std::to_string(g.nodes.size());
-    n.inputs = std::move(inputs);
-    n.attributes = std::move(attributes);
-    ir::Value v;
-    v.name = n.name + ".y";
-    n.outputs = {last = g.add_value(v)};
-    g.nodes.push_back(n);
-  };
-  node(ir::Op::kGather, {table, last}, {{"axis", int64_t{0}}});
-  node(ir::Op::kReshape, {last}, {{"shape", std::vector<int64_t>{1, 12}}});
-  node(ir::Op::kGemm, {last, table}, {{"transB", int64_t{1}}});
-  g.outputs = {last};
+  const ValueId table = g.add_constant("table", ir::random_f32(random, {40, 12}));
+  const ValueId word = ir::append_node(g, Op::kGather, {table, g.inputs[0]}, {{"axis", int64_t{0}}});
+  const ValueId row = ir::append_node(g, Op::kReshape, {word}, {{"shape", ir::Ints{1, 12}}});
+  g.outputs = {ir::append_node(g, Op::kGemm, {row, table}, {{"transB", int64_t{1}}})};
   ASSERT_TRUE(ir::infer_shapes(g).ok());
   Tensor input(ir::DType::kI64, {1, 1});
   input.set(0, 17);
@@ -435,16 +414,14 @@ TEST(InterpreterAndRuntime, AgreeWhereLayersRunInBands) {
   for (uint64_t trial = 0; trial < 4; ++trial) {
     SCOPED_TRACE("PITH_SEED=" + std::to_string(seed()) + " trial " + std::to_string(trial));
     Case c;
-    ASSERT_NO_FATAL_FAILURE(make_case(trial, 16, c));
-    ASSERT_TRUE(ir::canonicalize(c.quantized).ok());
-    const auto source = lower(c.quantized);
-    ASSERT_TRUE(source.ok()) << source.error().message;
+    Program source;
+    ASSERT_NO_FATAL_FAILURE(make_program(trial, random_network(seed() * 1000 + trial, 16), c, source));
     Random random(seed() + trial);
     for (int attempt = 0, done = 0; attempt < 60 && done < 2; ++attempt) {
-      const int64_t count = static_cast<int64_t>(source->ops.size());
+      const int64_t count = static_cast<int64_t>(source.ops.size());
       const int64_t first = random.integer(0, count - 2), last = random.integer(first + 2, std::min(count, first + 9));
       const StreamGroup group{static_cast<size_t>(first), static_cast<size_t>(last), static_cast<int32_t>(random.integer(2, 9))};
-      auto program = stream_rows(*source, {group}, done == 1);
+      auto program = stream_rows(source, {group}, done == 1);
       if (!program) continue;
       SCOPED_TRACE("operators " + std::to_string(first) + " to " + std::to_string(last) + " in " + std::to_string(group.bands) + " bands");
       ASSERT_TRUE(plan_arena(*program, {}, nullptr).ok());
@@ -483,36 +460,34 @@ TEST(InterpreterAndRuntime, AgreeWhereActivationsWaitInCodedForm) {
   for (uint64_t trial = 0; trial < 4; ++trial) {
     SCOPED_TRACE("PITH_SEED=" + std::to_string(seed()) + " trial " + std::to_string(trial));
     Case c;
-    ASSERT_NO_FATAL_FAILURE(make_case(trial, 16, c));
-    ASSERT_TRUE(ir::canonicalize(c.quantized).ok());
-    const auto source = lower(c.quantized);
-    ASSERT_TRUE(source.ok()) << source.error().message;
+    Program source;
+    ASSERT_NO_FATAL_FAILURE(make_program(trial, random_network(seed() * 1000 + trial, 16), c, source));
     std::vector<CodedTensor> roomy, tight;
-    for (int32_t id : codable_tensors(*source)) {
-      const ProgramTensor& t = source->tensors[static_cast<size_t>(id)];
+    for (int32_t id : codable_tensors(source)) {
+      const ProgramTensor& t = source.tensors[static_cast<size_t>(id)];
       roomy.push_back({id, 16 * ((t.dims[2] * t.dims[3] * 28 / 8 + 17) / 16)});
       tight.push_back({id, coded_row_bytes(t, 3)});
     }
-    Program same = code_rows(*source, roomy);
+    Program same = code_rows(source, roomy);
     ASSERT_TRUE(plan_arena(same, {}, nullptr).ok());
     ASSERT_TRUE(check_program(same).ok()) << check_program(same).error().message;
     expect_codes(same, CodecChoice::kFastest, c.input, c.codes);
 
     CompileOptions options;
     options.least = true;
-    const auto least = place(*source, options);
+    const auto least = place(source, options);
     options.coding.bits = 3;
     MemoryReport report;
-    const auto coded = place(*source, options, &report);
+    const auto coded = place(source, options, &report);
     ASSERT_TRUE(least.ok() && coded.ok());
     EXPECT_LE(coded->arena_bytes, least->arena_bytes);
     if (report.coded.empty()) continue;
     ++smaller;
     std::vector<CodedTensor> chosen;
     for (const CodedTensor& t : tight)
-      if (std::any_of(report.coded.begin(), report.coded.end(), [&](const CodedActivation& a) { return a.name == source->tensors[static_cast<size_t>(t.tensor)].name; })) chosen.push_back(t);
+      if (std::any_of(report.coded.begin(), report.coded.end(), [&](const CodedActivation& a) { return a.name == source.tensors[static_cast<size_t>(t.tensor)].name; })) chosen.push_back(t);
     ASSERT_EQ(chosen.size(), report.coded.size());
-    Program whole = code_rows(*source, chosen);
+    Program whole = code_rows(source, chosen);
     ASSERT_TRUE(plan_arena(whole, {}, nullptr).ok());
     const std::vector<uint8_t> expected = output_bytes(whole, PITH_MODE_FASTEST, c.input);
     expect_codes(*coded, CodecChoice::kFastest, c.input, expected);

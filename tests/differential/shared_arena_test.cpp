@@ -8,13 +8,13 @@
 
 #include "base/random.h"
 #include "compile/compile.h"
+#include "ir/test_graph.h"
 #include "pith/pith.h"
 
 namespace pith {
 namespace {
 
 using ir::Graph;
-using ir::Node;
 using ir::Op;
 using ir::Tensor;
 using ir::ValueId;
@@ -27,19 +27,6 @@ struct Free {
 using Memory = std::unique_ptr<void, Free>;
 Memory memory(size_t bytes) { return Memory(std::aligned_alloc(64, (bytes + 63) / 64 * 64)); }
 
-ValueId add_node(Graph& g, Op op, std::vector<ValueId> inputs, std::map<std::string, ir::Attribute> attributes = {}) {
-  Node n;
-  n.op = op;
-  n.name = "node" + std::to_string(g.nodes.size());
-  n.inputs = std::move(inputs);
-  n.attributes = std::move(attributes);
-  ir::Value v;
-  v.name = n.name + ".out";
-  n.outputs = {g.add_value(std::move(v))};
-  g.nodes.push_back(n);
-  EXPECT_TRUE(ir::infer_shapes(g, g.nodes.back()).ok());
-  return n.outputs[0];
-}
 ValueId add_input(Graph& g, const std::string& name, ir::Shape shape) {
   ir::Value v;
   v.name = name;
@@ -58,14 +45,14 @@ Graph network(uint64_t seed, int64_t size, bool state) {
   Random random(seed);
   Graph g;
   ValueId x = add_input(g, "x", {1, 2, size, size});
-  for (int layer = 0; layer < 3; ++layer) x = add_node(g, Op::kConv, {x, add_constant(g, random, {6, layer == 0 ? 2 : 6, 3, 3}), add_constant(g, random, {6})}, {{"pads", std::vector<int64_t>{1, 1, 1, 1}}});
+  for (int layer = 0; layer < 3; ++layer) x = ir::append_node(g, Op::kConv, {x, add_constant(g, random, {6, layer == 0 ? 2 : 6, 3, 3}), add_constant(g, random, {6})}, {{"pads", std::vector<int64_t>{1, 1, 1, 1}}});
   if (state) {
     const ValueId s = add_input(g, "s", {1, 6, size, size});
-    const ValueId half = add_node(g, Op::kMul, {s, add_constant(g, random, {1})});
-    x = add_node(g, Op::kTanh, {add_node(g, Op::kAdd, {x, half})});
+    const ValueId half = ir::append_node(g, Op::kMul, {s, add_constant(g, random, {1})});
+    x = ir::append_node(g, Op::kTanh, {ir::append_node(g, Op::kAdd, {x, half})});
     g.state.emplace_back(s, x);
   }
-  g.outputs = {add_node(g, Op::kConv, {x, add_constant(g, random, {3, 6, 1, 1}), add_constant(g, random, {3})})};
+  g.outputs = {ir::append_node(g, Op::kConv, {x, add_constant(g, random, {3, 6, 1, 1}), add_constant(g, random, {3})})};
   if (state) g.outputs.push_back(x);
   return g;
 }

@@ -114,14 +114,10 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
 }
 
 #ifdef PITH_FUZZ
-extern "C" size_t LLVMFuzzerMutate(uint8_t* data, size_t size, size_t most);
+#include "tests/fuzz/seed_mutator.h"
 
 extern "C" size_t LLVMFuzzerCustomMutator(uint8_t* data, size_t size, size_t most, unsigned int seed) {
   static const auto seeds = pith::fuzz::seed_codes();
-  if (size < 6 || seed % 64 == 0) {
-    const auto& from = seeds[seed / 64 % seeds.size()];
-    if (from.size() <= most) std::copy(from.begin(), from.end(), data), size = from.size();
-  }
-  return LLVMFuzzerMutate(data, size, most);
+  return pith::fuzz::mutate_bytes(seeds, 6, data, size, most, seed);
 }
 #endif

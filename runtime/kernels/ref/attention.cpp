@@ -10,8 +10,7 @@ void rows_f32_ref(const RowsF32& p) {
     const int8_t* row = p.rows + int64_t{r} * p.depth;
     float sum = 0;
     for (int32_t i = 0; i < p.depth; ++i) sum += p.x[i] * static_cast<float>(row[i]);
-    const float y = sum * p.scale[r] + (p.bias != nullptr ? p.bias[r] : 0);
-    p.y[r] = y < p.low ? p.low : y > p.high ? p.high : y;
+    p.finish(r, sum);
   }
 }
 

@@ -30,8 +30,7 @@ PITH_AVX2 void some_rows(const RowsF32& p, int32_t first) {
   for (int r = 0; r < kRows; ++r) {
     float sum = total(_mm256_add_ps(sums[r][0], sums[r][1]));
     for (int32_t k = i; k < p.depth; ++k) sum += p.x[k] * static_cast<float>(row[int64_t{r} * p.depth + k]);
-    const float y = sum * p.scale[first + r] + (p.bias != nullptr ? p.bias[first + r] : 0);
-    p.y[first + r] = y < p.low ? p.low : y > p.high ? p.high : y;
+    p.finish(first + r, sum);
   }
 }
 

@@ -22,10 +22,7 @@ PITH_AVX512 void some_rows(const RowsF32& p, int32_t first) {
     const __m512 x = _mm512_maskz_loadu_ps(rest, p.x + i);
     for (int r = 0; r < kRows; ++r) sums[r] = _mm512_fmadd_ps(x, widen16(_mm_maskz_loadu_epi8(rest, row + int64_t{r} * p.depth + i)), sums[r]);
   }
-  for (int r = 0; r < kRows; ++r) {
-    const float y = _mm512_reduce_add_ps(sums[r]) * p.scale[first + r] + (p.bias != nullptr ? p.bias[first + r] : 0);
-    p.y[first + r] = y < p.low ? p.low : y > p.high ? p.high : y;
-  }
+  for (int r = 0; r < kRows; ++r) p.finish(first + r, _mm512_reduce_add_ps(sums[r]));
 }
 
 }  // namespace
