@@ -439,7 +439,7 @@ class Reader:
             for letters, number in ((" _", 17), ("\n", 18), (":=", 19), (".,-/", 20)):
                 if chr(p) in letters:
                     return number
-            return 0 if p == 0 else 23 if p >= 128 else 21 if 97 <= p <= 122 else 22
+            return 0 if p == 0 else 23 if p >= 128 else 21 if p >= 97 else 22
 
         models = [[Bit() for _ in range(256)] for _ in range(24)]
         primer = re.search(r"kPrimer\[\] =\s*((?:\".*\"\s*)+);", source).group(1)

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The ratchet on committed results: each file of results.csv is there, has the stated bytes, loads, and is as good as stated.
+"""The ratchet on committed results: each file of results.csv is there, has the stated bytes, loads, is read by the second reader, and is as good as stated.
 
     zoo/results_test.py build/default/cli/pith [DATA]
 
@@ -47,6 +47,9 @@ def check(pith, row, data):
     size = file.stat().st_size
     if size != int(row["bytes"]):
         faults.append(f"{size} bytes, stated {row['bytes']}")
+    second = subprocess.run([sys.executable, ROOT / "tools/read_pith.py", file], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    if second.returncode != 0:
+        faults.append(f"the second reader: {second.stderr.strip()}")
     info = run(pith, "info", file)
     if int(info["parameters"]) != int(row["parameters"]):
         faults.append(f"{info['parameters']} parameters, stated {row['parameters']}")
