@@ -135,6 +135,9 @@ TEST(Weights, GroupsAreReadInAnyOrder) {
   in->seek(1000);
   in->next_row(row.data(), 30);
   EXPECT_TRUE(in->overrun()) << "a row that isn't there";
+  ASSERT_TRUE(in->begin(bytes.data(), bytes.size(), kCodecGroups, 4, true, c.rows.shape));
+  in->next_row(row.data(), 30);
+  EXPECT_FALSE(in->overrun()) << "what was damaged before is forgotten";
   EXPECT_FALSE(in->begin(bytes.data(), 2, kCodecGroups, 4, true, c.rows.shape)) << "a table that isn't there";
   const std::vector<uint8_t> plain = encode_rans(c.rows);
   ASSERT_TRUE(in->begin(plain.data(), plain.size(), kCodecRans, 4, true, c.rows.shape));

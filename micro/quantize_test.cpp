@@ -175,6 +175,29 @@ TEST(Quantize, KeepsCoarseValuesInFloat) {
   EXPECT_FALSE(coarse->value(coarse->inputs[0]).quant.has_value());
 }
 
+// What a still picture may lose, a stream may not: its state gathers the errors.
+TEST(Quantize, KeepsMoreInFloatWhereStateGathersErrors) {
+  const auto first_input_is_coded = [](bool with_state) {
+    Random random(ir::test_seed());
+    Graph g;
+    const ValueId x = input(g, {1, 256}), before = input(g, {1, 4});
+    const ValueId y = add_node(g, Op::kMatMul, {x, g.add_constant("w", ir::random_f32(random, {256, 32}))}, {}, {numerics::Unary::kRelu, 0, 0, {}})[0];
+    const ValueId z = add_node(g, Op::kMatMul, {y, g.add_constant("v", ir::random_f32(random, {32, 4}))})[0];
+    g.outputs = add_node(g, Op::kAdd, {z, before});
+    if (with_state) g.state = {{before, g.outputs[0]}};
+    EXPECT_TRUE(ir::verify(g).ok());
+    auto samples = samples_for(g, random, 64);
+    for (auto& sample : samples) {
+      for (int64_t i = 0; i < sample[0].count(); ++i) sample[0].set(i, sample[0].at(i) * std::exp(1.2 * random.normal()));
+    }
+    const auto coded = quantize(g, samples, {});
+    EXPECT_TRUE(coded.ok());
+    return coded.ok() && coded->value(coded->inputs[0]).quant.has_value();
+  };
+  EXPECT_TRUE(first_input_is_coded(false));
+  EXPECT_FALSE(first_input_is_coded(true));
+}
+
 // A sum over time: y = x + state, and y is the next state.
 TEST(Calibrate, CarriesState) {
   Graph g;

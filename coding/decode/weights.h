@@ -112,6 +112,8 @@ inline bool WeightDecoder::begin(const uint8_t* data, uint64_t bytes, int codec,
   shape_ = shape;
   overrun_ = false;
   group_rows_ = 0;
+  head_ = BinaryDecoder();
+  rans_ = RansRows();
   return codec == kCodecGroups ? begin_groups(data, bytes) : begin_stream(data, bytes, codec);
 }
 
