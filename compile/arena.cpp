@@ -131,27 +131,6 @@ void allow_overlaps(const Program& p, const std::vector<StorageInterval>& all, c
   }
 }
 
-// Planners put what is large at the lowest address, where nothing can grow into it from below: with overlaps the problem is
-// solved upside down as well.
-Result<Plan> plan_both_ways(const PlanProblem& problem, int64_t steps) {
-  ExactOptions exact;
-  exact.max_steps = steps;
-  PITH_TRY(Plan best, plan_exact(problem, exact));
-  const bool fixed = std::any_of(problem.buffers.begin(), problem.buffers.end(), [](const Buffer& b) { return b.fixed_offset.has_value(); });
-  if (problem.overlaps.empty() || fixed || best.proven_optimal) return best;
-  PlanProblem turned = problem;
-  for (BufferOverlap& o : turned.overlaps) {
-    const int64_t distance = o.distance + problem.buffers[o.above].size - problem.buffers[o.below].size;
-    o = {o.above, o.below, std::clamp<int64_t>(distance, 0, problem.buffers[o.above].size)};
-  }
-  PITH_TRY(const Plan other, plan_exact(turned, exact));
-  if (other.peak >= best.peak) return best;
-  best.peak = other.peak;
-  best.proven_optimal = best.peak == best.lower_bound;
-  for (size_t i = 0; i < best.offsets.size(); ++i) best.offsets[i] = other.peak - other.offsets[i] - problem.buffers[i].size;
-  return best;
-}
-
 }  // namespace
 
 int64_t state_bytes(const Program& p) {
@@ -211,7 +190,9 @@ Result<void> plan_arena(Program& p, const CompileOptions& options, MemoryReport*
   reserve_state(p, all, options, buffer_of, place, problem);
   Plan plan;
   if (!problem.buffers.empty()) {
-    PITH_TRY(plan, plan_both_ways(problem, options.planner_steps));
+    ExactOptions exact;
+    exact.max_steps = options.planner_steps;
+    PITH_TRY(plan, plan_large_first(problem, exact));
     PITH_CHECK_OK(check_plan(problem, plan));
   }
   for (size_t i = 0; i < all.size(); ++i) {

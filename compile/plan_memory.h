@@ -94,6 +94,11 @@ Result<Plan> plan_heuristic(const PlanProblem& problem, const HeuristicOptions& 
 // Error kDoesNotFit: no plan of `capacity` exists, or (the message says so) none was found within the limit.
 Result<Plan> plan_exact(const PlanProblem& problem, const ExactOptions& options = {});
 
+// plan_exact, and where that proves nothing and there are overlaps, the same upside down (plan_large.cpp).
+Result<Plan> plan_both_ways(const PlanProblem& problem, const ExactOptions& options);
+// plan_both_ways, and where that proves nothing, the large buffers first and the others around them (plan_large.cpp).
+Result<Plan> plan_large_first(const PlanProblem& problem, const ExactOptions& options);
+
 // Independent of the planners: every pair of buffers apart, offsets aligned, fixed ones and views where they must be,
 // the peak true. Error kInternal names the pair.
 Result<void> check_plan(const PlanProblem& problem, const Plan& plan);

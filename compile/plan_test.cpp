@@ -215,6 +215,39 @@ TEST(PlanExact, GivesTheSamePlanAgain) {
   EXPECT_TRUE(check_plan(p, *first).ok());
 }
 
+// A few large buffers, of which some may grow into others, under hundreds of small ones with short lives.
+PlanProblem large_and_small(Random& random) {
+  PlanProblem p;
+  for (int i = 0; i < 30; ++i) {
+    const int64_t from = random.integer(0, 180), size = 256 * random.integer(8, 80);
+    p.buffers.push_back(buffer("large", from, from + random.integer(10, 60), size, 16));
+    if (i > 0 && p.buffers[static_cast<size_t>(i)].lower > p.buffers[static_cast<size_t>(i) - 1].lower)
+      p.overlaps.push_back({static_cast<size_t>(i), static_cast<size_t>(i) - 1, 16 * random.integer(0, size / 16)});
+  }
+  for (int i = 0; i < 400; ++i) {
+    const int64_t from = random.integer(0, 235);
+    p.buffers.push_back(buffer("small", from, from + random.integer(1, 4), 16 * random.integer(1, 20), 16));
+  }
+  return p;
+}
+
+TEST(PlanLargeFirst, IsNeverWorseAndSometimesBetter) {
+  ExactOptions options;
+  options.max_steps = 500;
+  int better = 0;
+  for (uint64_t i = 0; i < 8; ++i) {
+    Random random(seed() + i);
+    const PlanProblem p = large_and_small(random);
+    const Result<Plan> all = plan_both_ways(p, options), large = plan_large_first(p, options);
+    ASSERT_TRUE(all.ok() && large.ok());
+    EXPECT_TRUE(check_plan(p, *large).ok()) << "PITH_SEED=" << seed();
+    EXPECT_LE(large->peak, all->peak);
+    EXPECT_GE(large->peak, plan_lower_bound(p));
+    better += large->peak < all->peak;
+  }
+  EXPECT_GT(better, 0) << "PITH_SEED=" << seed();
+}
+
 TEST(CheckPlan, SeesWhatIsWrong) {
   PlanProblem p;
   p.buffers = {buffer("x", 0, 2, 64), buffer("y", 1, 3, 32, 16)};

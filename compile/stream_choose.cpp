@@ -5,7 +5,8 @@
 // which none of its operators holds more than the target; the length of the way is the operators that bands add. What a
 // group can reach is bounded by the whole tensors that cross its ends, which rules most groups out. Bytes alive are a
 // bound from below for the arena; where the packing needs more, the search is repeated for less. Where nothing fits, the
-// least target that can be met is found by bisection.
+// least target that can be met is found by bisection, and then all operators that can do with still less are made to, step
+// by step: the fuller the arena is at one moment, the more the packing needs room at the others.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -25,6 +26,9 @@ namespace {
 constexpr size_t kLongest = 48;  // operators of a group
 constexpr std::array<int32_t, 16> kBands = {2, 3, 4, 6, 8, 10, 12, 16, 20, 24, 32, 40, 48, 56, 80, 112};
 constexpr size_t kMostOperators = 2900;  // what the runtime loads in the stack that it allows itself
+constexpr std::array<int, 2> kReliefFrom = {112, 100};  // percent of the least that can be alive at once: bands that are only just possible cost many operators
+constexpr int kLeastRelief = 60;  // percent of that
+constexpr int kPatience = 4;
 constexpr int kAttempts = 6;  // to make up for what the packing loses
 
 int64_t aligned(int64_t bytes) { return (bytes + PITH_ARENA_ALIGNMENT - 1) / PITH_ARENA_ALIGNMENT * PITH_ARENA_ALIGNMENT; }
@@ -64,6 +68,8 @@ struct TooLarge {
   int64_t bytes = 0;
 };
 
+using Limits = std::vector<int64_t>;  // bytes that may be alive during each operator of the source
+
 class Chooser {
  public:
   Chooser(const Program& source, bool row_ports) : skeleton_(source), row_ports_(row_ports) {
@@ -91,29 +97,36 @@ class Chooser {
       for (int64_t i = life.last < 0 ? 0 : life.first + 1; i <= life.last; ++i) crossing_[static_cast<size_t>(i)] += life.bytes;
   }
 
-  // Groups under which no operator holds more than `target` bytes, adding the fewest operators; else where it failed.
-  std::optional<TooLarge> choose(int64_t target, std::vector<StreamGroup>& groups) {
+  size_t operators() const { return skeleton_.ops.size(); }
+  size_t chosen_operators() const { return operators() + added_; }  // with the groups that were chosen last
+
+  // Groups under which no operator holds more bytes than its limit, adding the fewest operators; else where it failed.
+  std::optional<TooLarge> choose(int64_t target, std::vector<StreamGroup>& groups) { return choose(Limits(operators(), target), groups); }
+  std::optional<TooLarge> choose(const Limits& limits, std::vector<StreamGroup>& groups) {
     const size_t n = skeleton_.ops.size();
     std::vector<size_t> best(n + 1, SIZE_MAX);
     std::vector<StreamGroup> step(n + 1);
     best[0] = 0;
     for (size_t last = 1; last <= n; ++last) {
-      if (!must_[last - 1] && plain_[last - 1] <= target && best[last - 1] != SIZE_MAX) {
+      if (!must_[last - 1] && plain_[last - 1] <= limits[last - 1] && best[last - 1] != SIZE_MAX) {
         best[last] = best[last - 1];
         step[last] = {last - 1, last, 1};
       }
+      int64_t target = limits[last - 1];  // of all operators of the group
       if (crossing_[last] > target) continue;
       bool useful = false;
       for (size_t first = last; first-- > 0 && last - first <= kLongest && by_rows_[first];) {
+        target = std::min(target, limits[first]);
         useful = useful || must_[first] || plain_[first] > target;
         if (useful && best[first] < best[last] && crossing_[first] <= target) extend(first, last, target, best, step);
       }
     }
     groups.clear();
+    added_ = best[n];
     if (best[n] == SIZE_MAX) {
       size_t at = n;
       while (best[at] == SIZE_MAX) --at;
-      while (at + 1 < n && !must_[at] && plain_[at] <= target) ++at;
+      while (at + 1 < n && !must_[at] && plain_[at] <= limits[at]) ++at;
       return TooLarge{at, plain_[at]};
     }
     for (size_t at = n; at > 0; at = step[at].first)
@@ -227,6 +240,7 @@ class Chooser {
   Program skeleton_;
   Users users_;
   bool row_ports_;
+  size_t added_ = 0;
   std::vector<Life> lives_;        // of tensors; ports that go by rows have none
   std::vector<char> at_ends_;      // inputs, outputs, state
   std::vector<char> by_rows_, must_;
@@ -275,20 +289,59 @@ class Fitter {
       if (failed) too_large_ = *failed;
       (failed ? low : high) = middle;
     }
-    if (chooser_.choose(high, groups)) groups.clear();
-    return plan(groups);
+    if (chooser_.choose(high, groups)) return plan({});
+    PITH_TRY(Fitted best, plan(groups));
+    for (const int percent : kReliefFrom)
+      if (best.program.arena_bytes > best.report.lower_bound && !enough(best)) PITH_CHECK_OK(relieve(high * percent / 100, best));
+    return best;
   }
 
   const TooLarge& too_large() const { return too_large_; }
 
  private:
-  Result<Fitted> plan(const std::vector<StreamGroup>& groups) {
+  bool enough(const Fitted& fitted) const { return !options_.least && fitted.program.arena_bytes <= options_.ram; }
+
+  // The packing may need more than what is alive at once; then it helps to use less elsewhere. All operators that can do
+  // with less than `highest`, which all can do with, get lower and lower limits; what is found to be better goes into `best`.
+  Result<void> relieve(int64_t highest, Fitted& best) {
+    std::vector<StreamGroup> groups, before;
+    Limits limits(chooser_.operators(), highest);
+    std::vector<char> least(limits.size(), 0);  // operators that can't do with less
+    int idle = 0;  // plans without gain
+    for (int percent = 95; percent >= kLeastRelief && idle < kPatience && !enough(best); percent -= 5) {
+      for (size_t failed = SIZE_MAX, width = 0;;) {
+        Limits lower = limits;
+        for (size_t i = 0; i < lower.size(); ++i)
+          if (!least[i]) lower[i] = highest / 100 * percent;
+        const auto at = chooser_.choose(lower, groups);
+        if (!at) {
+          limits = std::move(lower);
+          break;
+        }
+        width = at->op == failed ? width + 1 : 0;
+        failed = at->op;
+        for (size_t i = failed - std::min(failed, width); i < std::min(failed + width + 1, least.size()); ++i) least[i] = 1;
+      }
+      if (chooser_.chosen_operators() > kMostOperators) break;
+      if (groups == before) continue;
+      before = groups;
+      PITH_TRY(Fitted now, plan(groups, kPatience));
+      const auto rank = [](const Fitted& f) { return std::pair(f.program.arena_bytes, f.program.ops.size()); };
+      ++idle;
+      if (rank(now) < rank(best)) best = std::move(now), idle = 0;
+    }
+    return {};
+  }
+
+  Result<Fitted> plan(const std::vector<StreamGroup>& groups, int64_t part = 1) {  // of the planner's steps
     Fitted now;
+    CompileOptions options = options_;
+    options.planner_steps /= part;
     std::vector<size_t> origin;
-    std::optional<Program> streamed = stream_rows(source_, groups, options_.row_ports, &origin, &now.report.whole);
+    std::optional<Program> streamed = stream_rows(source_, groups, options.row_ports, &origin, &now.report.whole);
     if (!streamed) return internal_error("a chosen group of layers can't run in bands");
     now.program = std::move(*streamed);
-    PITH_CHECK_OK(plan_arena(now.program, options_, &now.report));
+    PITH_CHECK_OK(plan_arena(now.program, options, &now.report));
     now.report.groups = groups;
     now.report.moves = describe_moves(source_, now.program, groups, origin);
     return now;
