@@ -62,25 +62,38 @@ void Histogram::add(std::span<const float> values, bool stream) {
   }
 }
 
-double Histogram::error(numerics::Affine a) const {
-  const double scale = numerics::scale_value(a.scale_code), width = 2 * range_ / kBins;
-  const double low = -a.zero_point * scale, high = (255 - a.zero_point) * scale;
-  // inside: uniform rounding noise, or none when a bin is finer than a step; outside: the clipped distance
-  double sum = 0;
-  for (int i = 0; i < kBins; ++i) {
-    const double n = bins_[static_cast<size_t>(i)];
+std::vector<Histogram::Seen> Histogram::seen(const ir::Activation* function) const {
+  const auto f = [&](double x) { return function ? numerics::apply_unary(function->function, x, function->a, function->b) : x; };
+  const double width = 2 * range_ / kBins;
+  std::vector<Seen> found;
+  for (int i = 0; i < kBins && range_ > 0; ++i) {
+    const double n = bins_[static_cast<size_t>(i)], x = -range_ + (i + 0.5) * width;
     if (n == 0) continue;
-    const double x = -range_ + (i + 0.5) * width;
-    const double beyond = x < low ? low - x : x > high ? x - high : 0;
-    sum += n * (beyond * beyond + scale * scale / 12);
+    const double slope = (f(x + 0.5 * width) - f(x - 0.5 * width)) / width;
+    found.push_back({n, x, f(x), slope * slope});
+  }
+  return found;
+}
+
+// Inside: uniform rounding noise, as the function passes it on; outside: also the distance from what the end of the range
+// gives, whose square counts `clipped` times.
+double Histogram::error(const std::vector<Seen>& seen, numerics::Affine a, const ir::Activation* function, double clipped) {
+  const auto f = [&](double x) { return function ? numerics::apply_unary(function->function, x, function->a, function->b) : x; };
+  const double scale = numerics::scale_value(a.scale_code), low = -a.zero_point * scale, high = (255 - a.zero_point) * scale;
+  const double at_low = f(low), at_high = f(high), noise = scale * scale / 12;
+  double sum = 0;
+  for (const Seen& s : seen) {
+    const double beyond = s.x < low ? s.y - at_low : s.x > high ? s.y - at_high : 0;
+    sum += s.count * (clipped * beyond * beyond + s.slope2 * noise);
   }
   return sum;
 }
 
 double Histogram::signal_to_noise(numerics::Affine a) const {
-  const double width = 2 * range_ / kBins, noise = range_ == 0 ? 0 : error(a);
+  const std::vector<Seen> all = seen(nullptr);
+  const double noise = error(all, a, nullptr, 1);
   double power = 0;
-  for (int i = 0; i < kBins && range_ > 0; ++i) power += bins_[static_cast<size_t>(i)] * std::pow(-range_ + (i + 0.5) * width, 2);
+  for (const Seen& s : all) power += s.count * s.x * s.x;
   return noise <= 0 ? 200 : 10 * std::log10(std::max(power, 1e-30) / noise);
 }
 
@@ -111,7 +124,7 @@ numerics::Affine covering(double low, double high) {
 
 }  // namespace
 
-numerics::Affine Histogram::choose(RangeMethod method, double percentile) const {
+numerics::Affine Histogram::choose(RangeMethod method, double percentile, const ir::Activation* function) const {
   if (range_ == 0) return {-100, 0};  // always zero
   double low = minimum_, high = maximum_;
   if (method == RangeMethod::kPercentile) {
@@ -126,11 +139,13 @@ numerics::Affine Histogram::choose(RangeMethod method, double percentile) const 
   }
   numerics::Affine best = covering(low, high);
   if (method != RangeMethod::kMse) return best;
-  double least = error(best);
-  for (int shrink_low = 0; shrink_low <= (low < 0 ? 24 : 0); shrink_low += 2) {
-    for (int shrink_high = 0; shrink_high <= (high > 0 ? 24 : 0); shrink_high += 2) {
+  const std::vector<Seen> all = seen(function);
+  const int most = function ? 48 : 24;  // sixteenths of an octave: functions that are flat at an end need little of it
+  double least = error(all, best, function, kClipped);
+  for (int shrink_low = 0; shrink_low <= (low < 0 ? most : 0); shrink_low += 2) {
+    for (int shrink_high = 0; shrink_high <= (high > 0 ? most : 0); shrink_high += 2) {
       const numerics::Affine a = covering(low * std::exp2(-shrink_low / 16.0), high * std::exp2(-shrink_high / 16.0));
-      const double e = error(a);
+      const double e = error(all, a, function, kClipped);
       if (e < least) {
         least = e;
         best = a;

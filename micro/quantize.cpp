@@ -202,6 +202,17 @@ void unify(Graph& g, const std::vector<bool>& chosen) {
   }
 }
 
+// What is all that reads each value: the function of a table node that split_activations made.
+std::vector<std::optional<ir::Activation>> functions_behind(const Graph& g, const std::vector<bool>& chosen) {
+  const auto readers = ir::consumers(g);
+  std::vector<std::optional<ir::Activation>> found(g.values.size());
+  for (const Node& n : g.nodes) {
+    const auto in = static_cast<size_t>(n.inputs.empty() ? ir::kNoValue : n.inputs[0]);
+    if (n.has(kWasActivation) && readers[in].size() == 1 && chosen[in] && chosen[static_cast<size_t>(n.outputs[0])]) found[in] = ir::unary_function(n);
+  }
+  return found;
+}
+
 // Joins the table nodes that split_activations made: the product's own meaning becomes `pre`. Values keep their ids, by
 // which calibration knows them.
 void join_activations(Graph& g) {
@@ -314,14 +325,15 @@ Result<Graph> quantize(const Graph& source, const std::vector<std::vector<Tensor
 
   std::vector<bool> chosen = options.float_activations ? std::vector<bool>(g.values.size(), false) : choose_values(g);
   if (options.activations.empty() && !options.float_activations) drop_coarse(g, c, options.method, options.percentile, chosen);
+  const auto functions = functions_behind(g, chosen);
   std::vector<std::string> saturating;
   for (size_t v = 0; v < c.values.size(); ++v) {
     if (!chosen[v]) continue;
     ir::Quant q;
     const auto known = options.activations.find(g.values[v].name);
-    q.affine = known != options.activations.end() ? known->second : c.values[v].choose(options.method, options.percentile);
+    q.affine = known != options.activations.end() ? known->second : c.values[v].choose(options.method, options.percentile, functions[v] ? &*functions[v] : nullptr);
     g.values[v].quant = q;
-    if (c.values[v].clipped(q.affine) > 0.01) saturating.push_back(g.values[v].name);
+    if (!functions[v] && c.values[v].clipped(q.affine) > 0.01) saturating.push_back(g.values[v].name);
   }
   if (!saturating.empty()) log_warning(fmt::format("{} activation(s) clip more than 1 % of their values: {}", saturating.size(), fmt::join(saturating, ", ")));
   unify(g, chosen);

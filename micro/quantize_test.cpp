@@ -226,6 +226,21 @@ TEST(Calibrate, LoudMomentsOfAStreamDoNotSetTheSteps) {
   EXPECT_LT(stream.choose(RangeMethod::kMse, 99.99).scale_code, even.choose(RangeMethod::kMse, 99.99).scale_code);
 }
 
+// SiLU is flat below -8: codes for what lies there would be wasted, where nothing else reads the values.
+TEST(Calibrate, RangesServeTheFunctionThatReadsThem) {
+  Random random(ir::test_seed());
+  Histogram values;
+  const Tensor t = ir::random_f32(random, {1, 4096}, -40, 8);
+  values.add(t.as<float>());
+  const ir::Activation silu{numerics::Unary::kSilu, 1, 0, {}};
+  const numerics::Affine alone = values.choose(RangeMethod::kMse, 99.99), read = values.choose(RangeMethod::kMse, 99.99, &silu);
+  const auto end = [](numerics::Affine a, int code) { return (code - a.zero_point) * numerics::scale_value(a.scale_code); };
+  EXPECT_LT(end(alone, 0), -30);
+  EXPECT_GT(end(read, 0), -12);
+  EXPECT_GT(end(read, 255), 7);
+  EXPECT_LT(read.scale_code, alone.scale_code - numerics::kScaleStepsPerOctave);
+}
+
 // Powers that a root is taken of stay float, with the product and the signal before them; what follows is 8-bit.
 TEST(Quantize, KeepsSpectraInFloat) {
   Random random(ir::test_seed());
