@@ -82,6 +82,7 @@ def noise(path, out, flags):
         given[name] = [int(d) for d in shape.split("x")]
     random = np.random.default_rng(0)
     arrays = {name: random.normal(size=[256] + shape[1:]).astype(np.float32) for name, shape in given.items() if shape and name != state}
+    arrays |= {name: np.int64(16000) for name, shape in given.items() if not shape}  # the rate
     np.savez(out, **(arrays if len(inputs) > 1 else {"x": next(iter(arrays.values()))}))
 
 
