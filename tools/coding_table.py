@@ -123,7 +123,7 @@ def main():
         print(*rows[net, "int8 + xz"], f"{100 * (done['bytes'] / control - 1):.1f} % beside it", flush=True)
     codes = ["int8 + xz", *VARIANTS]
     with open(a.output, "w", newline="") as out:
-        table = csv.writer(out)
+        table = csv.writer(out, lineterminator="\n")
         table.writerow(head)
         table.writerows(rows[net, code] for net in NETS for code in codes if (net, code) in rows)
 
