@@ -112,6 +112,12 @@ class PithEngine : public Engine {
   std::string kind() const override { return fmt::format("pith ({})", pith_isa_name(pith_model_isa(model_))); }
   Memory memory() const override { return memory_; }
   void reset() override { pith_reset(instance_); }
+  std::span<std::byte> post_memory() override {
+    void* memory = nullptr;
+    size_t bytes = 0;
+    if (pith_post_memory(file_.data(), file_.size(), instance_, &memory, &bytes) != PITH_OK) return {};
+    return {static_cast<std::byte*>(memory), bytes};
+  }
 
   Result<std::vector<Output>> run(const std::vector<Array>& inputs) override {
     Fed fed;

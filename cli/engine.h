@@ -2,7 +2,9 @@
 // runtime. `run`, `eval`, `bench` and the agreement check of `compress` all speak to this.
 #pragma once
 
+#include <cstddef>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -39,6 +41,8 @@ class Engine {
   virtual Result<std::vector<Output>> run(const std::vector<Array>& inputs) = 0;
   virtual std::string metadata(const std::string& key) const = 0;
   virtual Memory memory() const { return {}; }
+  // The arena's place for post-processing, the network's own again with the next run; empty where none was planned.
+  virtual std::span<std::byte> post_memory() { return {}; }
   virtual std::string kind() const = 0;
   virtual void reset() {}
   // Median seconds of each operator over `runs` runs on zeros; nothing where there are no operators to observe.

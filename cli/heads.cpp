@@ -5,9 +5,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <memory>
 
 #include "base/file.h"
-#include "data/metrics.h"
 
 namespace pith::cli {
 namespace {
@@ -36,6 +36,27 @@ pith_tensor_view view_of(const Output& o) {
 Error post_error(pith_post_status s, const HeadOptions& head) {
   return usage_error(fmt::format("the outputs don't read as '{}': {}; check --head", head.kind, pith_post_message(s)));
 }
+
+// Hands out the memory that is there, and allocates what doesn't fit into it.
+class Workspace {
+ public:
+  explicit Workspace(std::span<std::byte> memory) : rest_(memory) {}
+  template <class T>
+  std::span<T> take(size_t count) {
+    const size_t bytes = count * sizeof(T);
+    if (bytes <= rest_.size()) {
+      T* const first = reinterpret_cast<T*>(rest_.data());
+      rest_ = rest_.subspan(bytes);
+      return {first, count};
+    }
+    own_.push_back(std::make_unique<std::byte[]>(bytes));
+    return {reinterpret_cast<T*>(own_.back().get()), count};
+  }
+
+ private:
+  std::span<std::byte> rest_;
+  std::vector<std::unique_ptr<std::byte[]>> own_;
+};
 
 // One feature map per stride; the stride is the input's width over the map's.
 std::vector<pith_yolo_head> raw_heads(const std::vector<Output>& outputs, const HeadOptions& head) {
@@ -80,9 +101,11 @@ std::string label_of(const HeadOptions& head, int64_t index) {
 }
 
 Result<std::vector<pith_box>> decode_boxes(const std::vector<Output>& outputs, const HeadOptions& head, const Geometry* geometry) {
-  std::vector<pith_box> memory(head.multi_label ? 100000 : 30000);
+  Workspace work(head.memory);
+  const size_t room = head.memory.size() / sizeof(pith_box);  // a list holds the best of what it is given
+  const std::span<pith_box> memory = work.take<pith_box>(room > 0 ? room : head.multi_label ? 100000 : 30000);
   pith_box_list list;
-  pith_box_list_init(&list, memory.data(), memory.size() * sizeof(pith_box));
+  pith_box_list_init(&list, memory.data(), memory.size_bytes());
   pith_yolo_params yolo = pith_yolo_defaults();
   yolo.score_threshold = head.score_threshold;
   yolo.multi_label = head.multi_label;
@@ -134,7 +157,8 @@ Result<std::string> decode_text(const Output& output, const HeadOptions& head) {
   const pith_tensor_view view = view_of(output);
   pith_ctc_params ctc = pith_ctc_defaults();
   ctc.logits = 1;
-  std::vector<pith_ctc_symbol> symbols(static_cast<size_t>(output.dims.size() > 1 ? output.dims[output.dims.size() - 2] : 1));
+  Workspace work(head.memory);
+  const std::span<pith_ctc_symbol> symbols = work.take<pith_ctc_symbol>(static_cast<size_t>(output.dims.size() > 1 ? output.dims[output.dims.size() - 2] : 1));
   int32_t count = 0;
   const pith_post_status s = pith_ctc_greedy(&view, &ctc, symbols.data(), static_cast<int32_t>(symbols.size()), &count);
   if (s != PITH_POST_OK) return post_error(s, head);
@@ -142,6 +166,35 @@ Result<std::string> decode_text(const Output& output, const HeadOptions& head) {
   for (int32_t i = 0; i < count; ++i) text += label_of(head, symbols[static_cast<size_t>(i)].label);
   return text;
 }
+
+namespace {
+
+// The strongest classes; scores that are no distribution yet are shown as one.
+Result<void> read_classes(const Output& output, const HeadOptions& head, Reading& r) {
+  const std::vector<float>& x = output.values;
+  const int64_t count = static_cast<int64_t>(x.size());
+  const pith_tensor_view scores = pith_view_f32(x.data(), 1, &count);
+  Workspace work(head.memory);
+  const std::span<float> probabilities = work.take<float>(x.size());
+  const std::span<pith_ranked> best = work.take<pith_ranked>(std::min(x.size(), static_cast<size_t>(std::max(head.top, 1))));
+  int32_t found = 0;
+  pith_post_status s = pith_top_k(&scores, std::max(head.top, 1), best.data(), &found);
+  if (s == PITH_POST_OK) s = pith_softmax(&scores, probabilities.data(), probabilities.size());
+  if (s != PITH_POST_OK) return post_error(s, head);
+  double sum = 0;
+  for (float v : x) sum += v;
+  const bool distribution = std::abs(sum - 1) < 0.02 && *std::min_element(x.begin(), x.end()) >= 0;
+  r.json["classes"] = nlohmann::json::array();
+  for (int32_t k = 0; k < std::min(found, head.top); ++k) {
+    const int32_t i = best[static_cast<size_t>(k)].index;
+    const double p = distribution ? x[static_cast<size_t>(i)] : probabilities[static_cast<size_t>(i)];
+    r.lines.push_back(fmt::format("{:<40} {:5.1f} %", label_of(head, i), 100 * p));
+    r.json["classes"].push_back({{"class", i}, {"label", label_of(head, i)}, {"probability", p}});
+  }
+  return {};
+}
+
+}  // namespace
 
 Result<Reading> read_outputs(const std::vector<Output>& outputs, const HeadOptions& head, const Geometry* geometry) {
   Reading r;
@@ -158,22 +211,7 @@ Result<Reading> read_outputs(const std::vector<Output>& outputs, const HeadOptio
     r.lines.push_back(text);
     r.json["text"] = text;
   } else if (head.kind == "classifier") {
-    const std::vector<float>& x = outputs[0].values;
-    // scores that are no distribution yet are shown as one
-    double sum = 0, top = -1e30;
-    for (float v : x) {
-      sum += v;
-      top = std::max<double>(top, v);
-    }
-    const bool distribution = std::abs(sum - 1) < 0.02 && *std::min_element(x.begin(), x.end()) >= 0;
-    double total = 0;
-    for (float v : x) total += std::exp(v - top);
-    r.json["classes"] = nlohmann::json::array();
-    for (size_t i : top_k(x, static_cast<size_t>(head.top))) {
-      const double p = distribution ? x[i] : std::exp(x[i] - top) / total;
-      r.lines.push_back(fmt::format("{:<40} {:5.1f} %", label_of(head, static_cast<int64_t>(i)), 100 * p));
-      r.json["classes"].push_back({{"class", i}, {"label", label_of(head, static_cast<int64_t>(i))}, {"probability", p}});
-    }
+    PITH_CHECK_OK(read_classes(outputs[0], head, r));
   } else {
     r.json["outputs"] = nlohmann::json::array();
     for (const Output& o : outputs) {

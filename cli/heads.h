@@ -8,7 +8,9 @@
 //   tensor                 numbers
 #pragma once
 
+#include <cstddef>
 #include <nlohmann/json.hpp>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -26,6 +28,7 @@ struct HeadOptions {
   int top = 5;
   int max_detections = 300;
   double input_width = 0, input_height = 0;
+  std::span<std::byte> memory;  // to read the outputs in, aligned to 4 bytes; where it is empty or too small, some is allocated
 };
 
 struct Boxes {

@@ -124,6 +124,7 @@ Result<void> run(const Flags& f, const Global& global) {
   PITH_TRY(const Preprocess preprocess, choose_preprocess(*engine, f.preprocess));
   Session s{f, global, *engine, preprocess, choose_head(*engine, f.head, f.labels)};
   s.head.top = f.top;
+  if (s.head.kind == engine->metadata("head")) s.head.memory = engine->post_memory();  // planned for that head
   s.head.score_threshold = static_cast<float>(f.score);
   s.head.iou_threshold = static_cast<float>(f.iou);
   const auto videos = std::count_if(f.inputs.begin(), f.inputs.end(), is_video_name);

@@ -1,0 +1,53 @@
+#!/usr/bin/env python3
+"""Limits of memory from end to end on the committed keyword spotter: what is met, what is refused, and what a refusal says.
+
+    tests/e2e/memory_test.py build/default/cli/pith
+"""
+import json
+import pathlib
+import re
+import subprocess
+import sys
+import tempfile
+import unittest
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+MODEL = ROOT / "zoo/kws/kws0.pith"
+PITH = sys.argv.pop(1)
+
+
+def pith(*arguments, code=0):
+    done = subprocess.run([PITH, *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    if done.returncode != code:
+        raise AssertionError(f"pith {' '.join(map(str, arguments))}: exit code {done.returncode}, not {code}\n{done.stdout}{done.stderr}")
+    return done
+
+
+class Limits(unittest.TestCase):
+    def setUp(self):
+        self.folder = tempfile.TemporaryDirectory()
+        self.out = pathlib.Path(self.folder.name) / "placed.pith"
+
+    def tearDown(self):
+        self.folder.cleanup()
+
+    def place(self, ram, *flags):
+        return json.loads(pith("compile", MODEL, "--ram", ram, *flags, "-o", self.out, "--json").stdout)["arena_bytes"]
+
+    def test_a_refusal_names_what_least_reaches_and_that_is_accepted(self):
+        for flags in ((), ("--rows",)):
+            least = self.place("least", *flags)
+            self.out.unlink()
+            for ram in (1000, least // 2, least - 1):
+                said = pith("compile", MODEL, "--ram", ram, *flags, "-o", self.out, code=4).stderr
+                needs, more, limit, layer, name, advice = re.search(r"needs (\d+) bytes, (\d+) more than --ram (\d+): layer (\d+) '(.+)' can't do with less; give --ram (\d+)", said).groups()
+                self.assertEqual((int(needs), int(more), int(limit), int(advice)), (least, least - ram, ram, least))
+                self.assertTrue(name)
+                self.assertEqual(said.count("\n"), 1)
+                self.assertFalse(self.out.exists())
+            self.assertLessEqual(self.place(least, *flags), least)
+            self.assertEqual(json.loads(pith("info", self.out, "--json").stdout)["arena_bytes"], least)
+
+
+if __name__ == "__main__":
+    unittest.main()
