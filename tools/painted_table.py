@@ -16,6 +16,7 @@ import tempfile
 
 from memory_table import noise
 from quality import Bench, read_table, write_table
+from quality_data import silero_chunks, wav_samples
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 TABLE = ROOT / "tests" / "quality" / "painted.csv"
@@ -35,7 +36,7 @@ def networks(d):
         "yolov5n": picture("image:rgb:640x640:letterbox=114:scale=1/255", "--cut-head", "--head", "yolov5-raw"),
         "mlperf-tiny-kws": ("noise:1x49x10x1", []),
         "mlperf-tiny-ad": ("noise:1x640", []),
-        "silero_vad_16k": ("noise:1x576", ["--input-shape", "input:1x576", "--dimension", "batch=1", "--state", "state=stateN"]),
+        "silero_vad_16k": (d / "speech" / "silero_test.wav", ["--input-shape", "input:1x576", "--dimension", "batch=1", "--state", "state=stateN"]),
     }
 
 
@@ -63,6 +64,8 @@ def main():
                     samples.mkdir(exist_ok=True)
                     for i in range(8):
                         noise(samples / f"{i}.npy", shape, i)
+                if str(samples).endswith(".wav"):
+                    samples = silero_chunks(wav_samples(str(samples)), work / "chunks.npz", 16)
                 pith("compress", args.data / "nets" / f"{name}.onnx", *flags, "--samples", samples, "--data-count", 8, "--held-back", 2, "--codec", "fastest", "-o", base)
             for placement, how in PLACEMENTS.items():
                 file = base
