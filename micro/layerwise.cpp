@@ -27,8 +27,9 @@ using ir::ValueId;
 constexpr int64_t kWidest = 3072;    // inputs of a product whose second moments are taken
 constexpr int64_t kFirstRows = 4096;  // that the first look takes
 constexpr int64_t kBatchRows = 512;
-constexpr double kDamping = 0.01;    // of the mean variance, against what few samples don't show
+constexpr double kDamping = 0.05;    // of the mean variance, against what few samples don't show
 constexpr double kRareWord = 0.5;    // counts of a row that was never read
+constexpr double kLargest = 120;     // integer that a weight may come to: 127 holds it when it has moved to make up for others
 constexpr double kMixedGain = 0.93;  // what contexts and rounding for rate make of a plain entropy, by experience
 
 // What a product reads: in the original network (x) and behind rounded layers (y).
@@ -126,11 +127,20 @@ std::vector<double> rows_of(const Tensor& w, bool transposed) {
 }
 
 struct Site {  // a constant that is rounded, and what is known of it before
+  std::vector<double> largest;  // weight, of all or by row of an embedding that no product shares: what 127 steps must reach
   double sensitivity = 0, cost = 1, prior = 0;  // cost: mean over inputs of what a squared error costs; prior: the embedding's part
   std::vector<double> row_weights;              // embeddings that no product shares
   std::vector<double> hessian;                  // shared ones: the product's
   bool done = false;
 };
+
+std::vector<double> largest_weights(const Tensor& w, bool by_row) {
+  const auto x = w.as<float>();
+  const size_t rows = by_row ? static_cast<size_t>(w.shape()[0]) : 1, width = x.size() / rows;
+  std::vector<double> largest(rows, 1e-30);
+  for (size_t i = 0; i < x.size(); ++i) largest[i / width] = std::max(largest[i / width], static_cast<double>(std::abs(x[i])));
+  return largest;
+}
 
 class Rounding {
  public:
@@ -158,6 +168,7 @@ class Rounding {
       }
     }
     if (sites_.empty()) return usage_error("the network has no product with weights that could be rounded");
+    for (auto& [id, site] : sites_) site.largest = largest_weights(*source_.value(id).constant, site.sensitivity == 0);
     return walk(first_count(), false);
   }
 
@@ -227,13 +238,15 @@ class Rounding {
 
   // One step for a product's weights, by the word for an embedding's rows.
   std::vector<int16_t> steps(const Site& site, int64_t rows) const {
-    const auto code = [&](double cost, int grain) {
+    const auto code = [&](double cost, double largest, int grain) {
       const double step = std::sqrt(price_ / (natural_lambda(1) * std::max(cost, 1e-30)));
-      return static_cast<int16_t>(std::clamp<int>(grain * static_cast<int>(std::lround(std::log2(step) * numerics::kScaleStepsPerOctave / grain)), -600, 600));
+      const int wanted = static_cast<int>(std::lround(std::log2(step) * numerics::kScaleStepsPerOctave / grain));
+      const int least = static_cast<int>(std::ceil(static_cast<double>(numerics::scale_code_at_least(largest / kLargest)) / grain));
+      return static_cast<int16_t>(std::clamp<int>(grain * std::max(wanted, least), -600, 600));
     };
-    if (site.sensitivity > 0) return {code(site.sensitivity * site.cost + site.prior / static_cast<double>(rows), 1)};
+    if (site.sensitivity > 0) return {code(site.sensitivity * site.cost + site.prior / static_cast<double>(rows), site.largest[0], 1)};
     std::vector<int16_t> codes;
-    for (double w : site.row_weights) codes.push_back(code(site.prior * w, 4));
+    for (size_t r = 0; r < site.row_weights.size(); ++r) codes.push_back(code(site.prior * site.row_weights[r], site.largest[r], 4));
     return codes;
   }
 

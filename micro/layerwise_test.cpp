@@ -136,6 +136,25 @@ TEST(Layerwise, TheLengthIsNearWhatWasAskedFor) {
   }
 }
 
+TEST(Layerwise, AStepReachesTheLargestWeight) {  // of 8-bit integers, however fine a grid its price would buy
+  Network net = network();
+  for (ir::Value& v : net.graph.values) {
+    if (v.name == "up") v.constant->mut<float>()[5] = 12;  // sixty deviations
+    if (v.name == "table") v.constant->mut<float>()[7] = -40;
+  }
+  LayerwiseOptions options;
+  options.bits_per_weight = 7;
+  options.row_counts = net.counts;
+  const auto rounded = round_layerwise(net.graph, net.samples, options);
+  ASSERT_TRUE(rounded.ok());
+  for (size_t i = 0; i < net.graph.values.size(); ++i) {
+    const ir::Value &before = net.graph.values[i], &after = rounded->graph.values[i];
+    if (before.name != "up" && before.name != "table") continue;
+    const int64_t at = before.name == "up" ? 5 : 7;
+    EXPECT_NEAR(after.constant->at(at) / before.constant->at(at), 1, 0.02) << before.name;
+  }
+}
+
 TEST(Layerwise, WeightsLieOnTheirGrids) {
   const Network net = network();
   LayerwiseOptions options;

@@ -1,5 +1,5 @@
-// How sensitive a network's answer is to errors at each product: noise of a known size at its result, and what becomes of
-// the answer. See layerwise.h.
+// How sensitive a network's answer is to errors at each product: noise on its weights that moves its result by a known size,
+// and what becomes of the answer. See layerwise.h.
 #include <algorithm>
 #include <cmath>
 
@@ -71,6 +71,49 @@ double suffering(const Tensor& wanted, const Tensor& given, bool logits) {
   return sum / std::max(length, 1e-30);
 }
 
+// Noise on the weights of a node: its result in `trace` moves by kNoise of its power. Returns the mean squared length of a row's
+// error. Errors of weights are alike in all rows that read alike, which sums and means further on don't take out as they would
+// take out noise; what is common to all rows, though, is left to the bias. Rows that don't count are neither moved nor looked at.
+Result<double> disturb(const Graph& g, const Node& n, const std::vector<bool>& counted, Random& random, Trace& trace) {
+  const bool words = is_embedding(g, n);
+  std::vector<Tensor> replaced(2);
+  std::vector<const Tensor*> operands;
+  for (ValueId id : n.inputs) operands.push_back(trace.of(g, id));
+  const size_t slot = words ? 0 : 1;
+  replaced[0] = Tensor(ir::DType::kF32, operands[slot]->shape());
+  for (float& x : replaced[0].mut<float>()) x = static_cast<float>(random.normal());
+  operands[slot] = &replaced[0];
+  const bool biased = !words && operands.size() > 2 && operands[2] != nullptr;
+  if (biased) operands[2] = &(replaced[1] = Tensor(ir::DType::kF32, operands[2]->shape()));
+  PITH_TRY(const std::vector<Tensor> noise, ir::interpret_node(g, n, operands));
+  Tensor& y = trace.values[static_cast<size_t>(n.outputs[0])];
+  const auto width = static_cast<size_t>(std::max<int64_t>(1, y.shape().back()));
+  const auto from = noise[0].as<float>(), to = y.as<float>();
+  const size_t rows = to.size() / width;
+  const auto counts = [&](size_t r) { return counted.size() != rows || counted[r]; };
+  std::vector<double> mean(width, 0.0);
+  double count = 0, power = 0, energy = 0;
+  for (size_t r = 0; r < rows; ++r) {
+    if (!counts(r)) continue;
+    ++count;
+    for (size_t i = 0; i < width; ++i) mean[i] += biased ? from[r * width + i] : 0;
+  }
+  for (double& m : mean) m /= std::max(count, 1.0);
+  for (size_t r = 0; r < rows; ++r) {
+    for (size_t i = 0; counts(r) && i < width; ++i) {
+      power += static_cast<double>(to[r * width + i]) * to[r * width + i];
+      energy += (from[r * width + i] - mean[i]) * (from[r * width + i] - mean[i]);
+    }
+  }
+  if (!(power > 0) || !(energy > 0)) return 0.0;
+  const double size = std::sqrt(kNoise * power / energy);
+  const auto moved = y.mut<float>();
+  for (size_t r = 0; r < rows; ++r) {
+    for (size_t i = 0; counts(r) && i < width; ++i) moved[r * width + i] += static_cast<float>(size * (from[r * width + i] - mean[i]));
+  }
+  return kNoise * power / count;
+}
+
 }  // namespace
 
 bool is_embedding(const Graph& g, const Node& n) {
@@ -90,19 +133,19 @@ Result<std::vector<double>> sensitivities(const Graph& g, const std::vector<std:
     for (size_t i = 0; i < g.inputs.size(); ++i) clean.values[static_cast<size_t>(g.inputs[i])] = sample[i];
     PITH_CHECK_OK(run_from(g, 0, clean));
     const Tensor expected = *clean.of(g, g.outputs[0]);
+    std::vector<bool> rows;
+    for (size_t i = 0; i < g.inputs.size(); ++i) {
+      if (g.inputs[i] != options.row_mask) continue;
+      for (int64_t r = 0; r < sample[i].count(); ++r) rows.push_back(sample[i].at(r) != 0);
+    }
     for (size_t i = 0; i < g.nodes.size(); ++i) {
       const Node& n = g.nodes[i];
-      if (!is_weighted(g, n) && !is_embedding(g, n)) continue;
+      if (!is_embedding(g, n) && (!is_weighted(g, n) || (n.op != ir::Op::kGemm && n.op != ir::Op::kMatMul))) continue;
       Trace noisy = clean;
-      Tensor& y = noisy.values[static_cast<size_t>(n.outputs[0])];
-      double power = 0;
-      for (float x : y.as<float>()) power += static_cast<double>(x) * x;
-      const double mean = power / static_cast<double>(std::max<int64_t>(1, y.count()));
-      const double size = std::sqrt(kNoise * mean);
-      for (float& x : y.mut<float>()) x += static_cast<float>(size * random.normal());
+      PITH_TRY(const double energy, disturb(g, n, rows, random, noisy));
+      if (energy <= 0) continue;
       PITH_CHECK_OK(run_from(g, i + 1, noisy));
-      const double width = static_cast<double>(y.shape().back());
-      if (mean > 0) total[i] += suffering(expected, *noisy.of(g, g.outputs[0]), options.logits) / (kNoise * mean * width) / static_cast<double>(count);
+      total[i] += suffering(expected, *noisy.of(g, g.outputs[0]), options.logits) / energy / static_cast<double>(count);
     }
     bar.step();
   }
