@@ -186,7 +186,7 @@ Result<std::vector<uint8_t>> write_model(const Program& program, const Flags& f,
 }
 
 Result<PostResult> without_retraining(ir::Graph& student, const Flags& f, Engine& original, const SampleSplit& parts, const std::vector<std::vector<ir::Tensor>>& inputs, const Preprocess& preprocess,
-                                      const std::string& head, uint64_t seed, QuantizeOptions& options) {
+                                      const std::string& head, uint64_t seed, const PostFlags& flags, QuantizeOptions& options) {
   PostTarget target;
   target.ratio = f.retrain.ratio, target.max_drop = f.max_drop, target.parameters = ir::parameter_count(student);
   target.write = [&](const ir::Graph& quantized) -> Result<std::vector<uint8_t>> {
@@ -202,7 +202,7 @@ Result<PostResult> without_retraining(ir::Graph& student, const Flags& f, Engine
     PITH_TRY(const Agreed a, agreement(original, *compressed, parts.held_back, preprocess, head));
     return Measured{a.cosine, a.sqnr, a.rows > 0 ? 100 - a.drop() : -1};
   };
-  return post_train(student, inputs, head, seed, f.post, target, options);
+  return post_train(student, inputs, head, seed, flags, target, options);
 }
 
 std::string head_of(const ir::Graph& g) { return g.metadata.count("head") ? g.metadata.at("head") : "tensor"; }
@@ -224,6 +224,7 @@ Result<void> compress(const Flags& f, const Global& global) {
   if (f.post.wanted()) PITH_CHECK_OK(hand_over_for_gradients());
   if (f.retrain.wanted() && f.post.wanted() && !f.post.no_retrain) return usage_error("--blocks, --macs or --low-rank goes with --no-retrain or alone; to retrain a network with fewer channels, write it with --write-graph first");
   if (!f.post.no_retrain && (f.post.explain || !f.post.curves.empty())) return usage_error("--explain and --curve tell of what --no-retrain does; give it too");
+  if (f.retrain.allocate && !(retrains && f.retrain.ratio > 0)) return usage_error("--allocate begins retraining towards a size; give --ratio, and --time or --steps");
   const auto started = std::chrono::steady_clock::now();
   PITH_TRY(const CompileOptions placing, compile_options(f.ram, f.rows));
   PITH_TRY(const ir::Graph g, import_with_metadata(f, global.seed));
@@ -259,11 +260,20 @@ Result<void> compress(const Flags& f, const Global& global) {
   ir::Graph student = g;
   PostResult post;
   if (f.post.wanted()) {
-    PITH_TRY(post, without_retraining(student, f, *original, parts, inputs, preprocess, head, global.seed, options));
+    PITH_TRY(post, without_retraining(student, f, *original, parts, inputs, preprocess, head, global.seed, f.post, options));
   }
   if (retrains) {
+    RetrainStart start;
+    if (f.retrain.allocate) {
+      PostFlags flags;
+      flags.no_retrain = true;
+      start.graph = g;
+      PITH_TRY(const PostResult allocated, without_retraining(start.graph, f, *original, parts, inputs, preprocess, head, global.seed, flags, options));
+      start.codes = allocated.rounded.codes;
+      start.price = allocated.price;
+    }
     PITH_TRY(const SampleSplit whole, split(all, all.size(), f.held_back, global.seed));
-    PITH_TRY(const bool writes, retrain(student, whole.calibration, preprocess, head, f.retrain, global.seed, inputs, options));
+    PITH_TRY(const bool writes, retrain(student, whole.calibration, preprocess, head, f.retrain, global.seed, inputs, f.retrain.allocate ? &start : nullptr, options));
     if (!writes) return {};
   }
   QuantizeReport report;

@@ -1,4 +1,5 @@
 // See retrain.h.
+// With --allocate, training begins where compression without retraining ends, and the size is right from the start.
 //
 // The loop alternates: train for a stretch, round, remove the channels that carry nothing, measure the real file, correct
 // the target of the estimated bits by what the file adds to them, go on with the smaller student. Once the ratio is reached the
@@ -14,6 +15,7 @@
 #include "cli/retrain_run.h"
 #include "compile/compile.h"
 #include "macro/channels.h"
+#include "micro/post_training.h"
 #include "train/trainer.h"
 
 namespace pith::cli {
@@ -113,14 +115,38 @@ Result<Measured> measure(const train::Rounded& r, const std::vector<std::vector<
   return m;
 }
 
+train::Model even_start(const ir::Graph& teacher, const RetrainFlags& f, double target_bits) {
+  const double share = f.first_step > 0 ? f.first_step : target_bits > 0 ? train::share_for([&](double s) { return train::start_model(teacher, f.per_channel, s); }, 1.15 * target_bits) : 0.75;
+  return train::start_model(teacher, f.per_channel, share);
+}
+
+// The allocation's grids and weights; constants that it left alone aren't trained. Activations are rounded from the first
+// step on.
+Result<train::Model> allocated_start(const RetrainStart& start, const ir::Shape& shape, const std::vector<std::vector<ir::Tensor>>& calibration, const QuantizeOptions& options) {
+  train::Model m = train::start_model(start.graph, true, 1);
+  std::erase_if(m.steps, [&](const auto& s) { return !start.codes.count(s.first); });
+  for (auto& [name, steps] : m.steps) {
+    steps.log2.clear();
+    for (int16_t code : start.codes.at(name)) steps.log2.push_back(static_cast<float>(code) / 16);
+  }
+  PITH_TRY(const Measured measured, measure({m.graph, start.codes}, calibration, options));
+  m.activations = measured.activations;
+  PITH_CHECK_OK(resize_input(m.graph, shape));
+  return m;
+}
+
 }  // namespace
 
 Result<void> hand_over_retraining() { return {}; }
 
 Result<bool> retrain(ir::Graph& graph, const SampleSet& samples, const Preprocess& preprocess, const std::string& head, const RetrainFlags& f, uint64_t seed,
-                     const std::vector<std::vector<ir::Tensor>>& calibration, QuantizeOptions& options) {
+                     const std::vector<std::vector<ir::Tensor>>& calibration, const RetrainStart* start, QuantizeOptions& options) {
   ir::Graph teacher = graph;
-  PITH_CHECK_OK(ir::canonicalize(teacher));
+  if (start != nullptr) {
+    PITH_TRY(teacher, prepare_post_training(graph));
+  } else {
+    PITH_CHECK_OK(ir::canonicalize(teacher));
+  }
   PITH_TRY(train::TrainOptions t, train_options(f, seed));
   const bool first_process = t.place.rank == 0;
   const ir::Shape full = teacher.value(teacher.inputs[0]).shape;
@@ -134,8 +160,14 @@ Result<bool> retrain(ir::Graph& graph, const SampleSet& samples, const Preproces
   t.target_bits = target > 0 ? std::max(64.0, 8 * target * 0.8) : 0;
   options.equalize = options.correct_bias = options.round_by_covariance = false;
   PITH_TRY(train::Dataset data, load(teacher, samples, training, f.label_weight > 0));
-  const double share_of_deviation = f.first_step > 0 ? f.first_step : t.target_bits > 0 ? train::share_for([&](double s) { return train::start_model(teacher, f.per_channel, s); }, 1.15 * t.target_bits) : 0.75;
-  const train::Model first = train::start_model(teacher, f.per_channel, share_of_deviation);
+  train::Model first;
+  if (start != nullptr) {
+    PITH_TRY(first, allocated_start(*start, teacher.value(teacher.inputs[0]).shape, calibration, options));
+    t.ramp = 0.02;
+    if (f.lambda <= 0) t.lambda = start->price / 8;
+  } else {
+    first = even_start(teacher, f, t.target_bits);
+  }
   PITH_TRY(const std::unique_ptr<train::Trainer> trainer, train::Trainer::create(teacher, first, std::move(data), t));
   if (!f.checkpoint.empty() && std::filesystem::exists(f.checkpoint)) {
     PITH_CHECK_OK(trainer->load(f.checkpoint));
@@ -145,16 +177,20 @@ Result<bool> retrain(ir::Graph& graph, const SampleSet& samples, const Preproces
   Teller teller;
   Measured measured;
   const std::vector<std::vector<ir::Tensor>> few(calibration.begin(), calibration.begin() + static_cast<std::ptrdiff_t>(std::min<size_t>(calibration.size(), 16)));
+  if (start != nullptr && trainer->status().step == 0) {  // the size is right as it is: lambda need not move
+    PITH_CHECK_OK(trainer->run(1e-9, stop_asked(), nullptr));
+    trainer->aim(trainer->status().bits);
+  }
   std::vector<double> shares;  // often while the network shrinks, since smaller ones train faster
-  for (int i = 1; i <= 5; ++i) shares.push_back(f.ramp * i / 5);
-  for (int i = 1; i <= 4; ++i) shares.push_back(f.ramp + (f.settle - f.ramp) * i / 4);
+  for (int i = 1; i <= 5 && start == nullptr; ++i) shares.push_back(t.ramp * i / 5);
+  for (int i = 1; i <= 4; ++i) shares.push_back(t.ramp + (t.settle - t.ramp) * i / 4);
   shares.push_back(1);
   for (double share : shares) {
     if (trainer->status().share >= share) continue;
     PITH_CHECK_OK(trainer->run(share, stop_asked(), first_process ? std::function<void(const train::Status&)>(std::ref(teller)) : nullptr));
     PITH_TRY(Pruned p, prune(trainer->model()));
     PITH_CHECK_OK(resize_input(p.rounded.graph, full));
-    const bool ranges = share > f.ramp && p.model.activations.empty();  // are wanted; elsewhere only bytes are
+    const bool ranges = share > t.ramp && p.model.activations.empty();  // are wanted; elsewhere only bytes are
     PITH_TRY(measured, measure(p.rounded, ranges ? calibration : few, options));
     const train::Status s = trainer->status();
     if (first_process) log_info(fmt::format("{:3.0f} %: the file has {} bytes, distortion {:.5f}, {} channels removed", 100 * s.share, measured.bytes, s.distortion, p.report.removed));

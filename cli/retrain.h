@@ -18,7 +18,7 @@ struct RetrainFlags {
   std::string time, checkpoint, train_size;
   int64_t steps = 0, batch = 128;
   int shift = 0, threads = 1, variants = 8, window = 128;
-  bool flip = false, per_channel = false;
+  bool flip = false, per_channel = false, allocate = false;
   bool wanted() const { return ratio > 0 || lambda > 0; }
 };
 void add_retrain_flags(CLI::App* verb, RetrainFlags& flags);
@@ -26,9 +26,16 @@ void add_retrain_flags(CLI::App* verb, RetrainFlags& flags);
 // In the program without libtorch: goes on as the one with it, and returns only an error. Else does nothing.
 Result<void> hand_over_retraining();
 
+// What retraining begins with instead of even grids: the end of `--no-retrain` (micro/post_training.h).
+struct RetrainStart {
+  ir::Graph graph;                                    // prepare_post_training()'s form, rounded
+  std::map<std::string, std::vector<int16_t>> codes;  // its grids, by the weights' value name
+  double price = 0;                                   // of a byte, in loss
+};
+
 // True where this is the process that writes the file (the first of those that train together). On return `graph` is smaller and `options` hold its grids and ranges. `calibration` as quantize() takes it.
 Result<bool> retrain(ir::Graph& graph, const SampleSet& samples, const Preprocess& preprocess, const std::string& head, const RetrainFlags& flags, uint64_t seed,
-                     const std::vector<std::vector<ir::Tensor>>& calibration, QuantizeOptions& options);
+                     const std::vector<std::vector<ir::Tensor>>& calibration, const RetrainStart* start, QuantizeOptions& options);
 
 class Language;
 struct TextRetraining {

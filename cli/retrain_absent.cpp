@@ -39,7 +39,8 @@ Result<void> hand_over_retraining() {
   return internal_error(fmt::format("'{}' can't be executed", other.string()));
 }
 
-Result<bool> retrain(ir::Graph&, const SampleSet&, const Preprocess&, const std::string&, const RetrainFlags&, uint64_t, const std::vector<std::vector<ir::Tensor>>&, QuantizeOptions&) {
+Result<bool> retrain(ir::Graph&, const SampleSet&, const Preprocess&, const std::string&, const RetrainFlags&, uint64_t, const std::vector<std::vector<ir::Tensor>>&, const RetrainStart*,
+                     QuantizeOptions&) {
   return internal_error("retraining wasn't handed over");
 }
 

@@ -18,6 +18,7 @@ void add_retrain_flags(CLI::App* verb, RetrainFlags& f) {
   verb->add_option("--temperature", f.temperature, "of the original's answers; 0: 2, of models that read text 1")->capture_default_str()->group(group);
   verb->add_flag("--per-channel", f.per_channel, "a step for each output channel instead of one for each tensor")->group(group);
   verb->add_option("--first-step", f.first_step, "first step of a weight, in standard deviations; 0: such that the weights take a little more than they may in the end")->capture_default_str()->group(group);
+  verb->add_flag("--allocate", f.allocate, "begin with the weights and steps that --no-retrain ends with at this --ratio, and stay at its size; go gently (--rate 0.005)")->group(group);
   verb->add_option("--ramp", f.ramp, "share of the way after which the ratio is reached; the rest recovers quality")->capture_default_str()->group(group);
   verb->add_option("--settle", f.settle, "share of the way from which zeros stay zero and a moving average of the weights is taken")->capture_default_str()->group(group);
   verb->add_option("--layerwise", f.layerwise, "share of the way in which each layer learns for itself first")->capture_default_str()->group(group);

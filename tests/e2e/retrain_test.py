@@ -1,0 +1,54 @@
+#!/usr/bin/env python3
+"""Retraining from the command line: the size asked for is reached, a seed repeats the file, and beginning with what the
+allocator ends with keeps its size. A few steps on the embedded default, so quality isn't looked at."""
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+import unittest
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+ZOO = ROOT / "zoo" / "line_reader"
+PROGRAM = sys.argv.pop(1)
+MODEL = ["compress", str(ZOO / "line_reader.onnx"), "--samples", str(ZOO / "samples.npz"), "--preprocess", "image:gray:512x32:line=255:pil_bilinear:mean=127.5:std=127.5", "--labels", str(ZOO / "labels.txt"),
+         "--head", "ctc", "--data-count", "4", "--held-back", "4", "--batch", "2", "--variants", "1"]
+
+
+class Retraining(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.folder = tempfile.TemporaryDirectory()
+        cls.out = pathlib.Path(cls.folder.name)
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.folder.cleanup()
+
+    def pith(self, *arguments, code=0):
+        done = subprocess.run([PROGRAM, *MODEL, *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}, timeout=300)
+        self.assertEqual(done.returncode, code, done.stderr)
+        return done
+
+    def test_a_seed_repeats_the_file(self):
+        for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+            self.pith("--lambda", "1e-7", "--steps", "3", "--seed", seed, "-o", self.out / f"{name}.pith")
+        self.assertEqual((self.out / "a.pith").read_bytes(), (self.out / "b.pith").read_bytes())
+        self.assertNotEqual((self.out / "a.pith").read_bytes(), (self.out / "c.pith").read_bytes())
+
+    def test_from_the_allocation_at_its_size(self):
+        made = json.loads(self.pith("--allocate", "--ratio", "12", "--rate", "0.005", "--steps", "4", "-o", self.out / "d.pith", "--json").stdout)
+        self.assertEqual(made["bytes"], (self.out / "d.pith").stat().st_size)
+        self.assertGreater(made["ratio"], 11)
+        self.assertLess(made["ratio"], 14)
+
+    def test_refusals_come_before_the_work(self):
+        for more in (["--allocate", "--steps", "4"], ["--allocate", "--ratio", "12", "--no-retrain"]):
+            refused = self.pith(*more, "-o", self.out / "never.pith", code=2)
+            self.assertIn("--allocate", refused.stderr)
+            self.assertFalse((self.out / "never.pith").exists())
+
+
+if __name__ == "__main__":
+    unittest.main()
