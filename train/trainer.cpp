@@ -59,7 +59,7 @@ class TorchTrainer : public Trainer {
         const auto now = std::chrono::steady_clock::now();
         spent_ += std::chrono::duration<double>(now - before).count();
         before = now;
-        const double done = options_.steps > 0 ? static_cast<double>(status_.step) / static_cast<double>(options_.steps) : spent_ / options_.seconds;
+        const double done = share_done();
         steer(done - status_.share);
         status_.share = done;  // by the clock, processes may differ by a step's time until they agree at the next
         if (observe) observe(status_);
@@ -100,6 +100,8 @@ class TorchTrainer : public Trainer {
     }
     return all;
   }
+
+  double share_done() const { return options_.steps > 0 ? static_cast<double>(status_.step) / static_cast<double>(options_.steps) : spent_ / options_.seconds; }
 
   bool apart() const { return status_.share < options_.layerwise; }
 
@@ -197,6 +199,7 @@ class TorchTrainer : public Trainer {
     if (measured) status_.validation_average = validate();
     if (status_.validation_average > status_.validation) swap();
     averages_.clear();
+    averaged_ = 0;
   }
 
   // lambda follows the rate's distance from its schedule: at once in proportion, and in the long run until there is none.
@@ -294,6 +297,7 @@ Result<void> TorchTrainer::load(const std::string& path) {
   }
   PITH_CHECK_OK(replace(m));
   if (head.settled != 0) settle();
+  if (head.averaged == 0) averages_.clear();  // its end had been reached
   at::NoGradGuard guard;
   for (const at::Tensor& t : everything()) {
     at::Tensor read = at::empty(t.sizes());
@@ -308,6 +312,8 @@ Result<void> TorchTrainer::load(const std::string& path) {
   first_bits_ = head.first_bits;
   options_.target_bits = head.target_bits;
   options_.lambda = head.lambda;
+  status_.share = share_done();
+  if (settled_ && status_.share < options_.settle) return replace(student_.model());  // there is more time than there was: zeros may move again
   return {};
 }
 

@@ -11,7 +11,8 @@
 // parameters is taken; the average is the result where it is better on samples that were held apart.
 //
 // Everything random comes from (seed, step), so a run of `steps` is reproducible, and a checkpoint resumes it bit for bit
-// (one thread). A budget in seconds stretches the same schedule over the time that passes.
+// (one thread). A budget in seconds stretches the same schedule over the time that passes. A checkpoint that is loaded with a
+// larger budget goes on at its share of that: the learning rate rises to what the schedule then says.
 //
 // This header knows no libtorch: who includes it compiles without.
 #pragma once

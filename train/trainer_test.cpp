@@ -81,6 +81,27 @@ TEST(Trainer, ResumesBitForBitOnceSettled) {
   std::remove(path.c_str());
 }
 
+TEST(Trainer, GoesOnAfterItsEndWithMoreSteps) {
+  const std::string path = testing::TempDir() + "pith_trainer_ended";
+  TrainOptions o = small_options(40);
+  o.target_bits = 2500, o.settle = 0.5, o.validation = 10;
+  const auto ended = trainer(o);
+  ASSERT_TRUE(ended->run(1, kGoOn, nullptr).ok());
+  ASSERT_TRUE(ended->save(path).ok());
+  const auto same = trainer(o);
+  ASSERT_TRUE(same->load(path).ok());
+  EXPECT_EQ(same->status().share, 1);
+  EXPECT_EQ(ir::to_text(ended->model().graph, true), ir::to_text(same->model().graph, true));
+  o.steps = 160;
+  const auto longer = trainer(o);
+  ASSERT_TRUE(longer->load(path).ok());
+  EXPECT_EQ(longer->status().share, 0.25);
+  ASSERT_TRUE(longer->run(1, kGoOn, nullptr).ok());
+  EXPECT_EQ(longer->status().step, 160);
+  EXPECT_LT(longer->status().validation, ended->status().validation);
+  std::remove(path.c_str());
+}
+
 TEST(Trainer, ZerosStayZeroOnceSettled) {
   TrainOptions o = small_options(100);
   o.target_bits = 1500, o.lambda = 1e-4, o.settle = 0.5, o.average = 0;
