@@ -1,0 +1,196 @@
+#!/usr/bin/env python3
+"""Tokens per second of Llama-type decoders, pith beside ONNX Runtime int8, in one run; writes tests/quality/decoding.csv.
+
+    tools/decoding_speed.py build/default/cli/pith DATA [--threads 1] [--tokens 100] [--only stories260K]
+
+stories260K has its real weights (DATA/stories260K), the form of 110 M parameters (768 wide, 12 layers, 12 heads, 2,048 hidden,
+32,000 words, tied) seeded random ones. pith: 8-bit weights (`pith compress`, or --bits 4), floats between them, decoded once at
+load (`--memory fastest`), a window of 256 positions that is always full. ONNX Runtime: the same step as an ONNX graph with the past
+as inputs and outputs, growing from 0 to TOKENS positions, weights through its own quantize_dynamic (int8, per channel). Both
+count the time of a step, median of TOKENS. Needs PyPI's onnx, onnxruntime and numpy.
+"""
+import argparse
+import csv
+import json
+import pathlib
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+TABLE = ROOT / "tests" / "quality" / "decoding.csv"
+
+
+def read_checkpoint(path):
+    """llama2.c's format: seven integers, then the weights."""
+    data = path.read_bytes()
+    c = dict(zip(("dim", "hidden", "layers", "heads", "kv_heads", "vocab", "positions"), struct.unpack("<7i", data[:28])))
+    shapes = weight_shapes(c)
+    values, at, weights = np.frombuffer(data, np.float32, offset=28), 0, {}
+    for name, shape in shapes:
+        n = int(np.prod(shape))
+        weights[name], at = values[at:at + n].reshape(shape), at + n
+    c["vocab"] = abs(c["vocab"])
+    return c, weights
+
+
+def weight_shapes(c):
+    d, h, n, kv = c["dim"], c["hidden"], c["layers"], c["dim"] // c["heads"] * c["kv_heads"]
+    return [("words", (abs(c["vocab"]), d)), ("norm1", (n, d)), ("wq", (n, d, d)), ("wk", (n, kv, d)), ("wv", (n, kv, d)), ("wo", (n, d, d)), ("norm2", (n, d)),
+            ("w1", (n, h, d)), ("w2", (n, d, h)), ("w3", (n, h, d)), ("norm", (d,)), ("cos", (c["positions"], d // c["heads"] // 2)), ("sin", (c["positions"], d // c["heads"] // 2))]
+
+
+def write_form(folder):
+    """The form of 110 M parameters with seeded weights, and a vocabulary of 32,000 made-up words."""
+    c = {"dim": 768, "hidden": 2048, "layers": 12, "heads": 12, "kv_heads": 12, "vocab": 32000, "positions": 1024}
+    rng = np.random.default_rng(1)
+    with (folder / "form110M.bin").open("wb") as f:
+        f.write(struct.pack("<7i", *(c[k] for k in ("dim", "hidden", "layers", "heads", "kv_heads", "vocab", "positions"))))
+        for name, shape in weight_shapes(c):
+            w = np.ones(shape, np.float32) if "norm" in name else rng.normal(0, 0.02, shape).astype(np.float32)
+            if name in ("cos", "sin"):
+                angles = np.outer(np.arange(shape[0]), 10000.0 ** (-np.arange(shape[1]) / shape[1]))
+                w = (np.cos if name == "cos" else np.sin)(angles).astype(np.float32)
+            f.write(w.tobytes())
+    words = [b"<unk>", b"\n<s>\n", b"\n</s>\n"] + [f"<0x{i:02X}>".encode() for i in range(256)] + [bytes([i]) for i in range(32, 127)]
+    words += [b" " + format(i, "x").encode() for i in range(32000 - len(words))]
+    with (folder / "form110M.tok").open("wb") as f:
+        f.write(struct.pack("<i", max(map(len, words))))
+        for i, w in enumerate(words):
+            f.write(struct.pack("<fi", -float(i), len(w)) + w)
+
+
+def step_graph(c, w):
+    """One token as ONNX: past keys and values come in and go out."""
+    nodes, constants, d, heads, kv = [], [], c["dim"], c["heads"], c["kv_heads"]
+    size = d // heads
+
+    def constant(name, value):
+        constants.append(numpy_helper.from_array(np.ascontiguousarray(value), name))
+        return name
+
+    def node(op, inputs, name, outputs=1, **attributes):
+        outs = [name] if outputs == 1 else [f"{name}{i}" for i in range(outputs)]
+        nodes.append(helper.make_node(op, inputs, outs, **attributes))
+        return name if outputs == 1 else outs
+
+    def norm(x, weights, name):
+        mean = node("ReduceMean", [node("Mul", [x, x], name + "sq")], name + "mean", axes=[-1])
+        return node("Mul", [node("Div", [x, node("Sqrt", [node("Add", [mean, "eps"], name + "e")], name + "r")], name + "n"), constant(name + "w", weights)], name)
+
+    def split_heads(x, count, name):
+        return node("Transpose", [node("Reshape", [x, constant(name + "s", np.array([1, 1, count, size], np.int64))], name + "h")], name + "t", perm=[0, 2, 1, 3])
+
+    def rotate(x, name):
+        a, b = node("Split", [x], name + "p", outputs=2, axis=-1)
+        m = lambda p, q, n: node("Mul", [p, q], name + n)
+        return node("Concat", [node("Sub", [m(a, "c", "1"), m(b, "s", "2")], name + "x"), node("Add", [m(a, "s", "3"), m(b, "c", "4")], name + "y")], name + "rot", axis=-1)
+
+    constant("eps", np.array([1e-5], np.float32))
+    constant("root", np.array([size ** 0.5], np.float32))
+    node("Gather", [constant("cos", w["cos"]), "position"], "c")
+    node("Gather", [constant("sin", w["sin"]), "position"], "s")
+    x, inputs, outputs = node("Gather", [constant("words", w["words"]), "token"], "x"), [], []
+    for i in range(c["layers"]):
+        p = f"l{i}_"
+        y = norm(x, w["norm1"][i], p + "n1")
+        q, k, v = (node("MatMul", [y, constant(p + n, w[n][i].T)], p + n + "y") for n in ("wq", "wk", "wv"))
+        q, k, v = rotate(split_heads(q, heads, p + "q"), p + "qr"), rotate(split_heads(k, kv, p + "k"), p + "kr"), split_heads(v, kv, p + "v")
+        for kind, fresh in (("k", k), ("v", v)):
+            node("Concat", [f"past_{kind}{i}", fresh], f"next_{kind}{i}", axis=2)
+            inputs.append(helper.make_tensor_value_info(f"past_{kind}{i}", TensorProto.FLOAT, [1, kv, "past", size]))
+            outputs.append(helper.make_tensor_value_info(f"next_{kind}{i}", TensorProto.FLOAT, [1, kv, "all", size]))
+        k, v = f"next_k{i}", f"next_v{i}"
+        if kv != heads:  # query heads share keys in equal groups
+            q = node("Reshape", [q, constant(p + "g", np.array([1, kv, heads // kv, size], np.int64))], p + "qg")
+        scores = node("Softmax", [node("Div", [node("MatMul", [q, node("Transpose", [k], p + "keys", perm=[0, 1, 3, 2])], p + "qk"), "root"], p + "sc")], p + "sm", axis=-1)
+        mixed = node("Reshape", [node("MatMul", [scores, v], p + "mx"), constant(p + "m", np.array([1, 1, d], np.int64))], p + "mr")
+        x = node("Add", [x, node("MatMul", [mixed, constant(p + "wo", w["wo"][i].T)], p + "o")], p + "a")
+        y = norm(x, w["norm2"][i], p + "n2")
+        up = node("MatMul", [y, constant(p + "w1", w["w1"][i].T)], p + "u")
+        gate = node("Mul", [node("Mul", [up, node("Sigmoid", [up], p + "sg")], p + "si"), node("MatMul", [y, constant(p + "w3", w["w3"][i].T)], p + "u3")], p + "gt")
+        x = node("Add", [x, node("MatMul", [gate, constant(p + "w2", w["w2"][i].T)], p + "d")], p + "b")
+    node("MatMul", [norm(x, w["norm"], "nf"), constant("head", w["words"].T)], "logits")
+    graph = helper.make_graph(nodes, "step", [helper.make_tensor_value_info("token", TensorProto.INT64, [1, 1]), helper.make_tensor_value_info("position", TensorProto.INT64, [1])] + inputs,
+                              [helper.make_tensor_value_info("logits", TensorProto.FLOAT, [1, 1, c["vocab"]])] + outputs, constants)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 12)])
+    model.ir_version = 8
+    return model
+
+
+def time_runtime(c, weights, folder, threads, tokens):
+    """Milliseconds of a step in ONNX Runtime, int8 and float."""
+    import onnxruntime as ort
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+    onnx.save(step_graph(c, weights), folder / "step.onnx")
+    quantize_dynamic(folder / "step.onnx", folder / "step8.onnx", weight_type=QuantType.QInt8, per_channel=True, extra_options={"DefaultTensorType": TensorProto.FLOAT})
+    found = {}
+    for name, path in (("onnxruntime int8", "step8.onnx"), ("onnxruntime float", "step.onnx")):
+        options = ort.SessionOptions()
+        options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+        session = ort.InferenceSession(str(folder / path), options, providers=["CPUExecutionProvider"])
+        names = [o.name for o in session.get_outputs()]
+        size, times = c["dim"] // c["heads"], []
+        past = {n: np.zeros((1, c["kv_heads"], 0, size), np.float32) for n in (i.name for i in session.get_inputs()) if n.startswith("past")}
+        for position in range(tokens):
+            started = time.perf_counter()
+            out = session.run(names, {"token": np.array([[position % c["vocab"]]], np.int64), "position": np.array([position], np.int64), **past})
+            times.append(time.perf_counter() - started)
+            past = {n.replace("next", "past"): v for n, v in zip(names[1:], out[1:])}
+        found[name] = 1000 * float(np.median(times))
+    return found
+
+
+def run(*command):
+    done = subprocess.run([str(c) for c in command], capture_output=True, text=True)
+    if done.returncode != 0:
+        sys.exit(f"error: {' '.join(map(str, command[:3]))} ...: {done.stderr.strip()}")
+    return json.loads(done.stdout)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("pith", type=pathlib.Path)
+    parser.add_argument("data", type=pathlib.Path)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--tokens", type=int, default=100)
+    parser.add_argument("--only", choices=["stories260K", "form110M"])
+    a = parser.parse_args()
+    rows = list(csv.DictReader(TABLE.open())) if TABLE.exists() else []
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = pathlib.Path(temporary)
+        lines = [line for line in (a.data / "stories260K" / "tinystories_niklas.txt").read_text().split("\n") if line.strip()]
+        (folder / "lines.txt").write_text("\n".join(lines[:8]) + "\n")
+        for name in ("stories260K", "form110M"):
+            if a.only not in (None, name):
+                continue
+            checkpoint, vocabulary = a.data / "stories260K" / "stories260K.bin", a.data / "stories260K" / "tok512.bin"
+            if name == "form110M":
+                write_form(folder)
+                checkpoint, vocabulary = folder / "form110M.bin", folder / "form110M.tok"
+            c, weights = read_checkpoint(checkpoint)
+            times = {}
+            for bits in (8, 4):
+                model = folder / f"{name}{bits}.pith"
+                run(a.pith, "compress", checkpoint, "--vocabulary", vocabulary, "--dimension", "context=256", "--samples", folder / "lines.txt", "--data-count", 2, "--held-back", 1, "--bits", bits,
+                    "--codec", "fastest", "-o", model, "--json")
+                times[f"pith {bits} bits"] = run(a.pith, "bench", model, "--threads", a.threads, "--memory", "fastest", "-r", a.tokens, "--json")["metrics"]["median_ms"]
+            times |= time_runtime(c, weights, folder, a.threads, a.tokens)
+            for program, ms in times.items():
+                rows = [r for r in rows if (r["model"], r["program"], r["threads"]) != (name, program, str(a.threads))]
+                rows.append({"model": name, "program": program, "threads": a.threads, "ms_per_token": f"{ms:.3f}", "tokens_per_second": f"{1000 / ms:.1f}"})
+                print(rows[-1], flush=True)
+    with TABLE.open("w", newline="") as out:
+        table = csv.DictWriter(out, list(rows[0]), lineterminator="\n")
+        table.writeheader()
+        table.writerows(rows)
+
+
+if __name__ == "__main__":
+    main()
