@@ -60,7 +60,7 @@ def write_form(folder):
             f.write(w.tobytes())
     words = [b"<unk>", b"\n<s>\n", b"\n</s>\n"] + [f"<0x{i:02X}>".encode() for i in range(256)] + [bytes([i]) for i in range(32, 127)]
     words += [b" " + format(i, "x").encode() for i in range(32000 - len(words))]
-    with (folder / "form110M.tok").open("wb") as f:
+    with (folder / "form110M_words.bin").open("wb") as f:
         f.write(struct.pack("<i", max(map(len, words))))
         for i, w in enumerate(words):
             f.write(struct.pack("<fi", -float(i), len(w)) + w)
@@ -173,7 +173,7 @@ def main():
             checkpoint, vocabulary = a.data / "stories260K" / "stories260K.bin", a.data / "stories260K" / "tok512.bin"
             if name == "form110M":
                 write_form(folder)
-                checkpoint, vocabulary = folder / "form110M.bin", folder / "form110M.tok"
+                checkpoint, vocabulary = folder / "form110M.bin", folder / "form110M_words.bin"
             c, weights = read_checkpoint(checkpoint)
             times = {}
             for bits in (8, 4):
