@@ -127,7 +127,7 @@ Result<train::Model> allocated_start(const RetrainStart& start, const ir::Shape&
   std::erase_if(m.steps, [&](const auto& s) { return !start.codes.count(s.first); });
   for (auto& [name, steps] : m.steps) {
     steps.log2.clear();
-    for (int16_t code : start.codes.at(name)) steps.log2.push_back(static_cast<float>(code) / 16);
+    for (int16_t code : start.codes.at(name)) steps.log2.push_back(static_cast<float>(code) / numerics::kScaleStepsPerOctave);
   }
   PITH_TRY(const Measured measured, measure({m.graph, start.codes}, calibration, options));
   m.activations = measured.activations;

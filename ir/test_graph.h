@@ -43,20 +43,28 @@ inline Tensor random_i8(Random& random, Shape shape, int low = -127, int high = 
   return t;
 }
 
-// A node of one result at the end of a graph; returns the result, whose shape is inferred.
-inline ValueId append_node(Graph& g, Op op, std::vector<ValueId> inputs, Attributes attributes = {}, Activation activation = {}) {
+// A node at the end of a graph; returns its results, whose shapes are inferred.
+inline std::vector<ValueId> append_results(Graph& g, Op op, std::vector<ValueId> inputs, Attributes attributes = {}, Activation activation = {}, int outputs = 1) {
   Node n;
   n.op = op;
   n.name = "node" + std::to_string(g.nodes.size());
   n.inputs = std::move(inputs);
   n.attributes = std::move(attributes);
   n.activation = activation;
-  Value v;
-  v.name = n.name + ".out";
-  n.outputs = {g.add_value(std::move(v))};
+  for (int i = 0; i < outputs; ++i) {
+    Value v;
+    v.name = n.name + "." + std::to_string(i);
+    n.outputs.push_back(g.add_value(std::move(v)));
+  }
   g.nodes.push_back(n);
-  EXPECT_TRUE(infer_shapes(g, g.nodes.back()).ok()) << op_name(op);
-  return n.outputs[0];
+  const auto inferred = infer_shapes(g, g.nodes.back());
+  EXPECT_TRUE(inferred.ok()) << op_name(op) << ": " << inferred.error().message;
+  return n.outputs;
+}
+
+// The same for a node of one result.
+inline ValueId append_node(Graph& g, Op op, std::vector<ValueId> inputs, Attributes attributes = {}, Activation activation = {}) {
+  return append_results(g, op, std::move(inputs), std::move(attributes), activation)[0];
 }
 
 // A graph of one node: its inputs are graph inputs, or constants where `constant` says so.

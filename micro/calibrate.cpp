@@ -62,15 +62,20 @@ void Histogram::add(std::span<const float> values, bool stream) {
   }
 }
 
+namespace {
+
+double through(const ir::Activation* function, double x) { return function ? numerics::apply_unary(function->function, x, function->a, function->b) : x; }
+
+}  // namespace
+
 std::vector<Histogram::Seen> Histogram::seen(const ir::Activation* function) const {
-  const auto f = [&](double x) { return function ? numerics::apply_unary(function->function, x, function->a, function->b) : x; };
   const double width = 2 * range_ / kBins;
   std::vector<Seen> found;
   for (int i = 0; i < kBins && range_ > 0; ++i) {
     const double n = bins_[static_cast<size_t>(i)], x = -range_ + (i + 0.5) * width;
     if (n == 0) continue;
-    const double slope = (f(x + 0.5 * width) - f(x - 0.5 * width)) / width;
-    found.push_back({n, x, f(x), slope * slope});
+    const double slope = (through(function, x + 0.5 * width) - through(function, x - 0.5 * width)) / width;
+    found.push_back({n, x, through(function, x), slope * slope});
   }
   return found;
 }
@@ -78,9 +83,8 @@ std::vector<Histogram::Seen> Histogram::seen(const ir::Activation* function) con
 // Inside: uniform rounding noise, as the function passes it on; outside: also the distance from what the end of the range
 // gives, whose square counts `clipped` times.
 double Histogram::error(const std::vector<Seen>& seen, numerics::Affine a, const ir::Activation* function, double clipped) {
-  const auto f = [&](double x) { return function ? numerics::apply_unary(function->function, x, function->a, function->b) : x; };
   const double scale = numerics::scale_value(a.scale_code), low = -a.zero_point * scale, high = (255 - a.zero_point) * scale;
-  const double at_low = f(low), at_high = f(high), noise = scale * scale / 12;
+  const double at_low = through(function, low), at_high = through(function, high), noise = scale * scale / 12;
   double sum = 0;
   for (const Seen& s : seen) {
     const double beyond = s.x < low ? s.y - at_low : s.x > high ? s.y - at_high : 0;

@@ -108,11 +108,6 @@ struct Lane {
 
 bool transposed_weights(const Node& n) { return n.op == Op::kGemm && n.integer("transB", 0) != 0; }
 
-bool measurable(const Graph& g, const Node& n) {
-  if (!is_weighted(g, n) || (n.op != Op::kGemm && n.op != Op::kMatMul)) return false;
-  return n.op == Op::kMatMul || (n.integer("transA", 0) == 0 && n.real("alpha", 1) == 1 && n.real("beta", 1) == 1);
-}
-
 int64_t width_of(const Graph& g, const Node& n) { return g.value(n.inputs[1]).shape[transposed_weights(n) ? 1 : 0]; }
 
 // Weights as rows of outputs, and back.
@@ -429,6 +424,11 @@ class Rounding {
 };
 
 }  // namespace
+
+bool measurable(const Graph& g, const Node& n) {
+  if (!is_weighted(g, n) || (n.op != Op::kGemm && n.op != Op::kMatMul)) return false;
+  return n.op == Op::kMatMul || (n.integer("transA", 0) == 0 && n.real("alpha", 1) == 1 && n.real("beta", 1) == 1);
+}
 
 Result<Layerwise> round_layerwise(const Graph& graph, const std::vector<std::vector<Tensor>>& samples, const LayerwiseOptions& options) {
   Graph plain = graph;

@@ -44,7 +44,8 @@ Result<Layerwise> round_layerwise(const ir::Graph& graph, const std::vector<std:
 // the order of the nodes; 0 for other nodes.
 Result<std::vector<double>> sensitivities(const ir::Graph& graph, const std::vector<std::vector<ir::Tensor>>& samples, const LayerwiseOptions& options);
 
-// Whether a node's weights are rounded: a product with constant weights whose width allows second moments, or a Gather of rows.
+// Whether a node's weights are rounded: a plain product with constant weights, or a Gather of rows.
+bool measurable(const ir::Graph& graph, const ir::Node& node);
 bool is_embedding(const ir::Graph& graph, const ir::Node& node);
 
 }  // namespace pith

@@ -22,24 +22,6 @@ ValueId input(Graph& g, Shape shape) {
   return g.inputs.back();
 }
 
-std::vector<ValueId> add_node(Graph& g, Op op, std::vector<ValueId> inputs, ir::Attributes attributes = {}, ir::Activation activation = {}, int outputs = 1) {
-  Node n;
-  n.op = op;
-  n.name = "node" + std::to_string(g.nodes.size());
-  n.inputs = std::move(inputs);
-  n.attributes = std::move(attributes);
-  n.activation = activation;
-  for (int i = 0; i < outputs; ++i) {
-    ir::Value v;
-    v.name = n.name + "." + std::to_string(i);
-    n.outputs.push_back(g.add_value(std::move(v)));
-  }
-  g.nodes.push_back(n);
-  const auto inferred = ir::infer_shapes(g, g.nodes.back());
-  EXPECT_TRUE(inferred.ok()) << inferred.error().message;
-  return n.outputs;
-}
-
 std::vector<std::vector<Tensor>> samples_for(const Graph& g, Random& random, int count) {
   std::vector<std::vector<Tensor>> samples(static_cast<size_t>(count));
   for (auto& sample : samples) {
@@ -71,13 +53,13 @@ TEST(Quantize, KeepsADecodingWithSplit) {
   Random random(ir::test_seed());
   Graph g;
   const ValueId x = input(g, {1, 3, 12, 12});
-  const ValueId a = add_node(g, Op::kConv, {x, g.add_constant("w1", ir::random_f32(random, {8, 3, 3, 3}))}, {}, {numerics::Unary::kSilu, 1, 0, {}})[0];
-  const ValueId b = add_node(g, Op::kConv, {a, g.add_constant("w2", ir::random_f32(random, {8, 8, 1, 1}))})[0];
-  const ValueId c = add_node(g, Op::kSigmoid, {b})[0];
-  const std::vector<ValueId> parts = add_node(g, Op::kSplit, {c}, {{"axis", int64_t{1}}, {"split", Ints{2, 2, 4}}}, {}, 3);
-  const ValueId moved = add_node(g, Op::kMul, {parts[0], g.add_constant("two", ir::random_f32(random, {1}, 2, 2))})[0];
-  const ValueId squared = add_node(g, Op::kMul, {parts[1], parts[1]})[0];
-  g.outputs = add_node(g, Op::kConcat, {moved, squared, parts[2]}, {{"axis", int64_t{1}}});
+  const ValueId a = ir::append_node(g, Op::kConv, {x, g.add_constant("w1", ir::random_f32(random, {8, 3, 3, 3}))}, {}, {numerics::Unary::kSilu, 1, 0, {}});
+  const ValueId b = ir::append_node(g, Op::kConv, {a, g.add_constant("w2", ir::random_f32(random, {8, 8, 1, 1}))});
+  const ValueId c = ir::append_node(g, Op::kSigmoid, {b});
+  const std::vector<ValueId> parts = ir::append_results(g, Op::kSplit, {c}, {{"axis", int64_t{1}}, {"split", Ints{2, 2, 4}}}, {}, 3);
+  const ValueId moved = ir::append_node(g, Op::kMul, {parts[0], g.add_constant("two", ir::random_f32(random, {1}, 2, 2))});
+  const ValueId squared = ir::append_node(g, Op::kMul, {parts[1], parts[1]});
+  g.outputs = ir::append_results(g, Op::kConcat, {moved, squared, parts[2]}, {{"axis", int64_t{1}}});
   ASSERT_TRUE(ir::verify(g).ok());
   const auto samples = samples_for(g, random, 8);
   const auto quantized = quantize(g, samples, {});
@@ -113,11 +95,11 @@ TEST(Quantize, CorrectsBiasBehindAJoinedActivation) {
   Random random(ir::test_seed());
   Graph g;
   const ValueId x = input(g, {1, 3, 12, 12});
-  const ValueId a = add_node(g, Op::kConv, {x, g.add_constant("w1", ir::random_f32(random, {16, 3, 1, 1})), g.add_constant("b1", ir::random_f32(random, {16}, 0, 4))}, {},
-                             {numerics::Unary::kSilu, 1, 0, {}})[0];
-  const ValueId b = add_node(g, Op::kConv, {a, g.add_constant("w2", ir::random_f32(random, {16, 16, 1, 1})), g.add_constant("b2", ir::random_f32(random, {16}, 0, 4))}, {},
-                             {numerics::Unary::kSilu, 1, 0, {}})[0];
-  g.outputs = add_node(g, Op::kConv, {b, g.add_constant("w3", ir::random_f32(random, {8, 16, 1, 1}))});
+  const ValueId a = ir::append_node(g, Op::kConv, {x, g.add_constant("w1", ir::random_f32(random, {16, 3, 1, 1})), g.add_constant("b1", ir::random_f32(random, {16}, 0, 4))}, {},
+                             {numerics::Unary::kSilu, 1, 0, {}});
+  const ValueId b = ir::append_node(g, Op::kConv, {a, g.add_constant("w2", ir::random_f32(random, {16, 16, 1, 1})), g.add_constant("b2", ir::random_f32(random, {16}, 0, 4))}, {},
+                             {numerics::Unary::kSilu, 1, 0, {}});
+  g.outputs = ir::append_results(g, Op::kConv, {b, g.add_constant("w3", ir::random_f32(random, {8, 16, 1, 1}))});
   ASSERT_TRUE(ir::verify(g).ok());
   const auto samples = samples_for(g, random, 8);
   QuantizeOptions options;
@@ -135,7 +117,7 @@ TEST(Quantize, LongRowsMakeUpForTheirErrors) {
   Random random(ir::test_seed());
   Graph g;
   const ValueId x = input(g, {1, 128});
-  g.outputs = add_node(g, Op::kMatMul, {x, g.add_constant("w", ir::random_f32(random, {128, 16}))});
+  g.outputs = ir::append_results(g, Op::kMatMul, {x, g.add_constant("w", ir::random_f32(random, {128, 16}))});
   ASSERT_TRUE(ir::verify(g).ok());
   const Tensor mixing = ir::random_f32(random, {8, 128});
   std::vector<std::vector<Tensor>> samples;
@@ -161,8 +143,8 @@ TEST(Quantize, KeepsCoarseValuesInFloat) {
   Random random(ir::test_seed());
   Graph g;
   const ValueId x = input(g, {1, 256});
-  const ValueId y = add_node(g, Op::kMatMul, {x, g.add_constant("w", ir::random_f32(random, {256, 32}))}, {}, {numerics::Unary::kRelu, 0, 0, {}})[0];
-  g.outputs = add_node(g, Op::kMatMul, {y, g.add_constant("v", ir::random_f32(random, {32, 4}))});
+  const ValueId y = ir::append_node(g, Op::kMatMul, {x, g.add_constant("w", ir::random_f32(random, {256, 32}))}, {}, {numerics::Unary::kRelu, 0, 0, {}});
+  g.outputs = ir::append_results(g, Op::kMatMul, {y, g.add_constant("v", ir::random_f32(random, {32, 4}))});
   ASSERT_TRUE(ir::verify(g).ok());
   auto samples = samples_for(g, random, 64);
   const auto even = quantize(g, samples, {});
@@ -181,9 +163,9 @@ TEST(Quantize, KeepsMoreInFloatWhereStateGathersErrors) {
     Random random(ir::test_seed());
     Graph g;
     const ValueId x = input(g, {1, 256}), before = input(g, {1, 4});
-    const ValueId y = add_node(g, Op::kMatMul, {x, g.add_constant("w", ir::random_f32(random, {256, 32}))}, {}, {numerics::Unary::kRelu, 0, 0, {}})[0];
-    const ValueId z = add_node(g, Op::kMatMul, {y, g.add_constant("v", ir::random_f32(random, {32, 4}))})[0];
-    g.outputs = add_node(g, Op::kAdd, {z, before});
+    const ValueId y = ir::append_node(g, Op::kMatMul, {x, g.add_constant("w", ir::random_f32(random, {256, 32}))}, {}, {numerics::Unary::kRelu, 0, 0, {}});
+    const ValueId z = ir::append_node(g, Op::kMatMul, {y, g.add_constant("v", ir::random_f32(random, {32, 4}))});
+    g.outputs = ir::append_results(g, Op::kAdd, {z, before});
     if (with_state) g.state = {{before, g.outputs[0]}};
     EXPECT_TRUE(ir::verify(g).ok());
     auto samples = samples_for(g, random, 64);
@@ -202,7 +184,7 @@ TEST(Quantize, KeepsMoreInFloatWhereStateGathersErrors) {
 TEST(Calibrate, CarriesState) {
   Graph g;
   const ValueId x = input(g, {1, 2}), state = input(g, {1, 2});
-  g.outputs = add_node(g, Op::kAdd, {x, state});
+  g.outputs = ir::append_results(g, Op::kAdd, {x, state});
   g.state = {{state, g.outputs[0]}};
   ASSERT_TRUE(ir::verify(g).ok());
   Tensor one(ir::DType::kF32, {1, 2}), zero(ir::DType::kF32, {1, 2});
@@ -246,10 +228,10 @@ TEST(Quantize, KeepsSpectraInFloat) {
   Random random(ir::test_seed());
   Graph g;
   const ValueId x = input(g, {1, 1, 64});
-  const ValueId f = add_node(g, Op::kConv, {x, g.add_constant("transform", ir::random_f32(random, {8, 1, 16}))}, {{"strides", Ints{4}}})[0];
-  const ValueId power = add_node(g, Op::kMul, {f, f})[0], root = add_node(g, Op::kSqrt, {power})[0];
-  const ValueId y = add_node(g, Op::kConv, {root, g.add_constant("w", ir::random_f32(random, {8, 8, 1}))}, {}, {numerics::Unary::kRelu, 0, 0, {}})[0];
-  g.outputs = add_node(g, Op::kConv, {y, g.add_constant("v", ir::random_f32(random, {4, 8, 1}))});
+  const ValueId f = ir::append_node(g, Op::kConv, {x, g.add_constant("transform", ir::random_f32(random, {8, 1, 16}))}, {{"strides", Ints{4}}});
+  const ValueId power = ir::append_node(g, Op::kMul, {f, f}), root = ir::append_node(g, Op::kSqrt, {power});
+  const ValueId y = ir::append_node(g, Op::kConv, {root, g.add_constant("w", ir::random_f32(random, {8, 8, 1}))}, {}, {numerics::Unary::kRelu, 0, 0, {}});
+  g.outputs = ir::append_results(g, Op::kConv, {y, g.add_constant("v", ir::random_f32(random, {4, 8, 1}))});
   ASSERT_TRUE(ir::verify(g).ok());
   const auto quantized = quantize(g, samples_for(g, random, 4), {});
   ASSERT_TRUE(quantized.ok()) << quantized.error().message;

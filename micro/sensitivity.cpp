@@ -140,7 +140,7 @@ Result<std::vector<double>> sensitivities(const Graph& g, const std::vector<std:
     }
     for (size_t i = 0; i < g.nodes.size(); ++i) {
       const Node& n = g.nodes[i];
-      if (!is_embedding(g, n) && (!is_weighted(g, n) || (n.op != ir::Op::kGemm && n.op != ir::Op::kMatMul))) continue;
+      if (!measurable(g, n) && !is_embedding(g, n)) continue;
       Trace noisy = clean;
       PITH_TRY(const double energy, disturb(g, n, rows, random, noisy));
       if (energy <= 0) continue;
@@ -151,7 +151,7 @@ Result<std::vector<double>> sensitivities(const Graph& g, const std::vector<std:
   }
   const double most = *std::max_element(total.begin(), total.end());
   for (size_t i = 0; i < total.size(); ++i) {
-    if (is_weighted(g, g.nodes[i]) || is_embedding(g, g.nodes[i])) total[i] = std::max({total[i], kLeastShare * most, 1e-30});
+    if (measurable(g, g.nodes[i]) || is_embedding(g, g.nodes[i])) total[i] = std::max({total[i], kLeastShare * most, 1e-30});
   }
   return total;
 }
