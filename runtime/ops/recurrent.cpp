@@ -1,8 +1,9 @@
 // Recurrent: LSTM, GRU and RNN as ONNX defines them, one time step after the other, float with integer or float
 // weights.
 //
-// Gates of one step: W x_t + R h + b. Weights stay as the file has them (bytes and a scale per row, or floats); rows
-// are dotted with x and h. The output order is T, directions, N, hidden.
+// Gates of one step: W x_t + R h + b. Weights stay as the file has them (bytes and a scale per row, or floats); all
+// rows are multiplied by x, then by h, then functions go over whole gates. The output order is T, directions, N, hidden.
+#include <math.h>
 #include <string.h>
 
 #include "program/schema.h"
@@ -29,29 +30,29 @@ struct Size {
         directions(op.ints[kDirections] == 2 ? 2 : 1) {}
 };
 
-float apply(int32_t function, float x) {
-  const Unary f = static_cast<Unary>(function);
-  double a = 0, b = 0;  // ONNX's defaults
-  if (f == Unary::kLeakyRelu) a = 0.01;
-  if (f == Unary::kThresholdedRelu || f == Unary::kElu) a = 1;
-  if (f == Unary::kHardSigmoid) a = 0.2, b = 0.5;
-  return static_cast<float>(numerics::apply_unary(f, static_cast<double>(x), a, b));
-}
+// The rows of W and R that a step multiplies: bytes with a factor each, or floats.
+struct Matrix {
+  const Tensor* tensor;
+  int64_t length;       // columns
+  const float* factors;  // [rows], of bytes
+};
+struct Plan {
+  float *input_factors, *state_factors;
+};
 
-// Row `row` of a matrix of `length` columns times x.
-float dot_row(const Run& run, const Tensor& w, int64_t row, int64_t length, const float* x) {
-  if (w.dtype == PITH_F32) {
-    const float* v = run.read<float>(&w) + row * length;
-    float sum = 0;
-    for (int64_t i = 0; i < length; ++i) sum += v[i] * x[i];
-    return sum;
+// y[i] = row (first + i) of m times x, plus bias[i]; bias may be y.
+void add_rows(const Run& run, const Matrix& m, int64_t first, int64_t count, const float* x, const float* bias, float* y) {
+  if (m.tensor->dtype == PITH_I8) {
+    run.kernels.rows_f32({x, static_cast<const int8_t*>(m.tensor->values) + first * m.length, static_cast<int32_t>(m.length), static_cast<int32_t>(count),
+                          m.factors + first, bias, -HUGE_VALF, HUGE_VALF, y});
+    return;
   }
-  const int8_t* v = static_cast<const int8_t*>(w.values) + row * length;
-  float sum = 0;
-  for (int64_t i = 0; i < length; ++i) sum += static_cast<float>(v[i]) * x[i];
-  const int64_t rows_per_scale = w.count_of(1, w.rank) / length;  // dims: rows, length; or directions, rows, length
-  const int16_t code = w.scale_codes[w.row_scales ? row / rows_per_scale : 0];
-  return sum * static_cast<float>(numerics::scale_value(code));
+  const float* row = run.read<float>(m.tensor) + first * m.length;
+  for (int64_t r = 0; r < count; ++r, row += m.length) {
+    float sum = 0;
+    for (int64_t i = 0; i < m.length; ++i) sum += row[i] * x[i];
+    y[r] = sum + bias[r];
+  }
 }
 
 struct Step {
@@ -59,8 +60,9 @@ struct Step {
   const Run& run;
   Size size;
   int64_t direction;
-  float* gates;  // [gates * hidden] W x + b
-  float* reset;  // [hidden] GRU: r * h
+  Matrix w, r;
+  float* gates;  // [gates * hidden]
+  float* reset;  // [hidden] GRU: r * h, or what r multiplies
   const float* x;
   float *h, *c;  // [hidden]
 
@@ -68,54 +70,75 @@ struct Step {
     const Tensor* b = op.inputs[3];
     return b == nullptr ? 0 : run.read<float>(b)[direction * 2 * size.gates * size.hidden + which * size.hidden + i];
   }
-  float clip(float v) const {
+  // The first `full` gates become W x + b of both halves + R h, those after them W x + b of their own half.
+  void products(int64_t full) const {
+    const int64_t n = size.hidden, rows = size.gates * n, first = direction * rows;
+    for (int64_t i = 0; i < rows; ++i) gates[i] = bias(0, i);
+    add_rows(run, w, first, rows, x, gates, gates);
+    for (int64_t i = 0; i < full * n; ++i) gates[i] += bias(size.gates, i);
+    add_rows(run, r, first, full * n, h, gates, gates);
+  }
+  void clip(float* v, int64_t count) const {
     const float limit = op.reals[0];
-    return limit > 0 ? (v < -limit ? -limit : v > limit ? limit : v) : v;
+    for (int64_t i = 0; i < count && limit > 0; ++i) v[i] = v[i] < -limit ? -limit : v[i] > limit ? limit : v[i];
   }
-  float input_part(int64_t gate, int64_t i) const {
-    return dot_row(run, *op.inputs[1], (direction * size.gates + gate) * size.hidden + i, size.inputs, x) +
-           bias(gate, i);
+  void apply(int32_t function, float* v, int64_t count) const {
+    const Unary f = static_cast<Unary>(function);
+    float a = 0, b = 0;  // ONNX's defaults
+    if (f == Unary::kLeakyRelu) a = 0.01f;
+    if (f == Unary::kThresholdedRelu || f == Unary::kElu) a = 1;
+    if (f == Unary::kHardSigmoid) a = 0.2f, b = 0.5f;
+    run.kernels.unary_f32(v, v, count, f, a, b);
   }
-  float hidden_part(int64_t gate, int64_t i, const float* state) const {
-    return dot_row(run, *op.inputs[2], (direction * size.gates + gate) * size.hidden + i, size.hidden, state) +
-           bias(size.gates + gate, i);
+  void squash(int32_t function, float* v, int64_t count) const {
+    clip(v, count);
+    apply(function, v, count);
   }
-  float peephole(int64_t which, int64_t i) const {
+  void add_peephole(int64_t which, float* gate) const {
     const Tensor* p = op.inputs[6];
-    return p == nullptr ? 0 : run.read<float>(p)[(direction * 3 + which) * size.hidden + i];
+    if (p == nullptr) return;
+    const float* weights = run.read<float>(p) + (direction * 3 + which) * size.hidden;
+    for (int64_t i = 0; i < size.hidden; ++i) gate[i] += weights[i] * c[i];
   }
 
   void lstm() const {  // gates in ONNX's order: input, output, forget, cell
     const int64_t n = size.hidden;
-    for (int64_t g = 0; g < 4; ++g) {
-      for (int64_t i = 0; i < n; ++i) gates[g * n + i] = input_part(g, i) + hidden_part(g, i, h);
+    float *in = gates, *out = gates + n, *forget = gates + 2 * n, *cell = gates + 3 * n;
+    products(4);
+    add_peephole(0, in);
+    squash(op.ints[kActivationF], in, n);
+    if (op.ints[kInputForget]) {
+      for (int64_t i = 0; i < n; ++i) forget[i] = 1 - in[i];
+    } else {
+      add_peephole(2, forget);
+      squash(op.ints[kActivationF], forget, n);
     }
-    for (int64_t i = 0; i < n; ++i) {
-      const float in = apply(op.ints[kActivationF], clip(gates[i] + peephole(0, i) * c[i]));
-      const float forget =
-          op.ints[kInputForget] ? 1 - in : apply(op.ints[kActivationF], clip(gates[2 * n + i] + peephole(2, i) * c[i]));
-      const float cell = apply(op.ints[kActivationG], clip(gates[3 * n + i]));
-      c[i] = forget * c[i] + in * cell;
-      const float out = apply(op.ints[kActivationF], clip(gates[n + i] + peephole(1, i) * c[i]));
-      h[i] = out * apply(op.ints[kActivationH], c[i]);
-    }
+    squash(op.ints[kActivationG], cell, n);
+    for (int64_t i = 0; i < n; ++i) h[i] = c[i] = forget[i] * c[i] + in[i] * cell[i];
+    add_peephole(1, out);
+    squash(op.ints[kActivationF], out, n);
+    apply(op.ints[kActivationH], h, n);
+    for (int64_t i = 0; i < n; ++i) h[i] *= out[i];
   }
   void gru() const {  // update, reset, hidden
-    const int64_t n = size.hidden;
-    for (int64_t i = 0; i < n; ++i) {
-      gates[i] = apply(op.ints[kActivationF], clip(input_part(0, i) + hidden_part(0, i, h)));
-      gates[n + i] = apply(op.ints[kActivationF], clip(input_part(1, i) + hidden_part(1, i, h)));
-      reset[i] = gates[n + i] * h[i];
+    const int64_t n = size.hidden, first = direction * 3 * n + 2 * n;
+    float *update = gates, *open = gates + n, *hidden = gates + 2 * n;
+    products(2);
+    squash(op.ints[kActivationF], update, 2 * n);
+    if (op.ints[kResetMode]) {
+      for (int64_t i = 0; i < n; ++i) reset[i] = bias(5, i);
+      add_rows(run, r, first, n, h, reset, reset);
+      for (int64_t i = 0; i < n; ++i) hidden[i] += open[i] * reset[i];
+    } else {
+      for (int64_t i = 0; i < n; ++i) reset[i] = open[i] * h[i], hidden[i] += bias(5, i);
+      add_rows(run, r, first, n, reset, hidden, hidden);
     }
-    for (int64_t i = 0; i < n; ++i) {
-      const float recurrent = op.ints[kResetMode] ? gates[n + i] * hidden_part(2, i, h) : hidden_part(2, i, reset);
-      gates[2 * n + i] = apply(op.ints[kActivationG], clip(input_part(2, i) + recurrent));
-    }
-    for (int64_t i = 0; i < n; ++i) h[i] = (1 - gates[i]) * gates[2 * n + i] + gates[i] * h[i];
+    squash(op.ints[kActivationG], hidden, n);
+    for (int64_t i = 0; i < n; ++i) h[i] = (1 - update[i]) * hidden[i] + update[i] * h[i];
   }
   void rnn() const {
-    for (int64_t i = 0; i < size.hidden; ++i)
-      gates[i] = apply(op.ints[kActivationF], clip(input_part(0, i) + hidden_part(0, i, h)));
+    products(1);
+    squash(op.ints[kActivationF], gates, size.hidden);
     memcpy(h, gates, static_cast<size_t>(size.hidden) * sizeof(float));
   }
 };
@@ -133,7 +156,8 @@ void run_sequence(const Op& op, const Run& run, const Size& s, int64_t direction
   float *h = scratch, *c = h + n, *reset = c + n, *gates = reset + n;
   start_state(run, op.inputs[4], state, n, h);
   start_state(run, op.inputs[5], state, n, c);
-  Step step{op, run, s, direction, gates, reset, nullptr, h, c};
+  const Plan& plan = *static_cast<const Plan*>(op.plan);
+  Step step{op, run, s, direction, {op.inputs[1], s.inputs, plan.input_factors}, {op.inputs[2], n, plan.state_factors}, gates, reset, nullptr, h, c};
   const bool backward = op.ints[kDirections] == 1 || direction == 1;
   for (int64_t k = 0; k < s.steps; ++k) {
     const int64_t t = backward ? s.steps - 1 - k : k;
@@ -157,6 +181,15 @@ void run_sequence(const Op& op, const Run& run, const Size& s, int64_t direction
     if (op.outputs[i] != nullptr)
       memcpy(run.write<float>(op.outputs[i]) + state * n, i == 1 ? h : c, static_cast<size_t>(n) * sizeof(float));
   }
+}
+
+// A factor for each row of integer weights; null for floats and while counting.
+float* row_factors(Builder& builder, const Tensor& t, int64_t length) {
+  const int64_t rows = t.count() / length, rows_per_scale = t.count_of(1, t.rank) / length;  // dims: rows, length; or directions, rows, length
+  float* factors = t.dtype == PITH_I8 ? builder.memory.take<float>(rows) : nullptr;
+  for (int64_t r = 0; factors != nullptr && r < rows; ++r)
+    factors[r] = static_cast<float>(numerics::scale_value(t.scale_codes[t.row_scales ? r / rows_per_scale : 0]));
+  return factors;
 }
 
 bool fits(const Tensor* t, int64_t count) { return t == nullptr || (t->dtype == PITH_F32 && t->count() == count); }
@@ -196,7 +229,11 @@ const char* prepare_Recurrent(Builder& builder, Op& op) {
   }
   if (!fits(op.outputs[0], s.steps * states) || !fits(op.outputs[1], states) || !fits(op.outputs[2], states))
     return "its outputs don't fit";
-  return op.activation != Unary::kIdentity ? "an activation on a recurrent layer" : nullptr;
+  if (op.activation != Unary::kIdentity) return "an activation on a recurrent layer";
+  Plan* plan = builder.plan<Plan>(op);
+  float *input_factors = row_factors(builder, w, s.inputs), *state_factors = row_factors(builder, r, s.hidden);
+  if (plan != nullptr) *plan = {input_factors, state_factors};
+  return nullptr;
 }
 
 void run_Recurrent(const Op& op, const Run& run) {

@@ -32,12 +32,12 @@ struct Cell {
     for (int64_t i = 0; i < n; ++i) sum += c.in[operand].f32()[row * n + i] * x[i];
     return sum;
   }
+  float state_bias(int64_t gate, int64_t i) const { return parameter(3, (direction * 2 * gates + gates + gate) * hidden + i); }
+  float state_dot(int64_t gate, int64_t i, const float* state) const { return dot(2, (direction * gates + gate) * hidden + i, state, hidden); }
   float input_part(int64_t gate, int64_t i, const float* x) const {
     return dot(1, (direction * gates + gate) * hidden + i, x, inputs) + parameter(3, (direction * 2 * gates + gate) * hidden + i);
   }
-  float state_part(int64_t gate, int64_t i, const float* state) const {
-    return dot(2, (direction * gates + gate) * hidden + i, state, hidden) + parameter(3, (direction * 2 * gates + gates + gate) * hidden + i);
-  }
+  float both(int64_t gate, int64_t i, const float* x, const float* state) const { return state_dot(gate, i, state) + (input_part(gate, i, x) + state_bias(gate, i)); }
   float clip(float v) const { return c.op.reals[0] > 0 ? std::clamp(v, -c.op.reals[0], c.op.reals[0]) : v; }
   float peephole(int64_t which, int64_t i) const { return parameter(6, (direction * 3 + which) * hidden + i); }
 
@@ -46,19 +46,19 @@ struct Cell {
     std::vector<float> reset(h.size()), update(h.size());
     for (int64_t i = 0; i < hidden && c.i(0) == 1; ++i) {
       const size_t k = static_cast<size_t>(i);
-      update[k] = squash(c.i(4), clip(input_part(0, i, x) + state_part(0, i, last.data())));
-      reset[k] = squash(c.i(4), clip(input_part(1, i, x) + state_part(1, i, last.data())));
+      update[k] = squash(c.i(4), clip(both(0, i, x, last.data())));
+      reset[k] = squash(c.i(4), clip(both(1, i, x, last.data())));
     }
     std::vector<float> damped(h.size());
     for (size_t k = 0; k < h.size(); ++k) damped[k] = reset[k] * last[k];
     for (int64_t i = 0; i < hidden; ++i) {
       const size_t k = static_cast<size_t>(i);
-      const auto gate = [&](int64_t g) { return input_part(g, i, x) + state_part(g, i, last.data()); };
+      const auto gate = [&](int64_t g) { return both(g, i, x, last.data()); };
       if (c.i(0) == 2) {
         h[k] = squash(c.i(4), clip(gate(0)));
       } else if (c.i(0) == 1) {
-        const float recurrent = c.i(3) ? reset[k] * state_part(2, i, last.data()) : state_part(2, i, damped.data());
-        h[k] = (1 - update[k]) * squash(c.i(5), clip(input_part(2, i, x) + recurrent)) + update[k] * last[k];
+        const float candidate = c.i(3) ? input_part(2, i, x) + reset[k] * (state_dot(2, i, last.data()) + state_bias(2, i)) : both(2, i, x, damped.data());
+        h[k] = (1 - update[k]) * squash(c.i(5), clip(candidate)) + update[k] * last[k];
       } else {
         const float in = squash(c.i(4), clip(gate(0) + peephole(0, i) * cell[k]));
         const float forget = c.i(7) ? 1 - in : squash(c.i(4), clip(gate(2) + peephole(2, i) * cell[k]));
