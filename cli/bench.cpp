@@ -13,7 +13,7 @@ namespace pith::cli {
 namespace {
 
 struct Flags {
-  std::string model, format = "md";
+  std::string model, format = "md", counts;
   EngineOptions engine;
   int repetitions = 50, warmup = 5;
   bool no_warmup = false;
@@ -35,9 +35,17 @@ Result<void> bench(const Flags& f, const Global& global) {
     }
     inputs.push_back(std::move(a));
   }
+  const auto counted = std::find_if(engine->inputs().begin(), engine->inputs().end(), [&](const Port& port) { return port.name == f.counts; });
+  if (!f.counts.empty() && (counted == engine->inputs().end() || !counted->whole)) return usage_error(fmt::format("'{}' has no input of integers named '{}'; --counts takes one", f.model, f.counts));
+  const auto count_to = [&](int run) {
+    if (f.counts.empty()) return;
+    for (int32_t& x : inputs[static_cast<size_t>(counted - engine->inputs().begin())].as<int32_t>()) x = run;
+  };
   for (int i = 0; i < (f.no_warmup ? 0 : f.warmup); ++i) PITH_CHECK_OK(engine->run(inputs));
+  engine->reset();
   std::vector<double> times;
   for (int i = 0; i < f.repetitions; ++i) {
+    count_to(i);
     const double start = now_ms();
     PITH_CHECK_OK(engine->run(inputs));
     times.push_back(now_ms() - start);
@@ -71,11 +79,12 @@ Result<void> bench(const Flags& f, const Global& global) {
 
 void add_bench(Context c) {
   static Flags f;
-  CLI::App* verb = add_verb(c, "bench", "measure the time of an inference", "  pith bench model.pith -t 2 -r 100\n  pith bench model.pith --memory smallest --json");
+  CLI::App* verb = add_verb(c, "bench", "measure the time of an inference", "  pith bench model.pith -t 2 -r 100\n  pith bench model.pith --memory smallest --json\n  pith bench decoder.pith --counts position -r 256");
   verb->add_option("model", f.model, ".pith (or .onnx, through the float interpreter)")->required();
   verb->add_option("-r,--repetitions", f.repetitions, "measured runs")->capture_default_str();
   verb->add_option("--warmup", f.warmup, "runs before measuring")->capture_default_str();
   verb->add_flag("--no-warmup", f.no_warmup, "measure from the first run on");
+  verb->add_option("--counts", f.counts, "an input of integers that counts the measured runs from 0: a decoder's `position`");
   add_engine_flags(verb, f.engine);
   verb->add_option("--format", f.format, "md, csv or json")->capture_default_str()->check(CLI::IsMember({"md", "csv", "json"}));
   verb->callback([&global = c.global, &action = c.action] { action = [&global] { return bench(f, global); }; });

@@ -1,6 +1,7 @@
 // Liveness packing: when each tensor and scratch region is in use, and where it lies in the arena.
 //
-// Element-wise operators write over an input that dies with them. The packing is plan_memory.h's: a fast heuristic
+// Element-wise operators write over an input that dies with them; so does the one that makes a state's next value out of the
+// present one, where nobody reads that later: then nothing is to be copied after a run. The packing is plan_memory.h's: a fast heuristic
 // first, the exact search when it is above the lower bound.
 #include <algorithm>
 #include <map>
@@ -15,7 +16,7 @@ namespace pith {
 namespace {
 
 // May the operator's output take the memory of an input that dies with it?
-bool in_place(const ProgramOp& op) { return op.opcode == PITH_OPCODE_Unary || op.opcode == PITH_OPCODE_Binary; }
+bool in_place(const ProgramOp& op) { return op.opcode == PITH_OPCODE_Unary || op.opcode == PITH_OPCODE_Binary || op.opcode == PITH_OPCODE_Where; }
 
 // Layer by layer in float32: the most elements alive at once, four bytes each.
 int64_t float32_peak(const std::vector<StorageInterval>& all, const Program& p) {
@@ -89,6 +90,46 @@ bool is_state(const Program& p, const StorageInterval& s) {
   return s.tensor != kNone && std::any_of(p.state.begin(), p.state.end(), [&](const auto& pair) { return root_of(p, pair.first) == s.tensor; });
 }
 
+// Does `step` make of a state its next value, and nobody else reads what it was?
+bool renews_state(const Program& p, size_t step, int32_t in, int32_t out) {
+  const auto pairs = std::count_if(p.state.begin(), p.state.end(), [&](const auto& s) { return root_of(p, s.first) == in || root_of(p, s.second) == out; });
+  const auto own = std::count(p.state.begin(), p.state.end(), std::pair{in, out});
+  if (pairs != 1 || own != 1) return false;
+  if (std::any_of(p.outputs.begin(), p.outputs.end(), [&](const ProgramPort& o) { return root_of(p, o.tensor) == in; })) return false;
+  return std::all_of(p.ops.begin() + static_cast<ptrdiff_t>(step) + 1, p.ops.end(), [&](const ProgramOp& later) {
+    return std::none_of(later.inputs.begin(), later.inputs.end(), [&](int32_t id) { return id != kNone && !is_constant(id) && root_of(p, id) == in; });
+  });
+}
+
+// Which buffer each interval lies in, named by its first: chains of in-place results share one.
+std::vector<size_t> shared_buffers(const Program& p, const std::vector<StorageInterval>& all) {
+  std::vector<int> index_of(p.tensors.size(), -1);
+  std::vector<size_t> buffer_of(all.size());
+  for (size_t i = 0; i < all.size(); ++i) {
+    buffer_of[i] = i;
+    if (all[i].tensor != kNone) index_of[static_cast<size_t>(all[i].tensor)] = static_cast<int>(i);
+  }
+  for (size_t step = 0; step < p.ops.size(); ++step) {
+    const ProgramOp& op = p.ops[step];
+    if (!in_place(op) || op.outputs[0] == kNone) continue;
+    const int out = index_of[static_cast<size_t>(root_of(p, op.outputs[0]))];
+    if (out < 0 || all[static_cast<size_t>(out)].first != static_cast<int64_t>(step) || buffer_of[static_cast<size_t>(out)] != static_cast<size_t>(out)) continue;
+    for (size_t i = op.opcode == PITH_OPCODE_Where ? 1 : 0; i < op.inputs.size(); ++i) {
+      const int32_t id = op.inputs[i];
+      if (id == kNone || is_constant(id)) continue;
+      const int in = index_of[static_cast<size_t>(root_of(p, id))];
+      if (in < 0 || in == out) continue;
+      const StorageInterval &a = all[static_cast<size_t>(in)], &b = all[static_cast<size_t>(out)];
+      const bool dies = a.last == static_cast<int64_t>(step) && a.kind != "state" && b.kind != "state" && a.kind != "output";
+      if (a.bytes != b.bytes || (!dies && !renews_state(p, step, a.tensor, b.tensor))) continue;
+      if (p.tensors[static_cast<size_t>(a.tensor)].dtype != p.tensors[static_cast<size_t>(b.tensor)].dtype) continue;
+      buffer_of[static_cast<size_t>(out)] = buffer_of[static_cast<size_t>(in)];
+      break;
+    }
+  }
+  return buffer_of;
+}
+
 // Where several networks share the arena, state has fixed places in its first bytes and nothing else lies there.
 void reserve_state(const Program& p, const std::vector<StorageInterval>& all, const CompileOptions& options, const std::vector<size_t>& buffer_of, const std::map<size_t, size_t>& place, PlanProblem& problem) {
   if (options.state_bytes == 0) return;
@@ -142,31 +183,7 @@ int64_t state_bytes(const Program& p) {
 
 Result<void> plan_arena(Program& p, const CompileOptions& options, MemoryReport* report) {
   std::vector<StorageInterval> all = storage_intervals(p);
-  std::vector<int> index_of(p.tensors.size(), -1);
-  for (size_t i = 0; i < all.size(); ++i) {
-    if (all[i].tensor != kNone) index_of[static_cast<size_t>(all[i].tensor)] = static_cast<int>(i);
-  }
-  // chains of in-place results share one buffer
-  std::vector<size_t> buffer_of(all.size());
-  std::vector<Buffer> buffers;
-  std::vector<int64_t> end(all.size());
-  for (size_t i = 0; i < all.size(); ++i) buffer_of[i] = i;
-  for (size_t step = 0; step < p.ops.size(); ++step) {
-    const ProgramOp& op = p.ops[step];
-    if (!in_place(op) || op.outputs[0] == kNone) continue;
-    const int out = index_of[static_cast<size_t>(root_of(p, op.outputs[0]))];
-    if (out < 0 || all[static_cast<size_t>(out)].first != static_cast<int64_t>(step) || buffer_of[static_cast<size_t>(out)] != static_cast<size_t>(out)) continue;
-    for (int32_t id : op.inputs) {
-      if (id == kNone || is_constant(id)) continue;
-      const int in = index_of[static_cast<size_t>(root_of(p, id))];
-      if (in < 0 || in == out) continue;
-      const StorageInterval &a = all[static_cast<size_t>(in)], &b = all[static_cast<size_t>(out)];
-      if (a.last != static_cast<int64_t>(step) || a.bytes != b.bytes || a.kind == "state" || b.kind == "state" || a.kind == "output") continue;
-      if (p.tensors[static_cast<size_t>(a.tensor)].dtype != p.tensors[static_cast<size_t>(b.tensor)].dtype) continue;
-      buffer_of[static_cast<size_t>(out)] = buffer_of[static_cast<size_t>(in)];
-      break;
-    }
-  }
+  const std::vector<size_t> buffer_of = shared_buffers(p, all);
   PlanProblem problem;
   std::map<size_t, size_t> place;
   for (size_t i = 0; i < all.size(); ++i) {

@@ -85,7 +85,10 @@ class MemoryCheck {
       if (by_rows.inputs[i] == 0) before.push_back(p_.inputs[i].tensor);
     for (size_t i = 0; i < p_.outputs.size(); ++i)
       if (by_rows.outputs[i] == 0) after.push_back(p_.outputs[i].tensor);
-    for (const auto& [in, out] : p_.state) before.push_back(in), after.push_back(in), after.push_back(out);
+    for (const auto& [in, out] : p_.state) {
+      before.push_back(in), after.push_back(out);
+      if (span(in).begin != span(out).begin) after.push_back(in);  // else the next value stands where the present one did
+    }
     const size_t steps = p_.ops.size();
     for (int32_t id : before) {
       const Span s = span(id);
@@ -155,7 +158,7 @@ class MemoryCheck {
   // Element-wise operators may write over an input that has the same bytes.
   bool in_place(const ProgramOp& op, int32_t in, int32_t out) const {
     const ProgramTensor &a = p_.tensors[static_cast<size_t>(in)], &b = p_.tensors[static_cast<size_t>(out)];
-    const bool kind = op.opcode == PITH_OPCODE_Unary || op.opcode == PITH_OPCODE_Binary || (op.opcode == PITH_OPCODE_Convert && a.dtype == b.dtype) || (op.opcode == PITH_OPCODE_Copy && in == out);
+    const bool kind = op.opcode == PITH_OPCODE_Unary || op.opcode == PITH_OPCODE_Binary || op.opcode == PITH_OPCODE_Where || (op.opcode == PITH_OPCODE_Convert && a.dtype == b.dtype) || (op.opcode == PITH_OPCODE_Copy && in == out);
     return kind && a.offset == b.offset && tensor_bytes(a) == tensor_bytes(b);
   }
 

@@ -36,7 +36,7 @@ bool overlap(int64_t a, int64_t a_bytes, int64_t b, int64_t b_bytes) { return a 
 bool may_share(const Op& op, const Tensor& in, const Tensor& out) {
   if (in.offset != out.offset || in.bytes() != out.bytes()) return false;
   return op.opcode == PITH_OPCODE_Unary || op.opcode == PITH_OPCODE_Binary || op.opcode == PITH_OPCODE_Convert ||
-         op.opcode == PITH_OPCODE_Copy;
+         op.opcode == PITH_OPCODE_Where || op.opcode == PITH_OPCODE_Copy;
 }
 
 const char* check_overlaps(const Op& op, const format::Schema& schema) {
@@ -161,7 +161,7 @@ void execute(const Instance& instance, pith_observer observer, void* context) {
   }
   for (int32_t i = 0; i < model.state_count; ++i) {
     const StatePair& s = model.states[i];
-    memmove(instance.arena + s.in->offset, instance.arena + s.out->offset, static_cast<size_t>(s.in->bytes()));
+    if (s.in->offset != s.out->offset) memmove(instance.arena + s.in->offset, instance.arena + s.out->offset, static_cast<size_t>(s.in->bytes()));
   }
 }
 

@@ -5,9 +5,9 @@
 
 stories260K has its real weights (DATA/stories260K), the form of 110 M parameters (768 wide, 12 layers, 12 heads, 2,048 hidden,
 32,000 words, tied) seeded random ones. pith: 8-bit weights (`pith compress`, or --bits 4), floats between them, decoded once at
-load (`--memory fastest`), a window of 256 positions that is always full. ONNX Runtime: the same step as an ONNX graph with the past
-as inputs and outputs, growing from 0 to TOKENS positions, weights through its own quantize_dynamic (int8, per channel). Both
-count the time of a step, median of TOKENS. Needs PyPI's onnx, onnxruntime and numpy.
+load (`--memory fastest`), a window of 256 positions. ONNX Runtime: the same step as an ONNX graph with the past as inputs and
+outputs, weights through its own quantize_dynamic (int8, per channel). Both
+make the tokens of positions 0 to TOKENS - 1 and count the time of a step, median of TOKENS. Needs PyPI's onnx, onnxruntime and numpy.
 """
 import argparse
 import csv
@@ -180,7 +180,7 @@ def main():
                 model = folder / f"{name}{bits}.pith"
                 run(a.pith, "compress", checkpoint, "--vocabulary", vocabulary, "--dimension", "context=256", "--samples", folder / "lines.txt", "--data-count", 2, "--held-back", 1, "--bits", bits,
                     "--codec", "fastest", "-o", model, "--json")
-                times[f"pith {bits} bits"] = run(a.pith, "bench", model, "--threads", a.threads, "--memory", "fastest", "-r", a.tokens, "--json")["metrics"]["median_ms"]
+                times[f"pith {bits} bits"] = run(a.pith, "bench", model, "--threads", a.threads, "--memory", "fastest", "--counts", "position", "-r", a.tokens, "--json")["metrics"]["median_ms"]
             times |= time_runtime(c, weights, folder, a.threads, a.tokens)
             for program, ms in times.items():
                 rows = [r for r in rows if (r["model"], r["program"], r["threads"]) != (name, program, str(a.threads))]

@@ -154,6 +154,20 @@ struct MixtureU8 {
   int32_t* y;  // [depth, room for 16 more]: sum over rows of weight * (row - zero)
 };
 
+// The same in float; `rows` lie `depth` apart.
+struct DotsF32 {
+  const float *query, *rows;
+  int32_t depth, count;
+  float scale;
+  float* y;  // [count]: scale * sum of query * row
+};
+struct MixtureF32 {
+  const float *weights, *rows;
+  int32_t depth, count;
+  bool adds;  // to what y holds
+  float* y;   // [depth]: sum over rows of weight * row
+};
+
 #define PITH_KERNEL_TYPE(name, ...) using name##_kernel = void(__VA_ARGS__);
 #include "runtime/kernels/kernels.inc"
 #undef PITH_KERNEL_TYPE

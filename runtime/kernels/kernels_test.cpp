@@ -456,6 +456,51 @@ void check_mixture_u8(const Kernels& k, Isa isa) {
   }
 }
 
+void check_dots_f32(const Kernels& k, Isa isa) {
+  Seeded r;
+  for (int i = 0; i < 60; ++i) {
+    const int32_t depth = r.integer(1, 100), count = r.integer(1, 50);
+    Buffer<float> query(depth), rows(int64_t{depth} * count), y(count), z(count);
+    fill(query, r, -1, 1);
+    fill(rows, r, -1, 1);
+    for (int64_t beyond = 0; beyond < 16; ++beyond) rows[rows.size() + beyond] = NAN;
+    k.dots_f32({query.data(), rows.data(), depth, count, 0.3f, y.data()});
+    dots_f32_ref({query.data(), rows.data(), depth, count, 0.3f, z.data()});
+    expect_close(y, z, 1e-5, 1e-5, isa, "dots_f32");
+  }
+}
+void check_mixture_f32(const Kernels& k, Isa isa) {
+  Seeded r;
+  for (int i = 0; i < 60; ++i) {
+    const int32_t depth = r.integer(1, 150), count = r.integer(1, 50);
+    const bool adds = r.chance(50);
+    Buffer<float> weights(count), rows(int64_t{depth} * count), y(depth), z(depth);
+    fill(weights, r, 0, 1);
+    fill(rows, r, -1, 1);
+    for (int32_t d = 0; d < depth; ++d) y[d] = z[d] = r.real(-1, 1);
+    k.mixture_f32({weights.data(), rows.data(), depth, count, adds, y.data()});
+    mixture_f32_ref({weights.data(), rows.data(), depth, count, adds, z.data()});
+    expect_close(y, z, 1e-5, 1e-5, isa, "mixture_f32");
+  }
+}
+void check_softmax_f32(const Kernels& k, Isa isa) {
+  Seeded r;
+  for (int i = 0; i < 100; ++i) {
+    const int64_t n = r.integer(1, 100);
+    Buffer<float> x(n), y(n), z(n);
+    const float range = i % 3 == 0 ? 200.0f : 6.0f;
+    fill(x, r, -range, range);
+    for (int64_t j = 0; j < n; ++j) {
+      if (i % 10 == 9 || r.chance(10)) x[j] = -INFINITY;  // hidden; now and then all of them
+    }
+    k.softmax_f32(x.data(), y.data(), n);
+    softmax_f32_ref(x.data(), z.data(), n);
+    expect_close(y, z, 1e-5, 1e-7, isa, "softmax_f32");
+    k.softmax_f32(x.data(), x.data(), n);  // in place
+    SAME(x, y);
+  }
+}
+
 void check_rows_f32(const Kernels& k, Isa isa) {
   Seeded r;
   for (int i = 0; i < 60; ++i) {

@@ -34,6 +34,7 @@ void arg_reduce(const Axis& a, const T* x, int32_t* y, bool least, bool last) {
 
 // One line of softmax (0), log-softmax (1) or hardmax (2), stride apart.
 void softmax_line(int32_t kind, const Run& run, const float* x, float* y, int64_t n, int64_t stride) {
+  if (kind == 0 && stride == 1) return run.kernels.softmax_f32(x, y, n);
   float most = x[0];
   int64_t best = 0;
   for (int64_t k = 1; k < n; ++k) {
@@ -50,14 +51,11 @@ void softmax_line(int32_t kind, const Run& run, const float* x, float* y, int64_
     for (int64_t k = 0; k < n; ++k) y[k * stride] = static_cast<float>(x[k * stride] - most - log_sum);
     return;
   }
-  for (int64_t k = 0; k < n; ++k) y[k * stride] = x[k * stride] - most;
-  if (stride == 1) {
-    run.kernels.unary_f32(y, y, n, numerics::Unary::kExp, 0, 0);
-  } else {
-    for (int64_t k = 0; k < n; ++k) y[k * stride] = static_cast<float>(numerics::exp(y[k * stride]));
-  }
   double sum = 0;
-  for (int64_t k = 0; k < n; ++k) sum += y[k * stride];
+  for (int64_t k = 0; k < n; ++k) {
+    y[k * stride] = static_cast<float>(numerics::exp(static_cast<double>(x[k * stride] - most)));
+    sum += y[k * stride];
+  }
   const float factor = static_cast<float>(1 / sum);
   for (int64_t k = 0; k < n; ++k) y[k * stride] *= factor;
 }

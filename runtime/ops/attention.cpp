@@ -1,7 +1,10 @@
 // Attention and Rotary, float; 8-bit attention is attention_u8.cpp's.
 //
-// One query at a time: scores against all keys (scaled, soft-capped, masked), softmax, weighted sum of values. Past
-// keys and values come first; present_k and present_v receive past and new ones together.
+// One query at a time: scores against all keys that it sees (scaled, soft-capped, masked), softmax, weighted sum of values.
+// Past keys and values come first; present_k and present_v receive past and new ones together.
+//
+// A decoder's window is mostly hidden until it has filled, so the work follows what the mask leaves: keys before the first and
+// after the last one that is seen aren't touched.
 #include <string.h>
 
 #include "runtime/ops/attention.h"
@@ -13,63 +16,94 @@ namespace {
 constexpr int kQ = kAttentionQ, kK = kAttentionK, kV = kAttentionV, kMask = kAttentionMask, kPastK = kAttentionPastK, kPastV = kAttentionPastV;
 using Size = AttentionSize;
 
-const float* key_row(const Op& op, const Run& run, const Size& s, int which, int64_t n, int64_t head, int64_t t,
-                     int64_t depth) {
-  const int past = which == kK ? kPastK : kPastV;
-  if (t < s.past) return run.read<float>(op.inputs[past]) + ((n * s.key_heads + head) * s.past + t) * depth;
-  return run.read<float>(op.inputs[which]) + ((n * s.key_heads + head) * s.keys + t - s.past) * depth;
+// A key whose additive mask lies so far below the row's largest weighs nothing: scores would have to differ by as much.
+constexpr float kFarBelow = 8192;
+
+// The mask of one query: element t at values[t * step]. Null where there is none.
+struct MaskRow {
+  const float* reals = nullptr;
+  const int32_t* flags = nullptr;
+  int64_t step = 0;
+
+  MaskRow() = default;
+  MaskRow(const Run& run, const Tensor& mask, int64_t n, int64_t head, int64_t query) : step(mask.rank > 0 && mask.dims[mask.rank - 1] > 1 ? 1 : 0) {
+    const int64_t at = attention_mask_index(mask, {n, head, query, 0});
+    if (mask.dtype == PITH_F32) reals = run.read<float>(&mask) + at;
+    else flags = run.read<int32_t>(&mask) + at;
+  }
+  bool operator==(const MaskRow& o) const { return reals == o.reals && flags == o.flags; }
+};
+
+// Keys begin..end-1 are all that a query sees, with some hidden ones in between perhaps.
+struct Keys {
+  int64_t begin, end;
+};
+
+Keys seen(const MaskRow& mask, int64_t total) {
+  Keys keys{0, total};
+  if (mask.flags != nullptr) {
+    while (keys.begin < keys.end && mask.flags[keys.begin * mask.step] == 0) ++keys.begin;
+    while (keys.begin < keys.end && mask.flags[(keys.end - 1) * mask.step] == 0) --keys.end;
+  } else if (mask.reals != nullptr) {
+    float most = mask.reals[0];
+    for (int64_t t = 1; t < total && mask.step != 0; ++t) most = mask.reals[t] > most ? mask.reals[t] : most;
+    const auto hidden = [&](int64_t t) { return mask.reals[t * mask.step] < most - kFarBelow || mask.reals[t * mask.step] == -__builtin_huge_valf(); };
+    while (keys.begin < keys.end && hidden(keys.begin)) ++keys.begin;
+    while (keys.begin < keys.end && hidden(keys.end - 1)) --keys.end;
+  }
+  return keys;
 }
 
-void score(const Op& op, const Run& run, const Size& s, int64_t n, int64_t head, int64_t query, float* scores) {
-  const float* q = run.read<float>(op.inputs[kQ]) + ((n * s.heads + head) * s.queries + query) * s.depth;
-  const int64_t key_head = head / (s.heads / s.key_heads);
+// Rows first..first+count-1 of past and new keys or values (`which`: kK or kV) of a head, as runs: body(rows, first, count).
+template <typename Body>
+void each_run(const Op& op, const Run& run, const Size& s, int which, int64_t head, int64_t depth, Keys keys, const Body& body) {
+  const int64_t past_end = keys.end < s.past ? keys.end : s.past, begin = keys.begin > s.past ? keys.begin : s.past;
+  if (keys.begin < past_end) body(run.read<float>(op.inputs[which == kK ? kPastK : kPastV]) + (head * s.past + keys.begin) * depth, keys.begin, past_end - keys.begin);
+  if (begin < keys.end) body(run.read<float>(op.inputs[which]) + (head * s.keys + begin - s.past) * depth, begin, keys.end - begin);
+}
+
+// `head` counts heads of keys over the batch.
+void score(const Op& op, const Run& run, const Size& s, const float* query, int64_t head, const MaskRow& mask, Keys keys, float* scores) {
   const float scale = op.reals[0], cap = op.reals[1];
-  const Tensor* mask = op.inputs[kMask];
-  for (int64_t t = 0; t < s.total; ++t) {
-    if (op.ints[0] && t > query + s.past) {
-      scores[t] = -__builtin_huge_valf();
-      continue;
-    }
-    const float* k = key_row(op, run, s, kK, n, key_head, t, s.depth);
-    float dot = 0;
-    for (int64_t i = 0; i < s.depth; ++i) dot += q[i] * k[i];
-    dot *= scale;
-    if (cap > 0) dot = cap * static_cast<float>(numerics::tanh(static_cast<double>(dot) / cap));
-    if (mask != nullptr) {
-      const int64_t at = attention_mask_index(*mask, {n, head, query, t});
-      if (mask->dtype == PITH_F32) {
-        dot += run.read<float>(mask)[at];
-      } else if (run.read<int32_t>(mask)[at] == 0) {
-        dot = -__builtin_huge_valf();
-      }
-    }
-    scores[t] = dot;
+  each_run(op, run, s, kK, head, s.depth, keys, [&](const float* rows, int64_t first, int64_t count) {
+    run.kernels.dots_f32({query, rows, static_cast<int32_t>(s.depth), static_cast<int32_t>(count), scale, scores + first});
+  });
+  for (int64_t t = keys.begin; cap > 0 && t < keys.end; ++t) scores[t] = cap * static_cast<float>(numerics::tanh(static_cast<double>(scores[t]) / cap));
+  for (int64_t t = keys.begin; mask.reals != nullptr && t < keys.end; ++t) scores[t] += mask.reals[t * mask.step];
+  for (int64_t t = keys.begin; mask.flags != nullptr && t < keys.end; ++t) {
+    if (mask.flags[t * mask.step] == 0) scores[t] = -__builtin_huge_valf();
   }
 }
 
-void softmax(const Run& run, float* scores, int64_t n) {
-  float most = scores[0];
-  for (int64_t t = 1; t < n; ++t) most = scores[t] > most ? scores[t] : most;
-  if (!(most > -__builtin_huge_valf())) {  // everything is masked
-    memset(scores, 0, static_cast<size_t>(n) * sizeof(float));
-    return;
+void attend(const Op& op, const Run& run, const Size& s, int64_t begin, int64_t end, float* scores) {
+  const Tensor* mask = op.inputs[kMask];
+  const float* queries = run.read<float>(op.inputs[kQ]);
+  float* y = run.write<float>(op.outputs[0]) + begin * s.value_depth;
+  MaskRow last;
+  Keys visible{0, s.total};
+  for (int64_t i = begin; i < end; ++i, y += s.value_depth) {
+    const int64_t query = i % s.queries, head = i / s.queries % s.heads, n = i / s.queries / s.heads, key_head = n * s.key_heads + head / (s.heads / s.key_heads);
+    const MaskRow row = mask != nullptr ? MaskRow(run, *mask, n, head, query) : MaskRow();
+    if (!(row == last)) visible = seen(row, s.total), last = row;
+    Keys keys = visible;
+    if (op.ints[0] != 0 && keys.end > query + s.past + 1) keys.end = query + s.past + 1;
+    memset(y, 0, static_cast<size_t>(s.value_depth) * sizeof(float));
+    if (keys.begin >= keys.end) continue;
+    score(op, run, s, queries + i * s.depth, key_head, row, keys, scores);
+    run.kernels.softmax_f32(scores + keys.begin, scores + keys.begin, keys.end - keys.begin);
+    bool adds = false;
+    each_run(op, run, s, kV, key_head, s.value_depth, keys, [&](const float* rows, int64_t first, int64_t count) {
+      run.kernels.mixture_f32({scores + first, rows, static_cast<int32_t>(s.value_depth), static_cast<int32_t>(count), adds, y});
+      adds = true;
+    });
   }
-  for (int64_t t = 0; t < n; ++t) scores[t] -= most;
-  run.kernels.unary_f32(scores, scores, n, numerics::Unary::kExp, 0, 0);
-  double sum = 0;
-  for (int64_t t = 0; t < n; ++t) sum += scores[t];
-  const float factor = static_cast<float>(1 / sum);
-  for (int64_t t = 0; t < n; ++t) scores[t] *= factor;
 }
 
 void join_past(const Op& op, const Run& run, const Size& s, int which, const Tensor* present, int64_t depth) {
   if (present == nullptr) return;
   float* to = run.write<float>(present);
-  for (int64_t i = 0; i < s.batch * s.key_heads; ++i) {
-    for (int64_t t = 0; t < s.total; ++t, to += depth) {
-      memcpy(to, key_row(op, run, s, which, i / s.key_heads, i % s.key_heads, t, depth),
-             static_cast<size_t>(depth) * sizeof(float));
-    }
+  for (int64_t head = 0; head < s.batch * s.key_heads; ++head, to += s.total * depth) {
+    each_run(op, run, s, which, head, depth, {0, s.total}, [&](const float* rows, int64_t first, int64_t count) { memcpy(to + first * depth, rows, static_cast<size_t>(count * depth) * sizeof(float)); });
   }
 }
 
@@ -114,24 +148,11 @@ const char* prepare_Attention(Builder& builder, Op& op) {
 void run_Attention(const Op& op, const Run& run) {
   if (op.inputs[kQ]->dtype == PITH_U8) return run_attention_u8(op, run);
   const Size s(op);
-  float* y = run.write<float>(op.outputs[0]);
-  parallel(run.threads, s.batch * s.heads * s.queries, 1, [&](int64_t begin, int64_t end, int32_t task) {
-    float* scores = reinterpret_cast<float*>(run.scratch(op, task));
-    for (int64_t i = begin; i < end; ++i) {
-      const int64_t query = i % s.queries, head = i / s.queries % s.heads, n = i / s.queries / s.heads;
-      score(op, run, s, n, head, query, scores);
-      softmax(run, scores, s.total);
-      float* to = y + i * s.value_depth;
-      memset(to, 0, static_cast<size_t>(s.value_depth) * sizeof(float));
-      for (int64_t t = 0; t < s.total; ++t) {
-        const float* v = key_row(op, run, s, kV, n, head / (s.heads / s.key_heads), t, s.value_depth);
-        for (int64_t d = 0; d < s.value_depth; ++d) to[d] += scores[t] * v[d];
-      }
-    }
-  });
+  parallel(run.threads, s.batch * s.heads * s.queries, grain_of(s.total * (s.depth + s.value_depth), 1),
+           [&](int64_t begin, int64_t end, int32_t task) { attend(op, run, s, begin, end, reinterpret_cast<float*>(run.scratch(op, task))); });
   join_past(op, run, s, kK, op.outputs[1], s.depth);
   join_past(op, run, s, kV, op.outputs[2], s.value_depth);
-  activate_f32(op, run, y, op.outputs[0]->count());
+  activate_f32(op, run, run.write<float>(op.outputs[0]), op.outputs[0]->count());
 }
 
 // x: N,H,S,D; cos and sin: S,R/2 or N,S,R/2, R the rotated part of D.

@@ -66,9 +66,7 @@ struct Broadcast {
   void each(const Threads& threads, const Body& body) const {
     const int64_t grain = run >= 4096 ? 1 : 4096 / run;
     if (runs >= threads.count * int64_t{4}) {
-      parallel(threads, runs, grain, [&](int64_t begin, int64_t end, int32_t) {
-        for (int64_t r = begin; r < end; ++r) piece(r, 0, run, body);
-      });
+      parallel(threads, runs, grain, [&](int64_t begin, int64_t end, int32_t) { some_runs(begin, end, body); });
     } else {
       parallel(threads, run, 4096, [&](int64_t begin, int64_t end, int32_t) {
         for (int64_t r = 0; r < runs; ++r) piece(r, begin, end, body);
@@ -77,6 +75,23 @@ struct Broadcast {
   }
 
  private:
+  // Whole runs begin..end-1; from one to the next the loops count up, since divisions would take longer than short runs.
+  template <typename Body>
+  void some_runs(int64_t begin, int64_t end, const Body& body) const {
+    int64_t offsets[kOperands], at[PITH_MAX_RANK];
+    locate(begin, offsets);
+    for (int64_t k = rank - 1, index = begin; k >= 0; index /= sizes[k], --k) at[k] = index % sizes[k];
+    for (int64_t r = begin; r < end; ++r) {
+      body(offsets, r * run, run);
+      for (int32_t k = rank - 1; k >= 0; --k) {
+        for (int o = 0; o < kOperands; ++o) offsets[o] += strides[o][k];
+        if (++at[k] < sizes[k]) break;
+        at[k] = 0;
+        for (int o = 0; o < kOperands; ++o) offsets[o] -= strides[o][k] * sizes[k];
+      }
+    }
+  }
+
   template <typename Body>
   void piece(int64_t index, int64_t begin, int64_t end, const Body& body) const {
     int64_t offsets[kOperands];

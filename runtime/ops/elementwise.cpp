@@ -35,7 +35,11 @@ void select(const WherePlan& plan, const Op& op, const Run& run, const Condition
   T* y = run.write<T>(op.outputs[0]);
   const bool rc = plan.loops.repeats[0], ra = plan.loops.repeats[1], rb = plan.loops.repeats[2];
   plan.loops.each(run.threads, [&](const int64_t(&at)[3], int64_t to, int64_t count) {
-    for (int64_t i = 0; i < count; ++i) {
+    const bool all_first = condition[at[0]] != 0;
+    const bool whole = sizeof(T) == 4 && rc && !(all_first ? ra : rb);  // the run is one operand's, and may stand there already
+    const T* only = all_first ? a + at[1] : b + at[2];
+    if (whole && only != y + to) memcpy(y + to, only, static_cast<size_t>(count) * sizeof(T));
+    for (int64_t i = 0; i < count && !whole; ++i) {
       const bool first = condition[at[0] + (rc ? 0 : i)] != 0;
       const T value = first ? a[at[1] + (ra ? 0 : i)] : b[at[2] + (rb ? 0 : i)];
       if constexpr (sizeof(T) == 1) {

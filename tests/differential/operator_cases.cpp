@@ -112,6 +112,7 @@ void products(Cases& c) {
   c.add("matmul", Op::kMatMul, {real({2, 1, c.size(1, 6), 7}), real({3, 7, c.size(1, 6)})});
   c.add("attention", Op::kAttention, {real({2, 3, 8}), real({2, 5, 4}), real({2, 5, 6})}, {{"q_num_heads", number(4)}, {"kv_num_heads", number(2)}});
   c.add("attention_past", Op::kAttention, {real({1, 2, 3, 4}), real({1, 2, 3, 4}), real({1, 2, 3, 4}), real({3, 5}), real({1, 2, 2, 4}), real({1, 2, 2, 4})}, {}, 3);
+  c.add("attention_far_mask", Op::kAttention, {real({1, 2, 3, 20}), real({1, 2, 9, 20}), real({1, 2, 9, 20}), between({3, 9}, -2e4, 0)});
   c.add("attention_causal", Op::kAttention, {real({1, 2, 4, 4}), real({1, 2, 4, 4}), real({1, 2, 4, 4})}, {{"is_causal", number(1)}, {"softcap", 2.0}});
   c.add("rotary", Op::kRotaryEmbedding, {real({2, 3, 8}), real({2, 3, 2}), real({2, 3, 2})}, {{"num_heads", number(2)}});
   for (const auto& [name, op, gates] : {std::tuple{"lstm", Op::kLSTM, 4}, {"gru", Op::kGRU, 3}, {"rnn", Op::kRNN, 1}}) {

@@ -31,4 +31,37 @@ void mixture_u8_ref(const MixtureU8& p) {
   }
 }
 
+void dots_f32_ref(const DotsF32& p) {
+  for (int32_t t = 0; t < p.count; ++t) {
+    const float* row = p.rows + int64_t{t} * p.depth;
+    float sum = 0;
+    for (int32_t d = 0; d < p.depth; ++d) sum += p.query[d] * row[d];
+    p.y[t] = sum * p.scale;
+  }
+}
+
+void mixture_f32_ref(const MixtureF32& p) {
+  if (!p.adds) memset(p.y, 0, static_cast<size_t>(p.depth) * sizeof(float));
+  for (int32_t t = 0; t < p.count; ++t) {
+    const float* row = p.rows + int64_t{t} * p.depth;
+    for (int32_t d = 0; d < p.depth; ++d) p.y[d] += p.weights[t] * row[d];
+  }
+}
+
+void softmax_f32_ref(const float* x, float* y, int64_t n) {
+  float most = x[0];
+  for (int64_t t = 1; t < n; ++t) most = x[t] > most ? x[t] : most;
+  if (!(most > -__builtin_huge_valf())) {  // everything is masked
+    memset(y, 0, static_cast<size_t>(n) * sizeof(float));
+    return;
+  }
+  double sum = 0;
+  for (int64_t t = 0; t < n; ++t) {
+    y[t] = static_cast<float>(numerics::exp(static_cast<double>(x[t] - most)));
+    sum += y[t];
+  }
+  const float factor = static_cast<float>(1 / sum);
+  for (int64_t t = 0; t < n; ++t) y[t] *= factor;
+}
+
 }  // namespace pith::runtime

@@ -7,4 +7,5 @@
 #define PITH_FLOAT_LANES 16
 #define PITH_FLOAT_BLOCKS 4
 #define PITH_FLOAT_FMA(a, b, c) ((V)_mm512_fmadd_ps((__m512)(a), (__m512)(b), (__m512)(c)))
+#define PITH_FLOAT_TOTAL(v) _mm512_reduce_add_ps((__m512)(v))
 #include "runtime/kernels/float_kernels.inc"

@@ -7,12 +7,6 @@ namespace {
 
 PITH_AVX2_INLINE __m256 widen8(const int8_t* p) { return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)))); }
 
-PITH_AVX2_INLINE float total(__m256 v) {
-  __m128 s = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
-  s = _mm_add_ps(s, _mm_movehl_ps(s, s));
-  return _mm_cvtss_f32(_mm_add_ss(s, _mm_shuffle_ps(s, s, 1)));
-}
-
 template <int kRows>
 PITH_AVX2 void some_rows(const RowsF32& p, int32_t first) {
   const int8_t* row = p.rows + int64_t{first} * p.depth;
