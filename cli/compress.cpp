@@ -42,11 +42,11 @@ struct Flags {
   RetrainFlags retrain;
   ReportFlags report;
   PostFlags post;
-  std::string ram = "0";
+  PlacingFlags placing;
   size_t count = 1024, held_back = 64;
   int bits = 8;
   double percentile = 99.99, max_drop = -1, rate_weight = -1, bits_per_weight = 0;
-  bool cut = false, rows = false, no_equalize = false, no_bias = false, force = false, integers = false;
+  bool cut = false, no_equalize = false, no_bias = false, force = false, integers = false;
 };
 
 struct Agreed {
@@ -165,8 +165,7 @@ void add_model_flags(CLI::App* verb, Flags& f) {
   verb->add_option("--vocabulary", f.vocabulary, "tokenizer.json, vocab.txt ... of a model that reads text (default: what lies in its folder); travels in the file");
   verb->add_flag("--cut-head", f.cut, "make the last layers with weights the outputs; decoding is left to the post-processing library");
   verb->add_option("--codec", f.codec, "smallest (mixed contexts), balanced (adaptive codes) or fastest (rANS)")->capture_default_str();
-  verb->add_option("--ram", f.ram, "bytes that the arena may take (400000, 400kB, 1.5MB); layers run in bands of rows to meet it; least: as few as can be; 0: no limit")->capture_default_str();
-  verb->add_flag("--rows", f.rows, "with --ram: inputs may come and outputs may go row by row, so that neither lies in memory whole (C: pith_set_row_source, pith_set_row_sink)");
+  add_placing_flags(verb, f.placing);
   add_report_flags(verb, f.report);
   add_onnx_flags(verb, f.onnx);
 }
@@ -190,7 +189,7 @@ Result<PostResult> without_retraining(ir::Graph& student, const Flags& f, Engine
   PostTarget target;
   target.ratio = f.retrain.ratio, target.max_drop = f.max_drop, target.parameters = ir::parameter_count(student);
   target.write = [&](const ir::Graph& quantized) -> Result<std::vector<uint8_t>> {
-    PITH_TRY(const CompileOptions placing, compile_options(f.ram, f.rows));
+    PITH_TRY(const CompileOptions placing, compile_options(f.placing));
     PITH_TRY(Program program, compile(quantized, placing));
     program.metadata["parameters"] = std::to_string(target.parameters);
     if (preprocess.kind != InputKind::kTensor) program.metadata["preprocess"] = format_preprocess(preprocess);
@@ -226,7 +225,7 @@ Result<void> compress(const Flags& f, const Global& global) {
   if (!f.post.no_retrain && (f.post.explain || !f.post.curves.empty())) return usage_error("--explain and --curve tell of what --no-retrain does; give it too");
   if (f.retrain.allocate && !(retrains && f.retrain.ratio > 0)) return usage_error("--allocate begins retraining towards a size; give --ratio, and --time or --steps");
   const auto started = std::chrono::steady_clock::now();
-  PITH_TRY(const CompileOptions placing, compile_options(f.ram, f.rows));
+  PITH_TRY(const CompileOptions placing, compile_options(f.placing));
   PITH_TRY(const ir::Graph g, import_with_metadata(f, global.seed));
   PITH_CHECK_OK(check_gate(f, g));
   QuantizeOptions options;
@@ -346,7 +345,7 @@ void add_compile(Context c) {
   add_coding_flags(verb, coding);
   verb->callback([&global = c.global, &action = c.action] {
     action = [&global]() -> Result<void> {
-      PITH_TRY(CompileOptions placing, compile_options(f.ram, f.rows));
+      PITH_TRY(CompileOptions placing, compile_options(f.placing));
       Program source;
       if (f.model.ends_with(".pith")) {
         if (f.output.empty()) return usage_error(fmt::format("'{}' would be written over; give --output", f.model));
@@ -368,6 +367,7 @@ void add_compile(Context c) {
         print_json("compile", {{"output", path}, {"bytes", file.size()}, {"arena_bytes", memory.arena}, {"memory", memory_json(memory)}, {"coded_activations", coding_json(memory)}});
       } else {
         fmt::print("{}: {}, arena {}\n", path, bytes_text(static_cast<int64_t>(file.size())), bytes_text(memory.arena));
+        print_moves(memory);
       }
       return {};
     };

@@ -3,17 +3,28 @@
 
 #include <fmt/format.h>
 
+#include <CLI/CLI.hpp>
 #include <cstdlib>
 #include <map>
 
 #include "base/file.h"
+#include "cli/cli.h"
 #include "program/schema.h"
 
 namespace pith::cli {
 
-Result<CompileOptions> compile_options(const std::string& ram, bool rows) {
+void add_placing_flags(CLI::App* verb, PlacingFlags& f) {
+  verb->add_option("--ram", f.ram, "bytes that the arena may take (400000, 400kB, 1.5MB); layers run in bands of rows to meet it; least: as few as can be; 0: no limit")->capture_default_str();
+  verb->add_flag("--rows", f.rows, "with --ram: inputs may come and outputs may go row by row, so that neither lies in memory whole (C: pith_set_row_source, pith_set_row_sink)");
+  verb->add_option("--max-macs-overhead", f.macs_overhead, "with --ram: percent of the network's multiplications that may be done once more where that saves memory, with the same results")
+      ->capture_default_str()->check(CLI::Range(0.0, 1000.0));
+}
+
+Result<CompileOptions> compile_options(const PlacingFlags& f) {
+  const std::string& ram = f.ram;
   CompileOptions options;
-  options.row_ports = rows;
+  options.row_ports = f.rows;
+  options.macs_overhead = f.macs_overhead / 100;
   options.least = ram == "least";
   if (options.least) return options;
   char* end = nullptr;
@@ -38,7 +49,20 @@ Result<CodecChoice> codec_choice(const std::string& name) {
 nlohmann::json memory_json(const MemoryReport& m) {
   int64_t macs = 0;
   for (const LayerReport& layer : m.layers) macs += layer.macs;
-  return {{"arena_bytes", m.arena}, {"lower_bound", m.lower_bound}, {"float32_peak", m.float32_peak}, {"operators", m.layers.size()}, {"macs", macs}, {"groups", m.groups.size()}};
+  int64_t more = 0;
+  for (const MemoryMove& move : m.moves) more += move.macs;
+  return {{"arena_bytes", m.arena}, {"lower_bound", m.lower_bound}, {"float32_peak", m.float32_peak}, {"operators", m.layers.size()}, {"macs", macs}, {"groups", m.groups.size()}, {"more_macs", more}};
+}
+
+void print_moves(const MemoryReport& m) {
+  int64_t macs = 0;
+  for (const LayerReport& layer : m.layers) macs += layer.macs;
+  for (const MemoryMove& move : m.moves) macs -= move.macs;
+  for (const MemoryMove& move : m.moves) {
+    if (move.macs == 0) continue;
+    fmt::print("  {} to {} in {} bands, borders of {} made again: {} instead of {} in use there, {} multiplications more ({:.2f} %)\n", move.first, move.last, move.bands, move.borders,
+               bytes_text(move.bytes_after), bytes_text(move.bytes_before), move.macs, 100.0 * static_cast<double>(move.macs) / static_cast<double>(macs));
+  }
 }
 
 Result<Program> read_placed(const std::string& path) {

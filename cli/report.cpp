@@ -109,6 +109,7 @@ json report_json(const ReportSubject& s, const std::vector<double>& seconds) {
                               {"last", m.last},
                               {"bands", m.bands},
                               {"layers", m.layers},
+                              {"borders", m.borders.empty() ? "kept" : m.borders + " made again"},
                               {"bytes_before", m.bytes_before},
                               {"bytes_after", m.bytes_after},
                               {"macs", m.macs},

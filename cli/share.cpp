@@ -18,8 +18,8 @@ namespace {
 struct Flags {
   std::vector<std::string> models;
   std::vector<double> every;
-  std::string folder, ram = "0", codec = "smallest";
-  bool rows = false;
+  std::string folder, codec = "smallest";
+  PlacingFlags placing;
 };
 
 struct Network {
@@ -32,7 +32,7 @@ struct Network {
 
 // Every network's state lies apart from everybody else's; what lives only during a run may lie over another's.
 Result<std::vector<Network>> place_together(const Flags& f) {
-  PITH_TRY(CompileOptions options, compile_options(f.ram, f.rows));
+  PITH_TRY(CompileOptions options, compile_options(f.placing));
   PITH_TRY(const CodecChoice codec, codec_choice(f.codec));
   std::vector<Network> all;
   for (const std::string& path : f.models) {
@@ -103,8 +103,7 @@ void add_share(Context c) {
   verb->add_option("models", f.models, ".pith files")->required();
   verb->add_option("--output-dir", f.folder, "folder for the files under their own names")->required();
   verb->add_option("--every", f.every, "for each network in turn: it runs once in so many milliseconds; shows when each runs, by the times measured here, or which deadline is missed")->allow_extra_args(false);
-  verb->add_option("--ram", f.ram, "bytes that the arena may take, as in `pith compile`")->capture_default_str();
-  verb->add_flag("--rows", f.rows, "inputs may come and outputs may go row by row, as in `pith compile`");
+  add_placing_flags(verb, f.placing);
   verb->add_option("--codec", f.codec, "smallest, balanced or fastest")->capture_default_str();
   verb->callback([&global = c.global, &action = c.action] { action = [&global] { return share(f, global); }; });
 }

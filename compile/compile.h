@@ -36,16 +36,22 @@ struct CompileOptions {
   int64_t ram = 0;  // bytes that the arena may take, for which layers run in bands of rows where they must (stream.h); 0: no limit
   bool least = false;  // in as few bytes as bands of rows allow, whatever they cost
   bool row_ports = false;  // inputs may come and outputs may go row by row (pith_set_row_source), where that saves memory
+  double macs_overhead = 0;  // share of the network's multiplications that may be done once more where that saves memory
   ActivationCoding coding;
   // Of several networks in one arena (share.h): its first bytes hold everybody's state, this network's from state_base on.
   int64_t state_bytes = 0, state_base = 0;
   int64_t planner_steps = 20'000;  // of the exact search over placements; a count, so that plans don't depend on the machine's speed
 };
 
+// Rows that two bands of a group both read are kept from the one to the other, or made again: what operators without a
+// window make larger than what they read; all that is larger than what it is made from; everything.
+enum class Borders { kKept, kPointsAgain, kWideAgain, kAllAgain };
+
 // Operators [first, last) of the program as lowered, run `bands` times on some rows of their results each (stream.h).
 struct StreamGroup {
   size_t first = 0, last = 0;
   int32_t bands = 2;
+  Borders borders = Borders::kKept;
   friend bool operator==(const StreamGroup&, const StreamGroup&) = default;
 };
 
@@ -62,6 +68,7 @@ struct MemoryMove {
   int64_t layers = 0;
   int64_t bytes_before = 0, bytes_after = 0;  // of the arena
   int64_t macs = 0, operators = 0;            // more than before
+  std::string borders;                        // what is made again: "", "points", "wide rows", "all rows"
 };
 // A tensor that waits in coded form.
 struct CodedActivation {

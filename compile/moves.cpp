@@ -55,6 +55,8 @@ std::vector<MemoryMove> describe_moves(const Program& source, const Program& str
       ++m.operators;
     }
     m.operators -= m.layers;
+    constexpr const char* kNames[] = {"", "points", "wide rows", "all rows"};
+    m.borders = kNames[static_cast<int>(g.borders)];
     moves.push_back(std::move(m));
   }
   return moves;

@@ -1,9 +1,12 @@
 // See stream.h. For each group: from the results backwards, how many rows of each tensor must exist after each band
-// (`made`), and which rows the next bands still read (`kept`); then the operators, band by band.
+// (`made`), the first row that each band makes (`start`), and which rows the next bands still read (`kept`); then the
+// operators, band by band. Where borders are made again, `start` goes back to the first row that the band's readers need.
 #include "compile/stream.h"
 
 #include <algorithm>
 #include <map>
+#include <numeric>
+#include <set>
 #include <tuple>
 
 #include "compile/rows.h"
@@ -47,8 +50,10 @@ class Streamer {
   struct Lines {          // a tensor that the group makes
     bool whole = false;   // used after the group: its rows go where they belong
     bool carries = false; // a line buffer that keeps rows from band to band
+    bool again = false;   // no row is kept: what two bands read is made twice
     std::optional<size_t> source, sink;  // the input whose rows it takes from the caller, the output whose rows it hands over
-    std::vector<int64_t> made, kept;  // by band, from 1 on: rows that exist after it; first row in the buffer during it
+    std::vector<int64_t> made, start, kept;  // by band, from 1 on: rows that exist after it; first row that it makes; first row in the buffer during it
+    bool runs(size_t k) const { return start[k] < made[k]; }
     int32_t buffer = kNone;           // in out_; without carry one for each band
   };
 
@@ -135,21 +140,60 @@ class Streamer {
         }
       }
     }
+    choose_borders(g);
+    for (size_t i = g.last; i-- > g.first;) {  // readers before what they read
+      const int32_t y = p_.ops[i].outputs[0];
+      if (writers_[static_cast<size_t>(y)].back() == i) keep_rows(y, lines_.at(y), g);
+    }
+    for (auto& [id, lines] : lines_)
+      if (lines.source) keep_rows(id, lines, g);
+  }
+
+  // Which borders are made again.
+  void choose_borders(const StreamGroup& g) {
+    if (g.borders == Borders::kKept) return;
     for (auto& [id, lines] : lines_) {
-      lines.kept.assign(lines.made.size(), 0);
-      for (size_t k = 1; k < lines.made.size(); ++k) {
-        int64_t first = lines.made[k - 1];
-        for (size_t i : uses_[static_cast<size_t>(id)]) {
-          if (i >= g.last) continue;
-          const Lines& y = lines_.at(p_.ops[i].outputs[0]);
-          if (y.made[k - 1] == y.made.back()) continue;
-          first = std::min(first, std::max<int64_t>(0, needed(p_, p_.ops[i], {y.made[k - 1], y.made[k - 1] + 1}).from));
-        }
-        lines.carries = lines.carries || (!lines.whole && first < lines.made[k - 1]);
-        // where nothing is added nothing is moved
-        lines.kept[k] = k > 1 && lines.made[k] == lines.made[k - 1] ? lines.kept[k - 1] : first;
+      if (lines.whole || lines.source || lines.sink) continue;
+      std::set<int32_t> read;
+      bool by_points = true;
+      for (size_t i : writers_[static_cast<size_t>(id)]) {
+        const auto w = window_of(p_, p_.ops[i]);
+        by_points = by_points && (!w || w->kernel == 1);
+        for (size_t slot : moving_inputs(p_, p_.ops[i])) read.insert(p_.ops[i].inputs[slot]);
+      }
+      int64_t bytes = 0;  // of what all of the tensor is made from: they advance together
+      for (int32_t x : read) bytes += tensor_bytes(tensor(p_, x));
+      const bool wide = bytes < tensor_bytes(tensor(p_, id));
+      lines.again = g.borders == Borders::kAllAgain || (wide && (by_points || g.borders == Borders::kWideAgain));
+    }
+  }
+
+  // First rows that the bands make of a tensor, and that they find in its buffer; those of its readers are known.
+  void keep_rows(int32_t id, Lines& lines, const StreamGroup& g) {
+    const size_t bands = lines.made.size() - 1;
+    std::vector<int64_t> read(bands + 2, INT64_MAX);  // first row that each band reads
+    for (size_t k = 1; k <= bands; ++k) {
+      for (size_t i : uses_[static_cast<size_t>(id)]) {
+        if (i >= g.last) continue;
+        const Lines& y = lines_.at(p_.ops[i].outputs[0]);
+        if (y.runs(k)) read[k] = std::min(read[k], std::max<int64_t>(0, needed(p_, p_.ops[i], {y.start[k], y.start[k] + 1}).from));
       }
     }
+    lines.start = lines.kept = lines.made;
+    if (lines.again) {
+      int64_t together = 1;
+      for (size_t i : writers_[static_cast<size_t>(id)]) together = std::lcm(together, grain(p_, p_.ops[i]));
+      for (size_t k = 1; k <= bands; ++k) lines.start[k] = lines.kept[k] = std::min(lines.made[k], read[k] / together * together);
+      return;
+    }
+    for (size_t k = bands; k >= 1; --k) {
+      read[k] = std::min(read[k], read[k + 1]);  // from then on
+      lines.start[k] = lines.made[k - 1];
+      lines.kept[k] = std::min(lines.start[k], read[k]);
+      lines.carries = lines.carries || (!lines.whole && lines.kept[k] < lines.start[k]);
+    }
+    for (size_t k = 2; k <= bands; ++k)  // where nothing is added nothing is moved
+      if (!lines.runs(k)) lines.kept[k] = lines.kept[k - 1];
   }
 
   int32_t new_tensor(const ProgramTensor& like, int64_t rows) {
@@ -236,8 +280,7 @@ class Streamer {
       introduced_[y] = true;
       lines.buffer = y;
     } else if (!lines.carries) {
-      lines.buffer = new_tensor(tensor(p_, y), lines.made[k] - lines.made[k - 1]);
-      
+      lines.buffer = new_tensor(tensor(p_, y), lines.made[k] - lines.start[k]);
     } else if (lines.buffer == kNone) {
       lines.buffer = new_tensor(tensor(p_, y), most_rows(lines));
       introduce(lines.buffer, i);
@@ -247,12 +290,12 @@ class Streamer {
   }
 
   // Where row 0 of the tensor's buffer lies in the tensor, during band k.
-  static int64_t first_row(const Lines& lines, size_t k) { return lines.whole ? 0 : lines.carries ? lines.kept[k] : lines.made[k - 1]; }
+  static int64_t first_row(const Lines& lines, size_t k) { return lines.whole ? 0 : lines.carries ? lines.kept[k] : lines.start[k]; }
 
   bool band(const ProgramOp& old, size_t i, size_t k) {
     const int32_t y = old.outputs[0];
     Lines& lines = lines_.at(y);
-    const Rows rows{lines.made[k - 1], lines.made[k]};
+    const Rows rows{lines.start[k], lines.made[k]};
     if (rows.from == rows.to) return true;
     prepare(y, lines, k, i);
     ProgramOp op = old;

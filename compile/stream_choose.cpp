@@ -2,7 +2,8 @@
 //
 // Bytes alive during a group depend on the group alone: what crosses its ends is whole either way. So the cheapest choice
 // is a shortest path through the operators: a step is one operator as it is, or a group, in the fewest bands under
-// which none of its operators holds more than the target; the length of the way is the operators that bands add. What a
+// which none of its operators holds more than the target; the length of the way is the operators that bands add, and the
+// multiplications of borders that are made again, as dear as it takes to stay within what is allowed. What a
 // group can reach is bounded by the whole tensors that cross its ends, which rules most groups out. Bytes alive are a
 // bound from below for the arena; where the packing needs more, the search is repeated for less. Where nothing fits, the
 // least target that can be met is found by bisection, and then all operators that can do with still less are made to, step
@@ -11,6 +12,7 @@
 
 #include <algorithm>
 #include <array>
+#include <limits>
 #include <map>
 
 #include "compile/heads.h"
@@ -29,6 +31,7 @@ constexpr size_t kMostOperators = 2900;  // what the runtime loads in the stack 
 constexpr std::array<int, 2> kReliefFrom = {112, 100};  // percent of the least that can be alive at once: bands that are only just possible cost many operators
 constexpr int kLeastRelief = 60;  // percent of that
 constexpr int kPatience = 4;
+constexpr std::array<double, 4> kPrices = {1, 8, 64, 1e6};  // operators that a thousandth of the network's multiplications is worth
 constexpr int kAttempts = 6;  // to make up for what the packing loses
 
 int64_t aligned(int64_t bytes) { return (bytes + PITH_ARENA_ALIGNMENT - 1) / PITH_ARENA_ALIGNMENT * PITH_ARENA_ALIGNMENT; }
@@ -72,7 +75,8 @@ using Limits = std::vector<int64_t>;  // bytes that may be alive during each ope
 
 class Chooser {
  public:
-  Chooser(const Program& source, bool row_ports) : skeleton_(source), row_ports_(row_ports) {
+  Chooser(const Program& source, const CompileOptions& options) : skeleton_(source), row_ports_(options.row_ports) {
+    const bool row_ports = row_ports_;
     for (ProgramConstant& k : skeleton_.constants) {  // only dimensions matter here
       k.integers.clear();
       k.reals.clear();
@@ -80,7 +84,11 @@ class Chooser {
     }
     for (ProgramTensor& t : skeleton_.tensors) t.name.clear();
     users_ = users_of(skeleton_);
-    for (const ProgramOp& op : skeleton_.ops) by_rows_.push_back(runs_by_rows(skeleton_, op));
+    for (const ProgramOp& op : skeleton_.ops) {
+      by_rows_.push_back(runs_by_rows(skeleton_, op));
+      macs_ += op_macs(skeleton_, op);
+    }
+    most_macs_ = static_cast<int64_t>(options.macs_overhead * static_cast<double>(macs_));
     lives_.resize(skeleton_.tensors.size());
     at_ends_.resize(skeleton_.tensors.size(), 0);
     must_.resize(skeleton_.ops.size(), 0);
@@ -100,43 +108,58 @@ class Chooser {
   size_t operators() const { return skeleton_.ops.size(); }
   size_t chosen_operators() const { return operators() + added_; }  // with the groups that were chosen last
 
-  // Groups under which no operator holds more bytes than its limit, adding the fewest operators; else where it failed.
+  // Groups under which no operator holds more bytes than its limit, adding the fewest operators (and few enough
+  // multiplications); else where it failed.
   std::optional<TooLarge> choose(int64_t target, std::vector<StreamGroup>& groups) { return choose(Limits(operators(), target), groups); }
   std::optional<TooLarge> choose(const Limits& limits, std::vector<StreamGroup>& groups) {
-    const size_t n = skeleton_.ops.size();
-    std::vector<size_t> best(n + 1, SIZE_MAX);
-    std::vector<StreamGroup> step(n + 1);
-    best[0] = 0;
-    for (size_t last = 1; last <= n; ++last) {
-      if (!must_[last - 1] && plain_[last - 1] <= limits[last - 1] && best[last - 1] != SIZE_MAX) {
-        best[last] = best[last - 1];
-        step[last] = {last - 1, last, 1};
+    for (const double price : kPrices) {
+      price_ = macs_ > 0 ? 1000 * price / static_cast<double>(macs_) : 0;
+      if (const auto failed = shortest_path(limits, groups)) return failed;
+      int64_t macs = 0, most = -1;
+      size_t dearest = 0;
+      for (const StreamGroup& g : groups) {
+        const int64_t more = cost_of(g).macs;
+        macs += more;
+        if (more > most) most = more, dearest = g.first;
       }
-      int64_t target = limits[last - 1];  // of all operators of the group
-      if (crossing_[last] > target) continue;
-      bool useful = false;
-      for (size_t first = last; first-- > 0 && last - first <= kLongest && by_rows_[first];) {
-        target = std::min(target, limits[first]);
-        useful = useful || must_[first] || plain_[first] > target;
-        if (useful && best[first] < best[last] && crossing_[first] <= target) extend(first, last, target, best, step);
-      }
+      if (macs <= most_macs_) return std::nullopt;
+      if (price == kPrices.back()) return TooLarge{dearest, plain_[dearest]};
     }
-    groups.clear();
-    added_ = best[n];
-    if (best[n] == SIZE_MAX) {
-      size_t at = n;
-      while (best[at] == SIZE_MAX) --at;
-      while (at + 1 < n && !must_[at] && plain_[at] <= limits[at]) ++at;
-      return TooLarge{at, plain_[at]};
-    }
-    for (size_t at = n; at > 0; at = step[at].first)
-      if (step[at].bands > 1) groups.insert(groups.begin(), step[at]);
     return std::nullopt;
   }
 
   int64_t highest() const { return *std::max_element(plain_.begin(), plain_.end()); }
 
  private:
+  // The shortest way through all operators, at the price that multiplications have.
+  std::optional<TooLarge> shortest_path(const Limits& limits, std::vector<StreamGroup>& groups) {
+    const size_t n = skeleton_.ops.size();
+    Ways ways(n + 1);
+    ways[0].length = 0;
+    for (size_t last = 1; last <= n; ++last) {
+      if (!must_[last - 1] && plain_[last - 1] <= limits[last - 1] && ways[last - 1].length < kNoWay) ways[last] = {ways[last - 1].length, ways[last - 1].ops, {last - 1, last, 1}};
+      int64_t target = limits[last - 1];  // of all operators of the group
+      if (crossing_[last] > target) continue;
+      bool useful = false;
+      for (size_t first = last; first-- > 0 && last - first <= kLongest && by_rows_[first];) {
+        target = std::min(target, limits[first]);
+        useful = useful || must_[first] || plain_[first] > target;
+        if (useful && ways[first].length < ways[last].length && crossing_[first] <= target) extend(first, last, target, ways);
+      }
+    }
+    groups.clear();
+    added_ = ways[n].ops;
+    if (ways[n].length == kNoWay) {
+      size_t at = n;
+      while (ways[at].length == kNoWay) --at;
+      while (at + 1 < n && !must_[at] && plain_[at] <= limits[at]) ++at;
+      return TooLarge{at, plain_[at]};
+    }
+    for (size_t at = n; at > 0; at = ways[at].step.first)
+      if (ways[at].step.bands > 1) groups.insert(groups.begin(), ways[at].step);
+    return std::nullopt;
+  }
+
   // A port that operators can read or write row by row lies nowhere whole; these operators must then be in a group.
   void let_go_by_rows(size_t t) {
     std::vector<size_t> users;
@@ -151,18 +174,42 @@ class Chooser {
     lives_[t] = {};
   }
 
-  void extend(size_t first, size_t last, int64_t target, std::vector<size_t>& best, std::vector<StreamGroup>& step) {
-    const int32_t id = skeleton_.ops[last - 1].outputs[0];
-    const int32_t rows = rows_of(tensor(skeleton_, id));
-    for (const int32_t bands : kBands) {
-      if (bands > rows || best[first] + static_cast<size_t>(bands - 1) * (last - first) / 2 >= best[last]) return;
-      const Cost& cost = cost_of({first, last, bands});
-      if (cost.peak == INT64_MAX) return;
+  static constexpr double kNoWay = std::numeric_limits<double>::infinity();
+  struct Way {  // to the front of an operator
+    double length = kNoWay;  // operators that bands add, and what their multiplications are worth
+    size_t ops = 0;          // operators that bands add
+    StreamGroup step;        // the last one
+  };
+  using Ways = std::vector<Way>;
+
+  void extend(size_t first, size_t last, int64_t target, Ways& ways) {
+    extend({first, last, 2, Borders::kKept}, target, ways);
+    if (most_macs_ == 0 || last - first == 1) return;
+    for (const Borders borders : {Borders::kPointsAgain, Borders::kWideAgain, Borders::kAllAgain}) extend({first, last, 2, borders}, target, ways);
+  }
+
+  // Numbers of bands to try; where borders are made again, a row or two at a time, too.
+  std::vector<int32_t> bands_of(int32_t rows) const {
+    std::vector<int32_t> all(kBands.begin(), std::upper_bound(kBands.begin(), kBands.end(), rows));
+    if (most_macs_ == 0) return all;
+    for (const int32_t bands : {rows / 2, rows})
+      if (bands > 1) all.push_back(bands);
+    std::sort(all.begin(), all.end());
+    all.erase(std::unique(all.begin(), all.end()), all.end());
+    return all;
+  }
+
+  void extend(StreamGroup g, int64_t target, Ways& ways) {
+    const int32_t rows = rows_of(tensor(skeleton_, skeleton_.ops[g.last - 1].outputs[0]));
+    const Way& from = ways[g.first];
+    for (const int32_t bands : bands_of(rows)) {
+      if ( from.length + static_cast<double>(static_cast<size_t>(bands - 1) * (g.last - g.first) / 2) >= ways[g.last].length) return;
+      g.bands = bands;
+      const Cost& cost = cost_of(g);
+      if (cost.peak == INT64_MAX || cost.macs > most_macs_) return;
       if (cost.peak > target) continue;
-      if (best[first] + cost.ops < best[last]) {
-        best[last] = best[first] + cost.ops;
-        step[last] = {first, last, bands};
-      }
+      const double length = from.length + static_cast<double>(cost.ops) + price_ * static_cast<double>(cost.macs);
+      if (length < ways[g.last].length) ways[g.last] = {length, from.ops + cost.ops, g};
       return;
     }
   }
@@ -170,17 +217,21 @@ class Chooser {
   struct Cost {
     int64_t peak = INT64_MAX;  // bytes
     size_t ops = 0;            // more than before
+    int64_t macs = 0;          // likewise
   };
 
   const Cost& cost_of(const StreamGroup& g) {
-    const auto [entry, fresh] = costs_.try_emplace({g.first, g.last, g.bands});
+    const auto [entry, fresh] = costs_.try_emplace({g.first, g.last, g.bands, g.borders});
     if (!fresh) return entry->second;
     const std::optional<Program> part = stream_group(skeleton_, users_, g, row_ports_);
     if (!part) return entry->second;
     const std::vector<Life> lives = lives_within(*part, g);
     std::vector<int64_t> bytes = step_bytes(*part, lives);
     share_bytes(*part, g, lives, bytes);
-    entry->second = {*std::max_element(bytes.begin(), bytes.end()), part->ops.size() - (g.last - g.first)};
+    entry->second = {*std::max_element(bytes.begin(), bytes.end()), part->ops.size() - (g.last - g.first), 0};
+    if (g.borders == Borders::kKept) return entry->second;
+    for (const ProgramOp& op : part->ops) entry->second.macs += op_macs(*part, op);
+    for (size_t i = g.first; i < g.last; ++i) entry->second.macs -= op_macs(skeleton_, skeleton_.ops[i]);
     return entry->second;
   }
 
@@ -245,7 +296,9 @@ class Chooser {
   std::vector<char> at_ends_;      // inputs, outputs, state
   std::vector<char> by_rows_, must_;
   std::vector<int64_t> plain_, crossing_;  // bytes during an operator; alive both before and after the boundary in front of it
-  std::map<std::tuple<size_t, size_t, int32_t>, Cost> costs_;
+  std::map<std::tuple<size_t, size_t, int32_t, Borders>, Cost> costs_;
+  int64_t macs_ = 0, most_macs_ = 0;  // of the network; more than that
+  double price_ = 0;                  // of a multiplication, in operators
 };
 
 Error refusal(const Program& source, const TooLarge& at, int64_t ram, int64_t least) {
@@ -265,7 +318,7 @@ struct Fitted {
 // One order of operators, and the groups that were tried on it.
 class Fitter {
  public:
-  Fitter(const Program& source, const CompileOptions& options) : source_(source), options_(options), chooser_(source, options.row_ports) {}
+  Fitter(const Program& source, const CompileOptions& options) : source_(source), options_(options), chooser_(source, options) {}
 
   // The program in bands under options.ram, or else in as few bytes as groups allow.
   Result<Fitted> within() {

@@ -48,6 +48,17 @@ class Limits(unittest.TestCase):
             self.assertLessEqual(self.place(least, *flags), least)
             self.assertEqual(json.loads(pith("info", self.out, "--json").stdout)["arena_bytes"], least)
 
+    def test_multiplications_beyond_the_network_s_are_bounded_and_bought_with_memory(self):
+        place = lambda *flags: json.loads(pith("compile", MODEL, "--ram", "least", "--rows", *flags, "-o", self.out, "--json").stdout)["memory"]
+        least, same, more = place(), place("--max-macs-overhead", 0), place("--max-macs-overhead", 20)
+        self.assertEqual(least, same)
+        self.assertEqual(least["more_macs"], 0)
+        self.assertLessEqual(more["arena_bytes"], least["arena_bytes"])
+        self.assertEqual(more["macs"] - more["more_macs"], least["macs"])
+        self.assertLessEqual(more["more_macs"], least["macs"] // 5)
+        said = pith("compile", MODEL, "--ram", "least", "--max-macs-overhead", "-1", "-o", self.out, code=2).stderr
+        self.assertIn("--max-macs-overhead", said)
+
 
 if __name__ == "__main__":
     unittest.main()
