@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <map>
+#include <optional>
 #include <set>
 
 #include "compile/moves.h"
@@ -143,44 +144,30 @@ std::vector<int32_t> whole_at_peak(const Program& placed, const std::vector<int3
   return {found.begin(), found.end()};
 }
 
-}  // namespace
+// Tensors in coded form, and the arena that a first look finds for them.
+struct Tried {
+  std::vector<CodedTensor> coded;
+  int64_t arena = 0;
+};
 
-Result<void> fit_coded(Program& program, const CompileOptions& options, MemoryReport* report) {
+// Codes what is whole at the peak, round by round, as long as that helps; by first looks at the least memory.
+Result<std::vector<Tried>> code_peaks(const Program& program, const CompileOptions& options) {
   constexpr int kPatience = 3;  // rounds without gain
   const std::vector<int32_t> codable = codable_tensors(program);
-  std::vector<CodedTensor> coded, best_coded;
-  std::optional<Program> best;
-  MemoryReport best_report;
+  CompileOptions look = options;
+  look.least = look.rough = true;
+  std::vector<Tried> all;
+  std::vector<CodedTensor> coded;
+  int64_t best = INT64_MAX;
   for (int idle = 0; idle < kPatience;) {
-    CompileOptions now = options;
-    now.least = true;  // where a limit can't be met yet, the peak of the least memory tells what to code
     Program placed = coded.empty() ? program : code_rows(program, coded);
-    MemoryReport placed_report;
-    bool fits = false;
-    if (!options.least) {
-      Program within = placed;
-      MemoryReport within_report;
-      if (const auto fitted = fit_ram(within, options, &within_report); fitted.ok()) {
-        placed = std::move(within);
-        placed_report = std::move(within_report);
-        fits = true;
-      } else if (fitted.error().code != ErrorCode::kDoesNotFit) {
-        return fitted.error();
-      }
-    }
-    if (!fits) PITH_CHECK_OK(fit_ram(placed, now, &placed_report));
-    const std::vector<int32_t> candidates = whole_at_peak(placed, placed_report.whole);
-    if (!best || placed.arena_bytes < best->arena_bytes) {
-      best = std::move(placed);
-      best_report = std::move(placed_report);
-      best_coded = coded;
-      idle = 0;
-    } else {
-      ++idle;
-    }
-    if (fits) break;
+    MemoryReport report;
+    PITH_CHECK_OK(fit_ram(placed, look, &report));
+    all.push_back({coded, placed.arena_bytes});
+    idle = placed.arena_bytes < best ? 0 : idle + 1;
+    best = std::min(best, placed.arena_bytes);
     bool more = false;
-    for (int32_t id : candidates) {
+    for (int32_t id : whole_at_peak(placed, report.whole)) {
       const bool known = std::any_of(coded.begin(), coded.end(), [&](const CodedTensor& c) { return c.tensor == id; });
       if (known || std::find(codable.begin(), codable.end(), id) == codable.end() || options.coding.rate(id) >= 8) continue;
       coded.push_back({id, coded_row_bytes(tensor(program, id), options.coding.rate(id))});
@@ -188,10 +175,46 @@ Result<void> fit_coded(Program& program, const CompileOptions& options, MemoryRe
     }
     if (!more) break;
   }
+  return all;
+}
+
+}  // namespace
+
+Result<void> fit_coded(Program& program, const CompileOptions& options, MemoryReport* report) {
+  constexpr size_t kSearched = 2;  // of the most promising sets of tensors
+  constexpr int64_t kHope = 10;    // percent that a search may gain on a first look
+  PITH_TRY(std::vector<Tried> tried, code_peaks(program, options));
+  std::optional<Program> best;
+  MemoryReport best_report;
+  const auto search = [&](const Tried& t, const CompileOptions& how) -> Result<bool> {
+    Program placed = t.coded.empty() ? program : code_rows(program, t.coded);
+    MemoryReport placed_report;
+    if (const auto fitted = fit_ram(placed, how, &placed_report); !fitted.ok()) {
+      if (fitted.error().code == ErrorCode::kDoesNotFit) return false;
+      return fitted.error();
+    }
+    if (best && best->arena_bytes <= placed.arena_bytes) return true;
+    best = std::move(placed);
+    best_report = std::move(placed_report);
+    best_report.coded = describe_coded(program, t.coded);
+    return true;
+  };
+  if (!options.least) {  // as few in coded form as it takes
+    for (const Tried& t : tried) {
+      if (t.arena - t.arena * kHope / 100 > options.ram) continue;
+      PITH_TRY(const bool fits, search(t, options));
+      if (fits) break;
+    }
+  }
+  if (!best) {
+    CompileOptions least = options;
+    least.least = true;
+    std::stable_sort(tried.begin(), tried.end(), [](const Tried& a, const Tried& b) { return a.arena < b.arena; });
+    for (size_t i = 0; i < std::min(kSearched, tried.size()); ++i) PITH_CHECK_OK(search(tried[i], least));
+  }
   if (!options.least && best->arena_bytes > options.ram)
     return error(ErrorCode::kDoesNotFit, fmt::format("the network needs {} bytes with {} of its activations in coded form, {} more than --ram {}; give --ram {}, fewer --activation-bits, or a smaller input",
-                                                     best->arena_bytes, best_coded.size(), best->arena_bytes - options.ram, options.ram, best->arena_bytes));
-  best_report.coded = describe_coded(program, best_coded);
+                                                     best->arena_bytes, best_report.coded.size(), best->arena_bytes - options.ram, options.ram, best->arena_bytes));
   program = std::move(*best);
   if (report) *report = std::move(best_report);
   return {};

@@ -40,6 +40,7 @@ struct CompileOptions {
   ActivationCoding coding;
   // Of several networks in one arena (share.h): its first bytes hold everybody's state, this network's from state_base on.
   int64_t state_bytes = 0, state_base = 0;
+  bool rough = false;  // a first look: bands as they are chosen first, without a search for others that can be packed better
   int64_t planner_steps = 20'000;  // of the exact search over placements; a count, so that plans don't depend on the machine's speed
 };
 
@@ -75,12 +76,18 @@ struct CodedActivation {
   std::string name;
   int64_t values = 0, bytes = 0;
 };
+// A tensor that is made again by some operators before a late use, instead of waiting for it (remake.h).
+struct RemadeTensor {
+  std::string name;
+  int64_t bytes = 0, macs = 0, operators = 0;  // that need not wait; more than before
+};
 struct MemoryReport {
   int64_t arena = 0, lower_bound = 0, float32_peak = 0;  // bytes; the last: layer by layer, every tensor in float32
   std::vector<LayerReport> layers;
   std::vector<StreamGroup> groups;
   std::vector<MemoryMove> moves;  // one per group
   std::vector<CodedActivation> coded;
+  std::vector<RemadeTensor> remade;
   std::vector<int32_t> whole;  // by tensor: the one of the lowered program that it is, kNone for buffers of bands
 };
 

@@ -17,17 +17,12 @@ namespace {
 
 class Streamer {
  public:
-  Streamer(const Program& source, const Users& users, bool row_ports, std::vector<size_t>* origin)
-      : p_(source), uses_(users.uses), writers_(users.writers), origin_(origin), row_ports_(row_ports) {
-    out_.tensors = source.tensors;
-    out_.constants = source.constants;
-    out_.inputs = source.inputs;
-    out_.outputs = source.outputs;
-    out_.state = source.state;
-    out_.metadata = source.metadata;
-  }
+  Streamer(const Program& source, const Users& users, bool row_ports, std::vector<size_t>* origin = nullptr)
+      : p_(source), uses_(users.uses), writers_(users.writers), origin_(origin), row_ports_(row_ports) {}
 
   bool run(const std::vector<StreamGroup>& groups) {
+    out_ = p_;
+    out_.ops.clear();
     size_t at = 0;
     for (const StreamGroup& g : groups) {
       for (; at < g.first; ++at) emit(p_.ops[at], at);
@@ -43,7 +38,28 @@ class Streamer {
     return std::move(out_);
   }
 
-  bool run_alone(const StreamGroup& g) { return group(g); }
+  // One group, with only those tensors and constants filled in that it names.
+  bool run_alone(const StreamGroup& g) {
+    out_.inputs = p_.inputs;
+    out_.outputs = p_.outputs;
+    out_.tensors.resize(p_.tensors.size());
+    out_.constants.resize(p_.constants.size());
+    for (size_t i = g.first; i < g.last; ++i) {
+      for (const auto* ids : {&p_.ops[i].inputs, &p_.ops[i].outputs}) {
+        for (int32_t id : *ids) {
+          if (id == kNone) continue;
+          const size_t at = static_cast<size_t>(is_constant(id) ? id - kConstantBase : id);
+          if (is_constant(id)) {
+            out_.constants[at] = p_.constants[at];
+          } else {
+            out_.tensors[at] = p_.tensors[at];
+            if (const int32_t root = p_.tensors[at].alias_of; root != kNone) out_.tensors[static_cast<size_t>(root)] = p_.tensors[static_cast<size_t>(root)];
+          }
+        }
+      }
+    }
+    return group(g);
+  }
   Program unfinished() { return std::move(out_); }
 
  private:
@@ -409,7 +425,7 @@ std::optional<Program> stream_rows(const Program& program, const std::vector<Str
 }
 
 std::optional<Program> stream_group(const Program& program, const Users& users, const StreamGroup& group, bool row_ports) {
-  Streamer streamer(program, users, row_ports, nullptr);
+  Streamer streamer(program, users, row_ports);
   if (!streamer.run_alone(group)) return std::nullopt;
   return streamer.unfinished();
 }

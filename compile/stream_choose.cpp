@@ -31,6 +31,7 @@ constexpr size_t kMostOperators = 2900;  // what the runtime loads in the stack 
 constexpr std::array<int, 2> kReliefFrom = {112, 100};  // percent of the least that can be alive at once: bands that are only just possible cost many operators
 constexpr int kLeastRelief = 60;  // percent of that
 constexpr int kPatience = 4;
+constexpr int kRoughly = 16;  // part of the planner's steps that a first look takes
 constexpr std::array<double, 4> kPrices = {1, 8, 64, 1e6};  // operators that a thousandth of the network's multiplications is worth
 constexpr int kAttempts = 6;  // to make up for what the packing loses
 
@@ -336,13 +337,14 @@ class Fitter {
   Result<Fitted> least() {
     std::vector<StreamGroup> groups;
     int64_t low = 0, high = chooser_.highest();
-    for (int step = 0; step < 12 && high - low > high / 256; ++step) {
+    for (int step = 0; step < 12 && high - low > high / (options_.rough ? 64 : 256); ++step) {
       const int64_t middle = low + (high - low) / 2;
       const std::optional<TooLarge> failed = chooser_.choose(middle, groups);
       if (failed) too_large_ = *failed;
       (failed ? low : high) = middle;
     }
     if (chooser_.choose(high, groups)) return plan({});
+    if (options_.rough) return plan(groups, kRoughly);
     PITH_TRY(Fitted best, plan(groups));
     for (const int percent : kReliefFrom)
       if (best.program.arena_bytes > best.report.lower_bound && !enough(best)) PITH_CHECK_OK(relieve(high * percent / 100, best));
@@ -432,7 +434,9 @@ Result<void> fit_ram(Program& program, const CompileOptions& options, MemoryRepo
   const auto enough = [&] { return !options.least && best && best->program.arena_bytes <= options.ram; };
   for (size_t i = 0; i < sources.size() && !enough(); ++i) {
     Fitted whole;
-    PITH_CHECK_OK(plan_arena(sources[i], options, &whole.report));
+    CompileOptions planning = options;
+    if (options.rough) planning.planner_steps /= kRoughly;
+    PITH_CHECK_OK(plan_arena(sources[i], planning, &whole.report));
     float32_peak = std::min(float32_peak, whole.report.float32_peak);
     whole.program = sources[i];
     for (size_t t = 0; t < sources[i].tensors.size(); ++t) whole.report.whole.push_back(static_cast<int32_t>(t));
