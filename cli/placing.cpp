@@ -51,6 +51,7 @@ nlohmann::json memory_json(const MemoryReport& m) {
   for (const LayerReport& layer : m.layers) macs += layer.macs;
   int64_t more = 0;
   for (const MemoryMove& move : m.moves) more += move.macs;
+  for (const RemadeTensor& r : m.remade) more += r.macs;
   return {{"arena_bytes", m.arena}, {"lower_bound", m.lower_bound}, {"float32_peak", m.float32_peak}, {"operators", m.layers.size()}, {"macs", macs}, {"groups", m.groups.size()}, {"more_macs", more}};
 }
 
@@ -58,6 +59,10 @@ void print_moves(const MemoryReport& m) {
   int64_t macs = 0;
   for (const LayerReport& layer : m.layers) macs += layer.macs;
   for (const MemoryMove& move : m.moves) macs -= move.macs;
+  for (const RemadeTensor& r : m.remade) macs -= r.macs;
+  for (const RemadeTensor& r : m.remade)
+    fmt::print("  {} made again by {} operators before its late use: {} need not wait, {} multiplications more ({:.2f} %)\n", r.name, r.operators, bytes_text(r.bytes), r.macs,
+               100.0 * static_cast<double>(r.macs) / static_cast<double>(macs));
   for (const MemoryMove& move : m.moves) {
     if (move.macs == 0) continue;
     fmt::print("  {} to {} in {} bands, borders of {} made again: {} instead of {} in use there, {} multiplications more ({:.2f} %)\n", move.first, move.last, move.bands, move.borders,

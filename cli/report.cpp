@@ -103,6 +103,8 @@ json report_json(const ReportSubject& s, const std::vector<double>& seconds) {
     all["float32_peak"] = s.memory->float32_peak;
     all["coded"] = json::array();
     for (const CodedActivation& c : s.memory->coded) all["coded"].push_back({{"name", c.name}, {"values", c.values}, {"bytes", c.bytes}});
+    all["remade"] = json::array();
+    for (const RemadeTensor& r : s.memory->remade) all["remade"].push_back({{"name", r.name}, {"bytes", r.bytes}, {"macs", r.macs}, {"operators", r.operators}});
     for (const MemoryMove& m : s.memory->moves)
       all["moves"].push_back({{"kind", "bands of rows"},
                               {"first", m.first},

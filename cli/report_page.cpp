@@ -30,7 +30,7 @@ constexpr const char* kBody = R"html(
 <h2>Bytes in use by operator</h2><svg id="use" viewBox="0 0 1140 180"></svg>
 <div id="power-part"><h2 id="power-title"></h2><p id="power-facts"></p><svg id="banks" viewBox="0 0 1140 290"></svg></div>
 <h2 id="peak-title"></h2><table id="peak"></table>
-<div id="moves-part"><h2>Space for time</h2><p>Groups of layers that run in bands of rows: the most in use while they run, before and after. Borders of bands are kept, or made again with more multiplications.</p><table id="moves"></table></div>
+<div id="moves-part"><h2>Space for time</h2><p>Groups of layers that run in bands of rows: the most in use while they run, before and after. Borders of bands are kept, or made again with more multiplications.</p><table id="moves"></table><table id="remade"></table></div>
 <div id="coded-part"><h2>Waiting in coded form</h2><table id="coded"></table></div>
 <h2>Where the weights are</h2><table id="modes"></table>
 <h2>Operators</h2><div class="scroll"><table id="ops"></table></div>
@@ -139,7 +139,8 @@ if (R.power) {
 if (R.coded && R.coded.length) table('coded', ['tensor', 'values', 'bytes', 'bits a value'], R.coded.map(c => [c.name, count(c.values), count(c.bytes), (8 * c.bytes / c.values).toFixed(2)]));
 else by('coded-part').style.display = 'none';
 if (R.moves.length) table('moves', ['from', 'to', 'layers', 'bands', 'borders', 'before', 'after', 'more MACs', 'more operators'], R.moves.map(m => [m.first, m.last, m.layers, m.bands, m.borders, size(m.bytes_before), size(m.bytes_after), count(m.macs), count(m.operators)]));
-else by('moves-part').style.display = 'none';
+if (R.remade && R.remade.length) table('remade', ['made again before its late use', 'need not wait', 'operators', 'more MACs'], R.remade.map(r => [r.name, size(r.bytes), count(r.operators), count(r.macs)]));
+if (!R.moves.length && !(R.remade && R.remade.length)) by('moves-part').style.display = 'none';
 table('modes', ['--memory', 'file', 'model', 'arena and scratch', 'together'], R.modes.map(m => [m.mode, count(m.file_bytes), count(m.model_bytes), count(m.instance_bytes), count(m.together_bytes)]));
 table('ops', ['step', 'operator', 'result', 'shape', 'MACs', 'coded bytes', 'scratch', 'in use', 'time'], ops.map((o, i) => [i, o.op, o.name, o.output.join('x'), count(o.macs), count(o.coded_bytes), count(o.scratch_bytes), count(o.bytes_in_use), time(o.us)]));
 const choose = on => { timed = on; by('by-time').className = on ? 'on' : ''; by('by-step').className = on ? '' : 'on'; draw(); };

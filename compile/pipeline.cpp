@@ -2,6 +2,7 @@
 #include "compile/code_rows.h"
 #include "compile/compile.h"
 #include "compile/order.h"
+#include "compile/remake.h"
 #include "compile/stream.h"
 
 namespace pith {
@@ -42,9 +43,11 @@ Result<Program> place(Program program, const CompileOptions& options, MemoryRepo
   }
 
   // Every tensor and scratch region gets its place in the arena; under a limit, layers run in bands of rows to fit it, and
-  // what waits at the peak may be stored in coded form.
+  // what waits at the peak may be stored in coded form, or made again where multiplications are allowed for that.
   if (limited && options.coding.wanted() && !options.coding.all)
     PITH_CHECK_OK(fit_coded(program, options, report));
+  else if (limited && options.macs_overhead > 0)
+    PITH_CHECK_OK(fit_remade(program, options, report));
   else if (limited)
     PITH_CHECK_OK(fit_ram(program, options, report));
   else

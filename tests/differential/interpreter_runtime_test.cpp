@@ -15,6 +15,7 @@
 #include "compile/code_rows.h"
 #include "compile/compile.h"
 #include "compile/heads.h"
+#include "compile/remake.h"
 #include "compile/stream.h"
 #include "ir/interpret.h"
 #include "ir/test_graph.h"
@@ -471,6 +472,52 @@ TEST(InterpreterAndRuntime, AgreeWhereBordersAreMadeAgainForMemory) {
       EXPECT_LT(before, kept->arena_bytes);
     }
   }
+}
+
+// A wide tensor that waits while others come and go.
+Graph wide_connection(uint64_t s) {
+  Builder b(s);
+  const ValueId x = b.conv(b.input({1, 16, 16, 16}), 16, 3, 1, false);
+  const ValueId wide = b.conv(x, 96, 1, 1, false);
+  ValueId y = b.conv(wide, 16, 1, 1, false);
+  for (int i = 0; i < 2; ++i) {
+    y = b.conv(b.conv(y, 96, 1, 1, false), 16, 1, 1, false);
+    y = b.node(Op::kMul, {y, b.node(Op::kSigmoid, {b.conv(b.node(Op::kGlobalAveragePool, {y}), 16, 1, 1, false)})});  // no band goes through
+  }
+  return classified(b, b.conv(b.node(Op::kAdd, {b.conv(y, 96, 1, 1, false), wide}, {}, b.some_activation()), 40, 1, 1, false));
+}
+
+TEST(InterpreterAndRuntime, AgreeWhereTensorsAreMadeAgain) {
+  int made = 0;
+  for (uint64_t trial = 0; trial < 3; ++trial) {
+    SCOPED_TRACE("PITH_SEED=" + std::to_string(seed()) + " trial " + std::to_string(trial));
+    Case c;
+    Program source;
+    ASSERT_NO_FATAL_FAILURE(make_program(trial, trial == 0 ? wide_connection(seed() * 1000 + trial) : random_network(seed() * 1000 + trial, 16), c, source));
+    const std::vector<Remade> proposals = remakable(source, macs(source));
+    for (size_t i = 0; i < std::min<size_t>(proposals.size(), 2); ++i) {
+      Program again = make_again(source, proposals[i]);
+      ASSERT_TRUE(plan_arena(again, {}, nullptr).ok());
+      EXPECT_EQ(macs(again), macs(source) + proposals[i].macs);
+      expect_codes(again, CodecChoice::kFastest, c.input, c.codes);
+      ++made;
+    }
+    CompileOptions options;
+    options.least = true;
+    const auto least = place(source, options);
+    options.macs_overhead = 0.5;
+    MemoryReport report;
+    const auto again = place(source, options, &report);
+    ASSERT_TRUE(least.ok() && again.ok());
+    EXPECT_LE(again->arena_bytes, least->arena_bytes);
+    EXPECT_LE(static_cast<double>(macs(*again)), 1.5 * static_cast<double>(macs(source)));
+    if (trial == 0) {
+      EXPECT_EQ(report.remade.size(), 1u);
+      EXPECT_LT(again->arena_bytes, least->arena_bytes * 9 / 10);
+    }
+    expect_codes(*again, CodecChoice::kFastest, c.input, c.codes);
+  }
+  EXPECT_GE(made, 1);
 }
 
 TEST(InterpreterAndRuntime, AgreeWhereLayersRunInBands) {
