@@ -34,6 +34,10 @@ class Peer:
         """The files that deployment needs; their bytes are what the table calls bytes."""
         raise NotImplementedError
 
+    def makers(self) -> list[Path]:
+        """Programs and libraries whose change makes files and qualities worthless; packages of fixed versions aren't among them."""
+        return []
+
     def load(self, task: Task, folder: Path, threads: int) -> Run:
         """Makes the engine ready; timed."""
         raise NotImplementedError

@@ -62,6 +62,9 @@ class Pith(Peer):
             raise Unavailable("pith compress: " + (done.stderr.strip().splitlines() or [f"status {done.returncode}"])[-1])
         return "weights decoded at load"
 
+    def makers(self) -> list[Path]:
+        return [path for path in (PROGRAM, LIBRARY) if path.exists()]
+
     @staticmethod
     def sample(array: np.ndarray) -> np.ndarray:
         """Without the batch axis, which the samples' own takes the place of."""

@@ -38,26 +38,30 @@ def reset_peak() -> None:
     Path("/proc/self/clear_refs").write_text("5")
 
 
+def digest_of(paths: list[Path]) -> str:
+    digest = hashlib.sha256()
+    for path in paths:
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
 def build(task: Task, peer: Peer) -> dict:
-    folder = peer.folder(task)
+    folder, made_by = peer.folder(task), digest_of(peer.makers())
     done = folder / "done.json"
-    if done.exists():
-        return json.loads(done.read_text())
+    if done.exists() and (answer := json.loads(done.read_text())).get("made_by", digest_of([])) == made_by:
+        return answer
     folder.mkdir(parents=True, exist_ok=True)
-    answer = {"note": peer.build(task, folder), "bytes": sum(path.stat().st_size for path in peer.files(folder))}
+    answer = {"note": peer.build(task, folder), "bytes": sum(path.stat().st_size for path in peer.files(folder)), "made_by": made_by}
     answer["files"] = [path.name for path in peer.files(folder)]
     done.write_text(json.dumps(answer))
     return answer
 
 
 def fingerprint(task: Task, peer: Peer) -> str:
-    """Changes when the peer's files or the judging code change, so that qualities can be kept from run to run."""
-    digest = hashlib.sha256()
+    """Changes when the peer's files, its engine or the judging code change, so that qualities can be kept from run to run."""
     here = Path(__file__).parent
     judges = [here / name for name in ("tasks.py", "boxes.py", "features.py", "datasets.py")]
-    for path in peer.files(peer.folder(task)) + judges:
-        digest.update(path.read_bytes())
-    return digest.hexdigest()
+    return digest_of(peer.files(peer.folder(task)) + peer.makers() + judges)
 
 
 def evaluate(task: Task, peer: Peer) -> dict:
