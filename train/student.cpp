@@ -80,22 +80,12 @@ Result<Student> Student::create(const Model& model, const std::vector<at::Tensor
   Student s;
   s.model_ = model;
   PITH_TRY(s.network_, Network::build(model.graph));
-  // how large each value is: a bias moves in proportion to it
-  std::map<ir::ValueId, double> magnitude;
-  {
-    at::NoGradGuard guard;
-    Hooks hooks;
-    hooks.value = [&](ir::ValueId id, const at::Tensor& t) {
-      if (t.is_floating_point()) magnitude[id] = std::sqrt(t.square().mean().item<double>());
-      return t;
-    };
-    s.network_.run(probe, hooks);
-  }
   std::map<std::string, ir::ValueId> by_name;
   for (size_t i = 0; i < model.graph.values.size(); ++i) by_name[model.graph.values[i].name] = static_cast<ir::ValueId>(i);
   for (const auto& [name, affine] : model.activations) {
     if (by_name.count(name)) s.activations_[by_name[name]] = affine;
   }
+  PITH_TRY(auto magnitude, s.magnitudes(probe));
   for (const ir::Node& n : model.graph.nodes) {
     const auto site = weight_site(model.graph, n);
     if (!site || !model.steps.count(model.graph.value(n.inputs[site->slot]).name)) continue;
@@ -126,6 +116,23 @@ Result<Student> Student::create(const Model& model, const std::vector<at::Tensor
   }
   if (s.weights_.empty()) return usage_error(fmt::format("'{}' has no layer with weights to retrain", model.graph.name));
   return s;
+}
+
+// How large each value is in the network as it is rounded: latents that round to zero say nothing of it, and where they are
+// many they can make it larger layer after layer.
+Result<std::map<ir::ValueId, double>> Student::magnitudes(const std::vector<at::Tensor>& probe) const {
+  PITH_TRY(const Network rounded, Network::build(round_model(model_).graph));
+  std::map<ir::ValueId, double> found;
+  at::NoGradGuard guard;
+  Hooks hooks;
+  hooks.value = [&](ir::ValueId id, const at::Tensor& t) {
+    const auto a = activations_.find(id);
+    const at::Tensor y = a == activations_.end() ? t : fake_quantized(t, a->second);
+    if (y.is_floating_point()) found[id] = std::sqrt(y.square().mean().item<double>());
+    return y;
+  };
+  rounded.run(probe, hooks);
+  return found;
 }
 
 void Student::add_weight(ir::ValueId id) {

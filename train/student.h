@@ -71,6 +71,7 @@ class Student {
   Model model() const;
 
  private:
+  Result<std::map<ir::ValueId, double>> magnitudes(const std::vector<at::Tensor>& probe) const;
   void add_weight(ir::ValueId id);
 
   Model model_;

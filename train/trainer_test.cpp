@@ -9,6 +9,7 @@
 
 #include "base/file.h"
 #include "train/small_network.h"
+#include "train/student.h"
 
 namespace pith::train {
 namespace {
@@ -161,6 +162,19 @@ TEST(Trainer, RoundedWeightsLieOnTheirGrid) {
       ASSERT_NEAR(q, std::nearbyint(q), 1e-4);
     }
   }
+}
+
+// Latents that round to zero add up to large values that the network never has; biases must not learn in proportion to them.
+TEST(Trainer, BiasesMoveByTheRoundedNetwork) {
+  Model latent = start_model(small_network(), false, 3), rounded = latent;
+  rounded.graph = round_model(latent).graph;
+  at::manual_seed(3);
+  const std::vector<at::Tensor> probe{at::randn({4, 2, 8, 8})};
+  const auto a = Student::create(latent, probe), b = Student::create(rounded, probe);
+  ASSERT_TRUE(a.ok() && b.ok());
+  const auto x = a->units(), y = b->units();
+  ASSERT_EQ(x.size(), y.size());
+  for (size_t i = 0; i < x.size(); ++i) EXPECT_TRUE(at::equal(x[i], y[i])) << i;
 }
 
 TEST(Trainer, RefusesWhatIsNoCheckpoint) {
