@@ -42,4 +42,8 @@ void print_json(const std::string& kind, nlohmann::json body);
 
 std::string bytes_text(int64_t bytes);  // 12.3 kB, 1.2 MB (decimal)
 
+// In the program without libtorch: goes on as `pith-retrain`, the one with it, and returns only an error. There it does nothing.
+// `what` is wanted, as "TorchScript is read".
+Result<void> hand_over(const std::string& what);
+
 }  // namespace pith::cli

@@ -157,7 +157,7 @@ Result<ir::Graph> import_with_metadata(const Flags& f, uint64_t seed) {
 }
 
 void add_model_flags(CLI::App* verb, Flags& f) {
-  verb->add_option("model,-m,--model", f.model, "ONNX file, Hugging Face folder, or checkpoint of llama2.c")->required();
+  verb->add_option("model,-m,--model", f.model, "ONNX or TorchScript file, Hugging Face folder, or checkpoint of llama2.c")->required();
   verb->add_option("-o,--output", f.output, "the .pith file to write (default: beside the model)");
   verb->add_option("--preprocess", f.preprocess, "what is done to an input, as in image:rgb:640x640:letterbox=114:scale=1/255; travels in the file");
   verb->add_option("--labels", f.labels, "text file with one label per line; travels in the file");
@@ -219,7 +219,7 @@ Result<void> check_gate(const Flags& f, const ir::Graph& g) {
 
 Result<void> compress(const Flags& f, const Global& global) {
   const bool retrains = f.retrain.wanted() && !f.post.no_retrain;
-  if (retrains) PITH_CHECK_OK(hand_over_retraining());
+  if (retrains) PITH_CHECK_OK(hand_over("--ratio and --lambda retrain"));
   if (f.post.wanted()) PITH_CHECK_OK(hand_over_for_gradients());
   if (f.retrain.wanted() && f.post.wanted() && !f.post.no_retrain) return usage_error("--blocks, --macs or --low-rank goes with --no-retrain or alone; to retrain a network with fewer channels, write it with --write-graph first");
   if (!f.post.no_retrain && (f.post.explain || !f.post.curves.empty())) return usage_error("--explain and --curve tell of what --no-retrain does; give it too");

@@ -34,7 +34,7 @@ void add_import(Context c) {
   static OnnxFlags flags;
   CLI::App* verb = add_verb(c, "import", "read a model, show what it is, and write it as text",
                             "  pith import model.onnx\n  pith import model.onnx --input-shape images:1x3x320x320 -o model.txt");
-  verb->add_option("model", model, "ONNX file")->required();
+  verb->add_option("model", model, "ONNX or TorchScript file, Hugging Face folder, checkpoint of llama2.c, or a graph as text")->required();
   verb->add_option("-o,--output", output, "write the graph as text, with its weights");
   add_onnx_flags(verb, flags);
   verb->callback([&global = c.global, &action = c.action] {

@@ -1,14 +1,17 @@
-// The flags of every verb that reads a model, and the reading: an ONNX file, a Hugging Face folder, or a checkpoint of llama2.c.
+// The flags of every verb that reads a model, and the reading: an ONNX or TorchScript file, a Hugging Face folder, or a
+// checkpoint of llama2.c.
 #pragma once
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
 #include "base/file.h"
+#include "cli/cli.h"
 #include "data/array.h"
 #include "importers/huggingface/huggingface.h"
 #include "importers/llama2c/llama2c.h"
 #include "importers/onnx/onnx_importer.h"
+#include "importers/torchscript/torchscript.h"
 
 namespace pith::cli {
 
@@ -65,6 +68,10 @@ inline Result<ir::Graph> import_model(const std::string& path, const OnnxFlags& 
     const auto [in, out] = parts(s, '=');
     if (s.find('=') == std::string::npos) return usage_error(fmt::format("--state '{}' isn't INPUT=OUTPUT", s));
     options.state[in] = out;
+  }
+  if (importers::is_torchscript(path)) {
+    PITH_CHECK_OK(hand_over("TorchScript is read"));
+    return importers::import_torchscript(path, options);
   }
   return importers::import_onnx(path, options);
 }

@@ -137,7 +137,7 @@ Result<train::Model> allocated_start(const RetrainStart& start, const ir::Shape&
 
 }  // namespace
 
-Result<void> hand_over_retraining() { return {}; }
+Result<void> hand_over(const std::string&) { return {}; }
 
 Result<bool> retrain(ir::Graph& graph, const SampleSet& samples, const Preprocess& preprocess, const std::string& head, const RetrainFlags& f, uint64_t seed,
                      const std::vector<std::vector<ir::Tensor>>& calibration, const RetrainStart* start, QuantizeOptions& options) {

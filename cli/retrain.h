@@ -23,8 +23,6 @@ struct RetrainFlags {
 };
 void add_retrain_flags(CLI::App* verb, RetrainFlags& flags);
 
-// In the program without libtorch: goes on as the one with it, and returns only an error. Else does nothing.
-Result<void> hand_over_retraining();
 
 // What retraining begins with instead of even grids: the end of `--no-retrain` (micro/post_training.h).
 struct RetrainStart {

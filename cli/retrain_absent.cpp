@@ -1,4 +1,4 @@
-// Retraining in the program without libtorch: handed over to `pith-retrain` beside it, the same program with libtorch, with
+// Retraining and TorchScript in the program without libtorch: handed over to `pith-retrain` beside it, the same program with libtorch, with
 // the same arguments. Loading libtorch takes a second and 150 MB, which the other verbs don't pay this way.
 #include <fmt/format.h>
 #include <unistd.h>
@@ -8,6 +8,7 @@
 
 #include "base/file.h"
 #include "cli/retrain.h"
+#include "importers/torchscript/torchscript.h"
 
 namespace pith::cli {
 namespace {
@@ -23,11 +24,11 @@ void wake_openblas() {
 
 }  // namespace
 
-Result<void> hand_over_retraining() {
+Result<void> hand_over(const std::string& what) {
   std::error_code unknown;
   const std::filesystem::path self = std::filesystem::read_symlink("/proc/self/exe", unknown), other = self.parent_path() / "pith-retrain";
   if (unknown || !std::filesystem::exists(other, unknown))
-    return error(ErrorCode::kUnsupported, "this pith was built without libtorch, so --ratio and --lambda can't retrain; install libtorch-dev and build again");
+    return error(ErrorCode::kUnsupported, fmt::format("this pith was built without libtorch, which {} with; install libtorch-dev and build again", what));
   PITH_TRY(const std::string line, read_text_file("/proc/self/cmdline"));
   wake_openblas();
   std::vector<std::string> arguments;
@@ -47,3 +48,9 @@ Result<bool> retrain(ir::Graph&, const SampleSet&, const Preprocess&, const std:
 Result<bool> retrain_text(ir::Graph&, const TextRetraining&, const RetrainFlags&, uint64_t, QuantizeOptions&) { return internal_error("retraining wasn't handed over"); }
 
 }  // namespace pith::cli
+
+namespace pith::importers {
+
+Result<ir::Graph> import_torchscript(const std::string&, const OnnxOptions&) { return internal_error("reading TorchScript wasn't handed over"); }
+
+}  // namespace pith::importers

@@ -7,7 +7,7 @@
 namespace pith::cli {
 
 Result<void> hand_over_for_gradients() {
-  const Result<void> handed = hand_over_retraining();
+  const Result<void> handed = hand_over("sensitivities are measured");
   return !handed.ok() && handed.error().code != ErrorCode::kUnsupported ? handed : Result<void>();
 }
 

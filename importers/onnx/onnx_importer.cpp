@@ -81,6 +81,10 @@ void take_metadata(const SourceModel& model, Graph& graph) {
 
 Result<Graph> import_onnx(std::span<const uint8_t> bytes, const std::string& folder, const OnnxOptions& options) {
   PITH_TRY(SourceModel model, parse_model(bytes, folder));
+  return import_source(std::move(model), options);
+}
+
+Result<Graph> import_source(SourceModel model, const OnnxOptions& options) {
   if (!options.weights.empty()) {
     PITH_TRY(const Weights weights, read_state_dict(options.weights));
     PITH_CHECK_OK(replace_weights(model, weights, options.weights));

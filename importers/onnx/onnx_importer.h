@@ -35,6 +35,10 @@ Result<ir::Graph> import_onnx(const std::string& path, const OnnxOptions& option
 // From bytes; `folder` is where external data may lie ("" = nowhere).
 Result<ir::Graph> import_onnx(std::span<const uint8_t> bytes, const std::string& folder, const OnnxOptions& options = {});
 
+// What other readers wrote as nodes of ONNX (source.h).
+struct SourceModel;
+Result<ir::Graph> import_source(SourceModel model, const OnnxOptions& options = {});
+
 // A serialised TensorProto (the .pb files of ONNX's test suites), widened as the importer widens.
 Result<ir::Tensor> read_onnx_tensor(const std::string& path);
 
