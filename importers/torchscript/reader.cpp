@@ -72,7 +72,7 @@ class Walk {
       try {
         PITH_CHECK_OK(node(*n));
       } catch (const c10::Error& e) {
-        return refused(*n, "libtorch: " + first_line(e.what_without_backtrace()));
+        return usage_error(fmt::format("{} on inputs of the given shapes: {}", n->kind().toQualString(), first_line(e.what_without_backtrace())));
       }
     }
     return {};
