@@ -131,8 +131,10 @@ void col2im(const T* columns, const ConvolutionSize& s, int64_t row0, int64_t ro
   }
 }
 
-template <typename T, typename Function>
-void call_blas(Function function, bool ta, bool tb, int64_t m, int64_t n, int64_t k, const T* a, int64_t lda,
+// One row or one column is a matrix times a vector: reading the matrix once takes a fraction of the time of packing it for a
+// product of matrices, which is what a decoder's steps would spend most of theirs on.
+template <typename T, typename Product, typename ByVector>
+void call_blas(Product product, ByVector by_vector, bool ta, bool tb, int64_t m, int64_t n, int64_t k, const T* a, int64_t lda,
                const T* b, int64_t ldb, bool accumulate, T* c, int64_t ldc) {
   if (m == 0 || n == 0) return;
   if (k == 0) {
@@ -141,19 +143,28 @@ void call_blas(Function function, bool ta, bool tb, int64_t m, int64_t n, int64_
   }
   const auto trans = [](bool t) { return t ? CblasTrans : CblasNoTrans; };
   const auto size = [](int64_t s) { return static_cast<int>(s); };
-  function(CblasRowMajor, trans(ta), trans(tb), size(m), size(n), size(k), T{1}, a, size(lda), b, size(ldb),
-           accumulate ? T{1} : T{0}, c, size(ldc));
+  const T add = accumulate ? T{1} : T{0};
+  if (m == 1) {  // the transpose of b times the row of a
+    by_vector(CblasRowMajor, trans(!tb), size(tb ? n : k), size(tb ? k : n), T{1}, b, size(ldb), a, size(ta ? lda : 1), add, c, 1);
+    return;
+  }
+  if (n == 1) {  // a times the column of b
+    by_vector(CblasRowMajor, trans(ta), size(ta ? k : m), size(ta ? m : k), T{1}, a, size(lda), b, size(tb ? 1 : ldb), add, c, size(ldc));
+    return;
+  }
+  product(CblasRowMajor, trans(ta), trans(tb), size(m), size(n), size(k), T{1}, a, size(lda), b, size(ldb), add, c,
+          size(ldc));
 }
 
 }  // namespace
 
 void gemm(bool ta, bool tb, int64_t m, int64_t n, int64_t k, const float* a, int64_t lda, const float* b, int64_t ldb,
           bool accumulate, float* c, int64_t ldc) {
-  call_blas(cblas_sgemm, ta, tb, m, n, k, a, lda, b, ldb, accumulate, c, ldc);
+  call_blas(cblas_sgemm, cblas_sgemv, ta, tb, m, n, k, a, lda, b, ldb, accumulate, c, ldc);
 }
 void gemm(bool ta, bool tb, int64_t m, int64_t n, int64_t k, const double* a, int64_t lda, const double* b, int64_t ldb,
           bool accumulate, double* c, int64_t ldc) {
-  call_blas(cblas_dgemm, ta, tb, m, n, k, a, lda, b, ldb, accumulate, c, ldc);
+  call_blas(cblas_dgemm, cblas_dgemv, ta, tb, m, n, k, a, lda, b, ldb, accumulate, c, ldc);
 }
 
 ConvolutionSize convolution_size(const Node& node, const Shape& x, const Shape& w, const Shape& y) {

@@ -5,6 +5,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 
 #include "base/log.h"
@@ -248,14 +249,19 @@ void quantize_weights(ir::Value& v, int axis, int bits) {
   constexpr int kCandidates = 16;
   std::vector<std::vector<double>> errors(channels, std::vector<double>(kCandidates, 0.0));
   std::vector<int> top(channels);
-  for (size_t c = 0; c < channels; ++c) top[c] = std::clamp(numerics::scale_code_at_least(std::max(largest[c], 1e-12) / limit), -640, 640);
+  std::vector<std::array<double, kCandidates>> scales(channels);
+  for (size_t c = 0; c < channels; ++c) {
+    top[c] = std::clamp(numerics::scale_code_at_least(std::max(largest[c], 1e-12) / limit), -640, 640);
+    for (int k = 0; k < kCandidates; ++k) scales[c][static_cast<size_t>(k)] = numerics::scale_value(top[c] - k);
+  }
   for (size_t i = 0; i < x.size(); ++i) {
     const size_t c = channel(i);
-    for (int k = 0; k < kCandidates; ++k) {
-      const double scale = numerics::scale_value(top[c] - k);
-      const double q = std::clamp(std::floor(x[i] / scale + 0.5), -static_cast<double>(limit), static_cast<double>(limit));
-      const double e = q * scale - x[i];
-      errors[c][static_cast<size_t>(k)] += e * e;
+    double* error = errors[c].data();
+    for (size_t k = 0; k < kCandidates; ++k) {
+      const double scale = scales[c][k], moved = std::clamp(x[i] / scale + 0.5, -limit - 1.0, limit + 1.0);
+      const int whole = static_cast<int>(moved), below = whole - (moved < whole);  // std::floor, which takes a call
+      const double e = std::clamp(below, -limit, limit) * scale - x[i];
+      error[k] += e * e;
     }
   }
   ir::Quant quant;
@@ -268,7 +274,8 @@ void quantize_weights(ir::Value& v, int axis, int bits) {
   Tensor integers(ir::DType::kI8, v.shape);
   auto out = integers.mut<int8_t>();
   for (size_t i = 0; i < x.size(); ++i) {
-    out[i] = static_cast<int8_t>(std::clamp(numerics::round_half_up(x[i] / numerics::scale_value(quant.scale_codes[channel(i)])), -limit, limit));
+    const size_t c = channel(i);
+    out[i] = static_cast<int8_t>(std::clamp(numerics::round_half_up(x[i] / scales[c][static_cast<size_t>(top[c] - quant.scale_codes[c])]), -limit, limit));
   }
   v.constant = std::move(integers);
   v.quant = std::move(quant);

@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
 """Tokens per second of Llama-type decoders, pith beside ONNX Runtime int8, in one run; writes tests/quality/decoding.csv.
 
-    tools/decoding_speed.py build/default/cli/pith DATA [--threads 1] [--tokens 100] [--only stories260K]
+    tools/decoding_speed.py build/default/cli/pith DATA [--threads 1] [--tokens 100] [--only stories260K] [--bits 8] [--folder MODELS]
 
 stories260K has its real weights (DATA/stories260K), the form of 110 M parameters (768 wide, 12 layers, 12 heads, 2,048 hidden,
-32,000 words, tied) seeded random ones. pith: 8-bit weights (`pith compress`, or --bits 4), floats between them, decoded once at
+32,000 words, tied) seeded random ones, rounded to the nearest (`--rate-weight 0`, since its file's size is of no interest). pith: 8-bit weights (`pith compress`, or --bits 4), floats between them, decoded once at
 load (`--memory fastest`), a window of 256 positions. ONNX Runtime: the same step as an ONNX graph with the past as inputs and
 outputs, weights through its own quantize_dynamic (int8, per channel). Both
-make the tokens of positions 0 to TOKENS - 1 and count the time of a step, median of TOKENS. Needs PyPI's onnx, onnxruntime and numpy.
+make the tokens of positions 0 to TOKENS - 1 and count the time of a step, median of TOKENS. What was compressed stays in MODELS and is
+taken from there. Needs PyPI's onnx, onnxruntime and numpy.
 """
 import argparse
 import csv
@@ -161,12 +162,14 @@ def main():
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--tokens", type=int, default=100)
     parser.add_argument("--only", choices=["stories260K", "form110M"])
+    parser.add_argument("--bits", type=int, nargs="+", default=[8, 4])
+    parser.add_argument("--folder", type=pathlib.Path, help="of the compressed models, which are made where they aren't there")
     a = parser.parse_args()
     rows = list(csv.DictReader(TABLE.open())) if TABLE.exists() else []
     with tempfile.TemporaryDirectory() as temporary:
         folder = pathlib.Path(temporary)
         lines = [line for line in (a.data / "stories260K" / "tinystories_niklas.txt").read_text().split("\n") if line.strip()]
-        (folder / "lines.txt").write_text("\n".join(lines[:8]) + "\n")
+        (folder / "lines.txt").write_text("\n".join(line[:60] for line in lines[:8]) + "\n")
         for name in ("stories260K", "form110M"):
             if a.only not in (None, name):
                 continue
@@ -176,10 +179,11 @@ def main():
                 checkpoint, vocabulary = folder / "form110M.bin", folder / "form110M_words.bin"
             c, weights = read_checkpoint(checkpoint)
             times = {}
-            for bits in (8, 4):
-                model = folder / f"{name}{bits}.pith"
-                run(a.pith, "compress", checkpoint, "--vocabulary", vocabulary, "--dimension", "context=256", "--samples", folder / "lines.txt", "--data-count", 2, "--held-back", 1, "--bits", bits,
-                    "--codec", "fastest", "-o", model, "--json")
+            for bits in a.bits:
+                model = (a.folder or folder) / f"{name}{bits}.pith"
+                if not model.exists():
+                    run(a.pith, "compress", checkpoint, "--vocabulary", vocabulary, "--dimension", "context=256", "--samples", folder / "lines.txt", "--data-count", 2, "--held-back", 1, "--bits", bits,
+                        "--codec", "fastest", *(["--rate-weight", 0] if name == "form110M" else []), "-o", model, "--json")
                 times[f"pith {bits} bits"] = run(a.pith, "bench", model, "--threads", a.threads, "--memory", "fastest", "--counts", "position", "-r", a.tokens, "--json")["metrics"]["median_ms"]
             times |= time_runtime(c, weights, folder, a.threads, a.tokens)
             for program, ms in times.items():

@@ -33,20 +33,20 @@ struct Scratch {
   }
 };
 
-// Products to units, with what the mask adds; the largest.
+// Products to units, with what the mask adds, which mostly is nothing; the largest.
 int32_t finish_scores(const Op& op, const Run& run, const AttentionSize& s, const Plan& p, int64_t n, int64_t head, int64_t query, int32_t* scores) {
-  const Tensor* mask = op.inputs[kAttentionMask];
-  int32_t most = INT32_MIN;
-  for (int64_t t = 0; t < s.keys; ++t) {
-    int32_t u = numerics::score_units(scores[t], p.units);
-    if (mask != nullptr) {
-      const int64_t at = attention_mask_index(*mask, {n, head, query, t});
-      u += numerics::score_addend(mask->dtype == PITH_F32 ? static_cast<double>(run.read<float>(mask)[at]) : static_cast<double>(static_cast<float>(numerics::dequantize(run.read<uint8_t>(mask)[at], mask->affine))));
+  for (int64_t t = 0; t < s.keys; ++t) scores[t] = numerics::score_units(scores[t], p.units);
+  if (const Tensor* mask = op.inputs[kAttentionMask]; mask != nullptr) {
+    const int64_t first = attention_mask_index(*mask, {n, head, query, 0}), step = mask->rank > 0 && mask->dims[mask->rank - 1] > 1 ? 1 : 0;
+    for (int64_t t = 0; t < s.keys; ++t) {
+      const int64_t at = first + t * step;
+      const float x = mask->dtype == PITH_F32 ? run.read<float>(mask)[at] : static_cast<float>(numerics::dequantize(run.read<uint8_t>(mask)[at], mask->affine));
+      if (x != 0) scores[t] += numerics::score_addend(static_cast<double>(x));
     }
-    if (op.ints[0] != 0 && t > query) u = numerics::kHiddenScore;
-    scores[t] = u;
-    most = u > most ? u : most;
   }
+  for (int64_t t = query + 1; op.ints[0] != 0 && t < s.keys; ++t) scores[t] = numerics::kHiddenScore;
+  int32_t most = scores[0];
+  for (int64_t t = 1; t < s.keys; ++t) most = scores[t] > most ? scores[t] : most;
   return most;
 }
 
