@@ -45,7 +45,7 @@ struct CompileOptions {
 };
 
 // Rows that two bands of a group both read are kept from the one to the other, or made again: what operators without a
-// window make larger than what they read; all that is larger than what it is made from; everything.
+// window make larger than what they read, for windows that go on by two rows; all that is larger; everything.
 enum class Borders { kKept, kPointsAgain, kWideAgain, kAllAgain };
 
 // Operators [first, last) of the program as lowered, run `bands` times on some rows of their results each (stream.h).

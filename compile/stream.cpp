@@ -1,6 +1,8 @@
 // See stream.h. For each group: from the results backwards, how many rows of each tensor must exist after each band
 // (`made`), the first row that each band makes (`start`), and which rows the next bands still read (`kept`); then the
 // operators, band by band. Where borders are made again, `start` goes back to the first row that the band's readers need.
+// With more bands than the result has rows, a row is made in some bands only, and what comes before it evenly in all of
+// them: then the first bands make nothing but the rows that the first row of the result needs (`lead_`).
 #include "compile/stream.h"
 
 #include <algorithm>
@@ -103,7 +105,7 @@ class Streamer {
       Lines& lines = lines_[x];
       lines.source = i;
       lines.carries = true;
-      lines.made.assign(static_cast<size_t>(g.bands) + 1, 0);
+      lines.made.assign(steps(g) + 1, 0);
       lines.made.back() = height(p_, x);
     }
   }
@@ -114,7 +116,7 @@ class Streamer {
       if (!runs_by_rows(p_, op)) return false;
       const int32_t y = op.outputs[0];
       Lines& lines = lines_[y];
-      lines.made.assign(static_cast<size_t>(g.bands) + 1, 0);
+      lines.made.assign(steps(g) + 1, 0);
       const auto& writers = writers_[static_cast<size_t>(y)];
       const auto& uses = uses_[static_cast<size_t>(y)];
       if (writers.front() < g.first || writers.back() >= g.last || uses.empty() || uses.front() <= writers.back()) return false;
@@ -122,9 +124,9 @@ class Streamer {
       if (lines.whole && row_ports_ && is_picture(p_, y)) lines.sink = sink_of(y, g);
       if (lines.sink) lines.whole = false;
       if (!lines.whole && !lines.sink) continue;
-      for (size_t k = 1; k < lines.made.size(); ++k) {
+      for (size_t k = static_cast<size_t>(lead_) + 1; k < lines.made.size(); ++k) {
         const int64_t rows = height(p_, y), bands = g.bands;
-        lines.made[k] = (rows * static_cast<int64_t>(k) + bands - 1) / bands;
+        lines.made[k] = (rows * (static_cast<int64_t>(k) - lead_) + bands - 1) / bands;
       }
     }
     collect_sources(g);
@@ -139,11 +141,22 @@ class Streamer {
     return true;
   }
 
-  // Rows made after each band, from the last operator to the first; then the rows that must be kept.
+  size_t steps(const StreamGroup& g) const { return static_cast<size_t>(g.bands + lead_); }
+  bool evenly(const StreamGroup& g) const { return g.bands > height(p_, p_.ops[g.last - 1].outputs[0]); }
+  int64_t rows_a_band(int32_t id, const StreamGroup& g) const { return (height(p_, id) + g.bands - 1) / g.bands; }
+
+  // Rows that are needed in one band may be made in those before it, so that none makes more than its share.
+  void spread(int32_t id, Lines& lines, const StreamGroup& g) const {
+    if (!evenly(g) || lines.whole || lines.sink || lines.again) return;
+    for (size_t k = lines.made.size() - 1; k-- > 1;) lines.made[k] = std::max(lines.made[k], lines.made[k + 1] - rows_a_band(id, g));
+  }
+
+  // Rows made after each band, from the last operator to the first.
   void schedule(const StreamGroup& g) {
     for (size_t i = g.last; i-- > g.first;) {
       const ProgramOp& op = p_.ops[i];
       Lines& y = lines_.at(op.outputs[0]);
+      if (writers_[static_cast<size_t>(op.outputs[0])].back() == i) spread(op.outputs[0], y, g);
       const int64_t together = grain(p_, op);
       for (int64_t& made : y.made) made = std::min((made + together - 1) / together * together, height(p_, op.outputs[0]));
       for (size_t slot : moving_inputs(p_, op)) {
@@ -156,7 +169,20 @@ class Streamer {
         }
       }
     }
-    choose_borders(g);
+    for (auto& [id, lines] : lines_)
+      if (lines.source) spread(id, lines, g);
+  }
+
+  // Bands before the first row of the result.
+  int64_t lead(const StreamGroup& g) const {
+    int64_t bands = 0;
+    for (const auto& [id, lines] : lines_)
+      if (!lines.whole && !lines.again) bands = std::max(bands, (lines.made[1] - 1) / rows_a_band(id, g));
+    return bands;
+  }
+
+  // Then the rows that each band makes and keeps.
+  void keep(const StreamGroup& g) {
     for (size_t i = g.last; i-- > g.first;) {  // readers before what they read
       const int32_t y = p_.ops[i].outputs[0];
       if (writers_[static_cast<size_t>(y)].back() == i) keep_rows(y, lines_.at(y), g);
@@ -177,10 +203,15 @@ class Streamer {
         by_points = by_points && (!w || w->kernel == 1);
         for (size_t slot : moving_inputs(p_, p_.ops[i])) read.insert(p_.ops[i].inputs[slot]);
       }
+      const auto& uses = uses_[static_cast<size_t>(id)];
+      const bool seldom = std::all_of(uses.begin(), uses.end(), [&](size_t i) {  // read by windows that go on by two rows or more
+        const auto w = i < g.last ? window_of(p_, p_.ops[i]) : std::nullopt;
+        return w && w->stride > 1;
+      });
       int64_t bytes = 0;  // of what all of the tensor is made from: they advance together
       for (int32_t x : read) bytes += tensor_bytes(tensor(p_, x));
       const bool wide = bytes < tensor_bytes(tensor(p_, id));
-      lines.again = g.borders == Borders::kAllAgain || (wide && (by_points || g.borders == Borders::kWideAgain));
+      lines.again = g.borders == Borders::kAllAgain || (wide && ((by_points && seldom) || g.borders == Borders::kWideAgain));
     }
   }
 
@@ -339,10 +370,18 @@ class Streamer {
   }
 
   bool group(const StreamGroup& g) {
-    lines_.clear();
-    if (g.bands < 2 || g.last <= g.first || g.last > p_.ops.size() || !collect(g)) return false;
-    schedule(g);
-    for (size_t k = 1; k <= static_cast<size_t>(g.bands); ++k) {
+    if (g.bands < 2 || g.last <= g.first || g.last > p_.ops.size()) return false;
+    lead_ = 0;
+    for (bool again = true; again;) {
+      lines_.clear();
+      if (!collect(g)) return false;
+      choose_borders(g);
+      schedule(g);
+      again = lead_ == 0 && evenly(g) && lead(g) > 0;
+      if (again) lead_ = lead(g);
+    }
+    keep(g);
+    for (size_t k = 1; k <= steps(g); ++k) {
       for (auto& [id, lines] : lines_) {
         if (lines.source && !exchange(lines, k, g.first)) return false;
       }
@@ -391,6 +430,7 @@ class Streamer {
   Program out_;
   std::vector<size_t>* origin_;
   bool row_ports_;
+  int64_t lead_ = 0;  // bands of the group that is at work before its result begins
   std::map<int32_t, Lines> lines_;
   std::map<int32_t, bool> introduced_;
   std::map<std::tuple<int32_t, int64_t, int64_t>, int32_t> parts_;

@@ -189,11 +189,11 @@ class Chooser {
     for (const Borders borders : {Borders::kPointsAgain, Borders::kWideAgain, Borders::kAllAgain}) extend({first, last, 2, borders}, target, ways);
   }
 
-  // Numbers of bands to try; where borders are made again, a row or two at a time, too.
+  // Numbers of bands to try; where borders may be made again, whole and half rows at a time, too.
   std::vector<int32_t> bands_of(int32_t rows) const {
     std::vector<int32_t> all(kBands.begin(), std::upper_bound(kBands.begin(), kBands.end(), rows));
     if (most_macs_ == 0) return all;
-    for (const int32_t bands : {rows / 2, rows})
+    for (const int32_t bands : {rows / 2, rows, 2 * rows, 4 * rows})
       if (bands > 1) all.push_back(bands);
     std::sort(all.begin(), all.end());
     all.erase(std::unique(all.begin(), all.end()), all.end());

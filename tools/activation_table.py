@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What coded activations cost: factor, quality, time and memory, as one table.
 
-    tools/activation_table.py DATA [--nets mobilenetv2,yolov5n] [--bits 5.3,3.2] [--least 3.2] [--uniform] [--count 0] [--work FOLDER] [--pith build/default/cli/pith]
+    tools/activation_table.py DATA [--nets mobilenetv2,yolov5n] [--bits 5.3,3.2] [--least 3.2] [--overhead 0] [--uniform] [--count 0] [--work FOLDER] [--pith build/default/cli/pith]
 
 Each network is compressed to 8 bits; then every 8-bit picture between its operators goes through the codec (`--code-all`),
 at so many bits a value on the average, spent where a few unlabelled pictures say that they count; with --uniform every
@@ -93,6 +93,7 @@ def main():
     parser.add_argument("--nets", default="mobilenetv2,yolov5n")
     parser.add_argument("--bits", default="5.3,3.2")
     parser.add_argument("--least", default="3.2", help="bits of the rows under the least memory")
+    parser.add_argument("--overhead", type=float, default=0, help="percent of the multiplications that rows under the least memory may add (--max-macs-overhead)")
     parser.add_argument("--uniform", action="store_true", help="the same bits for every tensor")
     parser.add_argument("--count", type=int, default=0, help="measure quality on so many samples only")
     parser.add_argument("--work", type=pathlib.Path)
@@ -108,7 +109,8 @@ def main():
             make, metric = NETWORKS[name]
             folds = make(bench, args.count)
             wanted = [(b, "all activations", ["--code-all"]) for b in args.bits.split(",") if b]
-            wanted += [(b, "least memory", ["--ram", "least", "--rows"]) for b in args.least.split(",") if b]
+            least = f"least memory, {args.overhead:g} % more multiplications" if args.overhead else "least memory"
+            wanted += [(b, least, ["--ram", "least", "--rows", "--max-macs-overhead", args.overhead]) for b in args.least.split(",") if b]
             for bits, what, flags in wanted:
                 made = row(name, metric, folds, bits, what, *flags)
                 old[(name, what, bits, made["spent"])] = made

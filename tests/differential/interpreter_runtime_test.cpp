@@ -444,9 +444,12 @@ TEST(InterpreterAndRuntime, AgreeWhereBordersAreMadeAgainForMemory) {
     Random random(seed() + trial);
     for (const Borders borders : {Borders::kPointsAgain, Borders::kWideAgain, Borders::kAllAgain}) {
       const size_t first = static_cast<size_t>(random.integer(0, 3)), last = first + static_cast<size_t>(random.integer(3, 6));
-      auto bands = stream_rows(source, {{first, last, static_cast<int32_t>(random.integer(2, 32)), borders}}, options.row_ports);
+      auto bands = stream_rows(source, {{first, last, static_cast<int32_t>(random.integer(2, borders == Borders::kPointsAgain ? 80 : 32)), borders}}, options.row_ports);
       ASSERT_TRUE(bands.has_value());
-      EXPECT_GT(macs(*bands), macs(source));
+      EXPECT_GE(macs(*bands), macs(source));
+      if (borders != Borders::kPointsAgain) {  // these only where a window goes on by two rows
+        EXPECT_GT(macs(*bands), macs(source));
+      }
       ASSERT_TRUE(plan_arena(*bands, {}, nullptr).ok());
       expect_codes(*bands, CodecChoice::kFastest, c.input, c.codes);
     }
@@ -531,7 +534,7 @@ TEST(InterpreterAndRuntime, AgreeWhereLayersRunInBands) {
     for (int attempt = 0, done = 0; attempt < 60 && done < 3; ++attempt) {
       const int64_t count = static_cast<int64_t>(source.ops.size());
       const int64_t first = random.integer(0, count - 2), last = random.integer(first + 2, std::min(count, first + 9));
-      const StreamGroup group{static_cast<size_t>(first), static_cast<size_t>(last), static_cast<int32_t>(random.integer(2, 9)), done % 2 == 0 ? Borders::kAllAgain : static_cast<Borders>(random.integer(0, 2))};
+      const StreamGroup group{static_cast<size_t>(first), static_cast<size_t>(last), static_cast<int32_t>(random.integer(2, done % 3 == 1 ? 60 : 9)), done % 2 == 0 ? Borders::kAllAgain : static_cast<Borders>(random.integer(0, 2))};
       auto program = stream_rows(source, {group}, done % 2 == 1);
       if (!program) continue;
       SCOPED_TRACE("operators " + std::to_string(first) + " to " + std::to_string(last) + " in " + std::to_string(group.bands) + " bands, borders " + std::to_string(static_cast<int>(group.borders)));
