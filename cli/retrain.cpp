@@ -135,6 +135,29 @@ Result<train::Model> allocated_start(const RetrainStart& start, const ir::Shape&
   return m;
 }
 
+// What training begins with, and the shares of the way after which the file is measured.
+struct Beginning {
+  train::Model model;
+  std::vector<double> shares;
+  bool sized = false;  // the size is right as it is: lambda need not move
+};
+
+Result<Beginning> begin(const ir::Graph& teacher, const RetrainFlags& f, const std::vector<std::vector<ir::Tensor>>& calibration, const RetrainStart* start, const QuantizeOptions& options, train::TrainOptions& t) {
+  Beginning b;
+  if (start != nullptr) {
+    PITH_TRY(b.model, allocated_start(*start, teacher.value(teacher.inputs[0]).shape, calibration, options));
+    b.sized = true;
+    t.ramp = 0.02;
+    if (f.lambda <= 0) t.lambda = start->price / 8;
+  } else {
+    b.model = even_start(teacher, f, t.target_bits);
+    for (int i = 1; i <= 5; ++i) b.shares.push_back(t.ramp * i / 5);  // often while the network shrinks, since smaller ones train faster
+  }
+  for (int i = 1; i <= 4; ++i) b.shares.push_back(t.ramp + (t.settle - t.ramp) * i / 4);
+  b.shares.push_back(1);
+  return b;
+}
+
 }  // namespace
 
 Result<void> hand_over(const std::string&) { return {}; }
@@ -160,15 +183,8 @@ Result<bool> retrain(ir::Graph& graph, const SampleSet& samples, const Preproces
   t.target_bits = target > 0 ? std::max(64.0, 8 * target * 0.8) : 0;
   options.equalize = options.correct_bias = options.round_by_covariance = false;
   PITH_TRY(train::Dataset data, load(teacher, samples, training, f.label_weight > 0));
-  train::Model first;
-  if (start != nullptr) {
-    PITH_TRY(first, allocated_start(*start, teacher.value(teacher.inputs[0]).shape, calibration, options));
-    t.ramp = 0.02;
-    if (f.lambda <= 0) t.lambda = start->price / 8;
-  } else {
-    first = even_start(teacher, f, t.target_bits);
-  }
-  PITH_TRY(const std::unique_ptr<train::Trainer> trainer, train::Trainer::create(teacher, first, std::move(data), t));
+  PITH_TRY(const Beginning beginning, begin(teacher, f, calibration, start, options, t));
+  PITH_TRY(const std::unique_ptr<train::Trainer> trainer, train::Trainer::create(teacher, beginning.model, std::move(data), t));
   if (!f.checkpoint.empty() && std::filesystem::exists(f.checkpoint)) {
     PITH_CHECK_OK(trainer->load(f.checkpoint));
     log_info(fmt::format("resumed '{}' at step {}", f.checkpoint, trainer->status().step));
@@ -177,15 +193,11 @@ Result<bool> retrain(ir::Graph& graph, const SampleSet& samples, const Preproces
   Teller teller;
   Measured measured;
   const std::vector<std::vector<ir::Tensor>> few(calibration.begin(), calibration.begin() + static_cast<std::ptrdiff_t>(std::min<size_t>(calibration.size(), 16)));
-  if (start != nullptr && trainer->status().step == 0) {  // the size is right as it is: lambda need not move
+  if (beginning.sized && trainer->status().step == 0) {
     PITH_CHECK_OK(trainer->run(1e-9, stop_asked(), nullptr));
     trainer->aim(trainer->status().bits);
   }
-  std::vector<double> shares;  // often while the network shrinks, since smaller ones train faster
-  for (int i = 1; i <= 5 && start == nullptr; ++i) shares.push_back(t.ramp * i / 5);
-  for (int i = 1; i <= 4; ++i) shares.push_back(t.ramp + (t.settle - t.ramp) * i / 4);
-  shares.push_back(1);
-  for (double share : shares) {
+  for (double share : beginning.shares) {
     if (trainer->status().share >= share) continue;
     PITH_CHECK_OK(trainer->run(share, stop_asked(), first_process ? std::function<void(const train::Status&)>(std::ref(teller)) : nullptr));
     PITH_TRY(Pruned p, prune(trainer->model()));
