@@ -145,11 +145,12 @@ numerics::Affine Histogram::choose(RangeMethod method, double percentile, const 
   if (method != RangeMethod::kMse) return best;
   const std::vector<Seen> all = seen(function);
   const int most = function ? 48 : 24;  // sixteenths of an octave: functions that are flat at an end need little of it
-  double least = error(all, best, function, kClipped);
+  const double clipping = function ? kClipped : 1;
+  double least = error(all, best, function, clipping);
   for (int shrink_low = 0; shrink_low <= (low < 0 ? most : 0); shrink_low += 2) {
     for (int shrink_high = 0; shrink_high <= (high > 0 ? most : 0); shrink_high += 2) {
       const numerics::Affine a = covering(low * std::exp2(-shrink_low / 16.0), high * std::exp2(-shrink_high / 16.0));
-      const double e = error(all, a, function, kClipped);
+      const double e = error(all, a, function, clipping);
       if (e < least) {
         least = e;
         best = a;
