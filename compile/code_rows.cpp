@@ -209,8 +209,19 @@ Result<void> fit_coded(Program& program, const CompileOptions& options, MemoryRe
   if (!best) {
     CompileOptions least = options;
     least.least = true;
-    std::stable_sort(tried.begin(), tried.end(), [](const Tried& a, const Tried& b) { return a.arena < b.arena; });
-    for (size_t i = 0; i < std::min(kSearched, tried.size()); ++i) PITH_CHECK_OK(search(tried[i], least));
+    const auto search_best = [&](std::vector<Tried>& of, const CompileOptions& how) -> Result<void> {
+      std::stable_sort(of.begin(), of.end(), [](const Tried& a, const Tried& b) { return a.arena < b.arena; });
+      for (size_t i = 0; i < std::min(kSearched, of.size()); ++i) PITH_CHECK_OK(search(of[i], how));
+      return {};
+    };
+    PITH_CHECK_OK(search_best(tried, least));
+    if (options.macs_overhead > 0) {  // first looks with it may code other tensors, which isn't always better
+      CompileOptions plain = least;
+      plain.macs_overhead = 0;
+      PITH_TRY(tried, code_peaks(program, plain));
+      PITH_CHECK_OK(search_best(tried, plain));
+      PITH_CHECK_OK(search_best(tried, least));
+    }
   }
   if (!options.least && best->arena_bytes > options.ram)
     return error(ErrorCode::kDoesNotFit, fmt::format("the network needs {} bytes with {} of its activations in coded form, {} more than --ram {}; give --ram {}, fewer --activation-bits, or a smaller input",

@@ -56,6 +56,8 @@ class Limits(unittest.TestCase):
         self.assertLessEqual(more["arena_bytes"], least["arena_bytes"])
         self.assertEqual(more["macs"] - more["more_macs"], least["macs"])
         self.assertLessEqual(more["more_macs"], least["macs"] // 5)
+        coded = ["--activation-bits", 4]
+        self.assertLessEqual(place(*coded, "--max-macs-overhead", 20)["arena_bytes"], place(*coded)["arena_bytes"])
         said = pith("compile", MODEL, "--ram", "least", "--max-macs-overhead", "-1", "-o", self.out, code=2).stderr
         self.assertIn("--max-macs-overhead", said)
 
