@@ -188,11 +188,9 @@ void run_vector(const ConvPlan& plan, const Op& op, const Run& run) {
   for (int32_t channel = 0; channel < plan.out_c; ++channel) {
     const int code = source.next(row, plan.in_c);
     if (plan.is_float) {
-      const float* x = run.read<float>(op.inputs[0]);
-      const double scale = numerics::scale_value(code);
-      float acc = plan.bias_f32 != nullptr ? plan.bias_f32[channel] : 0;
-      for (int32_t i = 0; i < plan.in_c; ++i) acc += x[i] * static_cast<float>(row[i] * scale);
-      run.write<float>(op.outputs[0])[channel] = acc < plan.low ? plan.low : acc > plan.high ? plan.high : acc;
+      const float scale = static_cast<float>(numerics::scale_value(code));
+      run.kernels.rows_f32({run.read<float>(op.inputs[0]), row, plan.in_c, 1, &scale, plan.bias_f32 != nullptr ? plan.bias_f32 + channel : nullptr, plan.low, plan.high,
+                            run.write<float>(op.outputs[0]) + channel});
     } else {
       const uint8_t* x = run.read<uint8_t>(op.inputs[0]);
       uint32_t acc = plan.bias != nullptr ? static_cast<uint32_t>(plan.bias[channel]) : 0;  // wraps where a malformed file overflows

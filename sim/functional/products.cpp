@@ -101,6 +101,15 @@ std::optional<std::string> convolve(Call& c, const Geometry& g) {
     });
     return {};
   }
+  if (c.op.opcode == PITH_OPCODE_Dense && w.weights && g.batch * g.out_h * g.out_w == 1) {  // whole numbers are summed, and scaled once
+    for (int64_t o = 0; o < g.outputs; ++o) {
+      float sum = 0;
+      for (int64_t k = 0; k < g.channels; ++k) sum += x.f32()[k] * static_cast<float>(w.weights->integers[static_cast<size_t>(o * g.channels + k)]);
+      y.f32()[o] = sum * static_cast<float>(numerics::scale_value(scale_code(*w.weights, o))) + (b ? b.f32()[o] : 0);
+    }
+    activate(c.op, y.f32(), y.count());
+    return {};
+  }
   const auto filters = filters_of<float>(g, [&](int64_t i) { return w.f32()[i]; });
   each_position<float, float>(g, x.f32(), 0, [&](const float* inputs, int64_t p) {
     for (size_t o = 0; o < filters.size(); ++o) {
