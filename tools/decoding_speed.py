@@ -12,12 +12,8 @@ turns, and the turn counts in which each was disturbed least. What was compresse
 taken from there. Needs PyPI's onnx, onnxruntime and numpy.
 """
 import argparse
-import csv
-import json
 import pathlib
 import struct
-import subprocess
-import sys
 import tempfile
 import time
 
@@ -25,7 +21,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
+from quality import ROOT, Bench, read_table, write_table
+
 TABLE = ROOT / "tests" / "quality" / "decoding.csv"
 
 
@@ -153,13 +150,6 @@ def runtime_timers(c, weights, folder, threads, tokens):
     return found
 
 
-def run(*command):
-    done = subprocess.run([str(c) for c in command], capture_output=True, text=True)
-    if done.returncode != 0:
-        sys.exit(f"error: {' '.join(map(str, command[:3]))} ...: {done.stderr.strip()}")
-    return json.loads(done.stdout)
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("pith", type=pathlib.Path)
@@ -171,9 +161,10 @@ def main():
     parser.add_argument("--bits", type=int, nargs="+", default=[8, 4])
     parser.add_argument("--folder", type=pathlib.Path, help="of the compressed models, which are made where they aren't there")
     a = parser.parse_args()
-    rows = list(csv.DictReader(TABLE.open())) if TABLE.exists() else []
+    rows = read_table(TABLE)
     with tempfile.TemporaryDirectory() as temporary:
         folder = pathlib.Path(temporary)
+        pith = Bench(a.pith, a.data, folder).pith
         lines = [line for line in (a.data / "stories260K" / "tinystories_niklas.txt").read_text().split("\n") if line.strip()]
         (folder / "lines.txt").write_text("\n".join(line[:60] for line in lines[:8]) + "\n")
         for name in ("stories260K", "form110M"):
@@ -188,9 +179,9 @@ def main():
             for bits in a.bits:
                 model = (a.folder or folder) / f"{name}{bits}.pith"
                 if not model.exists():
-                    run(a.pith, "compress", checkpoint, "--vocabulary", vocabulary, "--dimension", "context=256", "--samples", folder / "lines.txt", "--data-count", 2, "--held-back", 1, "--bits", bits,
-                        "--codec", "fastest", *(["--rate-weight", 0] if name == "form110M" else []), "-o", model, "--json")
-                timers[f"pith {bits} bits"] = lambda model=model: run(a.pith, "bench", model, "--threads", a.threads, "--memory", "fastest", "--counts", "position", "-r", a.tokens, "--json")["metrics"]["median_ms"]
+                    pith("compress", checkpoint, "--vocabulary", vocabulary, "--dimension", "context=256", "--samples", folder / "lines.txt", "--data-count", 2, "--held-back", 1, "--bits", bits,
+                        "--codec", "fastest", *(["--rate-weight", 0] if name == "form110M" else []), "-o", model)
+                timers[f"pith {bits} bits"] = lambda model=model: pith("bench", model, "--threads", a.threads, "--memory", "fastest", "--counts", "position", "-r", a.tokens)["metrics"]["median_ms"]
             timers |= runtime_timers(c, weights, folder, a.threads, a.tokens)
             turns = [{program: timer() for program, timer in timers.items()} for _ in range(a.turns)]
             for program in timers:
@@ -198,10 +189,7 @@ def main():
                 rows = [r for r in rows if (r["model"], r["program"], r["threads"]) != (name, program, str(a.threads))]
                 rows.append({"model": name, "program": program, "threads": a.threads, "ms_per_token": f"{ms:.3f}", "tokens_per_second": f"{1000 / ms:.1f}"})
                 print(rows[-1], " turns:", " ".join(f"{turn[program]:.3f}" for turn in turns), flush=True)
-    with TABLE.open("w", newline="") as out:
-        table = csv.DictWriter(out, list(rows[0]), lineterminator="\n")
-        table.writeheader()
-        table.writerows(rows)
+    write_table(TABLE, list(rows[0]), rows)
 
 
 if __name__ == "__main__":

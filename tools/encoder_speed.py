@@ -10,11 +10,7 @@ quantize_dynamic (int8, per channel), and in float. They take turns, so that a b
 fastest run, which others disturb least. TOKENIZER_JSON gives pith's file its vocabulary and takes no part in the time. Needs PyPI's onnx, onnxruntime and numpy.
 """
 import argparse
-import csv
-import json
 import pathlib
-import subprocess
-import sys
 import tempfile
 import time
 
@@ -22,7 +18,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
+from quality import ROOT, Bench, read_table, write_table
+
 TABLE = ROOT / "tests" / "quality" / "encoder.csv"
 TOKENS, WIDTH, HIDDEN, HEADS, LAYERS, WORDS = 128, 768, 3072, 12, 12, 50265
 
@@ -103,13 +100,6 @@ def time_session(session, repetitions):
     return times[2:]
 
 
-def run(*command):
-    done = subprocess.run([str(c) for c in command], capture_output=True, text=True)
-    if done.returncode != 0:
-        sys.exit(f"error: {' '.join(map(str, command[:3]))} ...: {done.stderr.strip()}")
-    return json.loads(done.stdout)
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("pith", type=pathlib.Path)
@@ -118,25 +108,23 @@ def main():
     parser.add_argument("--repetitions", type=int, default=20)
     parser.add_argument("--turns", type=int, default=3)
     a = parser.parse_args()
-    rows = list(csv.DictReader(TABLE.open())) if TABLE.exists() else []
+    rows = read_table(TABLE)
     with tempfile.TemporaryDirectory() as temporary:
         folder = pathlib.Path(temporary)
+        pith = Bench(a.pith, None, folder).pith
         model = folder / "roberta.pith"
-        run(a.pith, "compile", "structure:roberta-mlm@0.05", "--vocabulary", a.vocabulary, "--codec", "fastest", "-o", model, "--json")
+        pith("compile", "structure:roberta-mlm@0.05", "--vocabulary", a.vocabulary, "--codec", "fastest", "-o", model)
         sessions = runtime_sessions(folder, a.threads)
         times = {name: [] for name in ("pith 8 bits", *sessions)}
         for _ in range(a.turns):
-            times["pith 8 bits"].append(run(a.pith, "bench", model, "--threads", a.threads, "--memory", "fastest", "-r", a.repetitions, "--json")["metrics"]["min_ms"])
+            times["pith 8 bits"].append(pith("bench", model, "--threads", a.threads, "--memory", "fastest", "-r", a.repetitions)["metrics"]["min_ms"])
             for name, session in sessions.items():
                 times[name].append(min(time_session(session, a.repetitions)))
     for program, ms in times.items():
         rows = [r for r in rows if (r["program"], r["threads"]) != (program, str(a.threads))]
         rows.append({"model": "RoBERTa-base form, 128 tokens", "program": program, "threads": a.threads, "ms": f"{min(ms):.1f}"})
         print(rows[-1], " turns:", " ".join(f"{t:.1f}" for t in ms), flush=True)
-    with TABLE.open("w", newline="") as out:
-        table = csv.DictWriter(out, list(rows[0]), lineterminator="\n")
-        table.writeheader()
-        table.writerows(rows)
+    write_table(TABLE, list(rows[0]), rows)
 
 
 if __name__ == "__main__":

@@ -106,11 +106,7 @@ class Walk {
     if (tensors && named && rule == nullptr) return refused(n, "it isn't known");
     std::vector<IValue> out;
     PITH_TRY(out, execute(n));
-    if (!named) {
-      for (size_t i = 0; i < out.size(); ++i) know(n.output(i), {out[i], {}});
-      return {};
-    }
-    if (!tensors) {
+    if (!named || !tensors) {
       for (size_t i = 0; i < out.size(); ++i) know(n.output(i), {out[i], {}});
       return {};
     }
