@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""The ratchet of tools/quality.py: what is as good passes, what is worse is named, on rows made here."""
+"""The ratchets of tools/quality.py and tools/memory_table.py: what is as good passes, what is worse is named, on rows made here."""
 import pathlib
 import sys
 import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "tools"))
+import memory_table  # noqa: E402
 import quality  # noqa: E402
 import quality_data  # noqa: E402
 
@@ -37,6 +38,33 @@ class Ratchet(unittest.TestCase):
 
     def test_networks_that_were_not_measured_are_left_alone(self):
         self.assertEqual(quality.complaints([ROW], []), [])
+
+
+class MemoryRatchet(unittest.TestCase):
+    ROW = {"network": "net", "whole": "5000", "least": "900", "met": "must", "macs": "+0.0", "least_10": "800", "macs_10": "+9.0", "identical": "yes"}
+
+    def complaints(self, **changes):
+        return memory_table.complaints([self.ROW], [{**self.ROW, **changes}])
+
+    def test_equal_or_better_passes(self):
+        self.assertEqual(self.complaints(), [])
+        self.assertEqual(self.complaints(least=800, least_10=700, macs_10="+1.0", met="aim"), [])
+
+    def test_more_bytes_or_multiplications_are_named(self):
+        for key, value in (("whole", 5001), ("least", 901), ("macs", "+0.1"), ("least_10", 801), ("macs_10", "+9.1"), ("least_10", "")):
+            self.assertIn(key, self.complaints(**{key: value})[0])
+
+    def test_other_results_and_lost_goals_are_named(self):
+        self.assertIn("differ", self.complaints(identical="NO")[0])
+        self.assertIn("the table has must", self.complaints(met="no")[0])
+        self.assertIn("isn't in", self.complaints(network="other")[0])
+
+    def test_the_committed_table_reaches_what_it_must(self):
+        rows = quality.read_table(memory_table.TABLE)
+        self.assertGreater(len(rows), 8)
+        for row in rows:
+            self.assertIn(row["met"], ("must", "aim"), row)
+            self.assertNotEqual(row["identical"], "NO", row)
 
 
 class Measures(unittest.TestCase):
