@@ -168,6 +168,23 @@ struct MixtureF32 {
   float* y;   // [depth]: sum over rows of weight * row
 };
 
+// A row of an activation into its coded form and back (coding/decode/activation_rows.h). `state`: 8 bytes for each
+// channel, the writer's one more. Both fill all that they are to make: `bytes` of row, width * channels values.
+struct EncodeRowU8 {
+  const uint8_t* values;
+  int32_t width, channels;
+  uint8_t zero_point;
+  uint8_t *state, *row;
+  int64_t bytes;
+};
+struct DecodeRowU8 {
+  const uint8_t* row;
+  int64_t bytes;
+  int32_t width, channels;
+  uint8_t zero_point;
+  uint8_t *state, *values;
+};
+
 #define PITH_KERNEL_TYPE(name, ...) using name##_kernel = void(__VA_ARGS__);
 #include "runtime/kernels/kernels.inc"
 #undef PITH_KERNEL_TYPE

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <functional>
 
+#include "numerics/row_model.h"
 #include "program/format.h"
 #include "runtime/testing/one_op.h"
 
@@ -422,6 +423,52 @@ void check_depthwise_f32(const Kernels& k, Isa isa) {
     row.y = z.data();
     depthwise_f32_ref(row);
     expect_close(y, z, 1e-5, 1e-5, isa, "depthwise_f32");
+  }
+}
+
+// Rows of smooth, sparse and random values into every number of bytes, and back; then bytes that no writer makes.
+void check_encode_row_u8(const Kernels& k, Isa isa) {
+  Seeded r;
+  for (int i = 0; i < 400; ++i) {
+    const int32_t channels = r.integer(1, 70), width = r.integer(1, 40), kind = r.integer(0, 3);
+    const uint8_t zero = static_cast<uint8_t>(r.chance(40) ? 0 : r.next());
+    Buffer<uint8_t> x(int64_t{width} * channels);
+    for (int64_t n = 0; n < x.size(); ++n) {
+      const int left = n < channels ? zero : x[n - channels];
+      x[n] = kind == 0                        ? static_cast<uint8_t>(r.next())
+             : kind == 1                      ? static_cast<uint8_t>(numerics::clamp(left + r.integer(-6, 6), 0, 255))
+             : r.chance(kind == 2 ? 80 : 100) ? zero
+                                              : static_cast<uint8_t>(r.next());
+    }
+    const int64_t bytes = r.chance(10) ? r.integer(1, 4) : r.integer(1, static_cast<int>(x.size()) * 5 / 4 + 8);
+    Buffer<uint8_t> y(bytes), z(bytes), state(9 * int64_t{channels});
+    k.encode_row_u8({x.data(), width, channels, zero, state.data(), y.data(), bytes});
+    ASSERT_TRUE(state.intact()) << isa_name(isa) << ", case " << i;
+    encode_row_u8_ref({x.data(), width, channels, zero, state.data(), z.data(), bytes});
+    SAME(y, z);
+  }
+}
+void check_decode_row_u8(const Kernels& k, Isa isa) {
+  Seeded r;
+  for (int i = 0; i < 400; ++i) {
+    const int32_t channels = r.integer(1, 70), width = r.integer(1, 40);
+    const uint8_t zero = static_cast<uint8_t>(r.next());
+    Buffer<uint8_t> x(r.integer(1, 3000)), y(int64_t{width} * channels), z(int64_t{width} * channels),
+        state(8 * int64_t{channels});
+    fill(x, r);
+    if (r.chance(50)) {  // more ones, so shorter codes
+      for (int64_t n = 0; n < x.size(); ++n) x[n] |= static_cast<uint8_t>(r.next());
+    }
+    x[0] = static_cast<uint8_t>(r.integer(0, numerics::kRowStepCount));
+    k.decode_row_u8({x.data(), x.size(), width, channels, zero, state.data(), y.data()});
+    ASSERT_TRUE(state.intact()) << isa_name(isa) << ", case " << i;
+    decode_row_u8_ref({x.data(), x.size(), width, channels, zero, state.data(), z.data()});
+    SAME(y, z);
+    encode_row_u8_ref({y.data(), width, channels, zero, Buffer<uint8_t>(9 * int64_t{channels}).data(), x.data(),
+                       x.size()});  // what a writer makes
+    k.decode_row_u8({x.data(), x.size(), width, channels, zero, state.data(), y.data()});
+    decode_row_u8_ref({x.data(), x.size(), width, channels, zero, state.data(), z.data()});
+    SAME(y, z);
   }
 }
 

@@ -1,6 +1,4 @@
 // EncodeRows and DecodeRows: pictures that wait, each row in a fixed number of bytes.
-#include "coding/decode/activation_rows.h"
-
 #include "runtime/ops/ops.h"
 
 namespace pith::runtime {
@@ -27,11 +25,10 @@ void run_EncodeRows(const Op& op, const Run& run) {
   const uint8_t* from = run.read<uint8_t>(&x);
   uint8_t* to = run.write<uint8_t>(&y);
   parallel(run.threads, x.dims[1], 1, [&](int64_t begin, int64_t end, int32_t task) {
-    uint8_t* scratch = run.scratch(op, task);
-    coding::RowChannel* state = reinterpret_cast<coding::RowChannel*>(scratch);
-    uint8_t* decoded = scratch + x.dims[3] * int64_t{sizeof(coding::RowChannel)};
+    uint8_t* state = run.scratch(op, task);
     for (int64_t i = begin; i < end; ++i)
-      coding::encode_activation_row(from + i * row_bytes(x), x.affine.zero_point, x.dims[2], x.dims[3], state, decoded, to + i * row_bytes(y), row_bytes(y));
+      run.kernels.encode_row_u8({from + i * row_bytes(x), x.dims[2], x.dims[3], x.affine.zero_point, state,
+                                 to + i * row_bytes(y), row_bytes(y)});
   });
 }
 
@@ -42,9 +39,10 @@ void run_DecodeRows(const Op& op, const Run& run) {
   const uint8_t* from = run.read<uint8_t>(&x);
   uint8_t* to = run.write<uint8_t>(&y);
   parallel(run.threads, y.dims[1], 1, [&](int64_t begin, int64_t end, int32_t task) {
-    coding::RowChannel* state = reinterpret_cast<coding::RowChannel*>(run.scratch(op, task));
+    uint8_t* state = run.scratch(op, task);
     for (int64_t i = begin; i < end; ++i)
-      coding::decode_activation_row(from + i * row_bytes(x), row_bytes(x), y.affine.zero_point, y.dims[2], y.dims[3], state, to + i * row_bytes(y));
+      run.kernels.decode_row_u8({from + i * row_bytes(x), row_bytes(x), y.dims[2], y.dims[3], y.affine.zero_point,
+                                 state, to + i * row_bytes(y)});
   });
 }
 
