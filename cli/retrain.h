@@ -17,6 +17,7 @@ struct RetrainFlags {
   double ratio = 0, lambda = 0, rate = 0.03, step_rate = 0.004, temperature = 0, label_weight = 0, first_step = 0, ramp = 0.25, settle = 0.8, layerwise = 0, features = 0, mix = 0, gain = 0, noise = 0, zoom = 0;
   std::string time, checkpoint, train_size;
   int64_t steps = 0, batch = 128;
+  std::string device = "cpu";
   int shift = 0, threads = 1, variants = 8, window = 128;
   bool flip = false, per_channel = false, allocate = false;
   bool wanted() const { return ratio > 0 || lambda > 0; }

@@ -32,6 +32,7 @@ void add_retrain_flags(CLI::App* verb, RetrainFlags& f) {
   verb->add_option("--rate", f.rate, "learning rate, in first steps")->capture_default_str()->group(group);
   verb->add_option("--step-rate", f.step_rate, "learning rate of the steps' logarithms")->capture_default_str()->group(group);
   verb->add_option("--train-threads", f.threads, "threads of libtorch; more than one is not reproducible")->capture_default_str()->group(group);
+  verb->add_option("--device", f.device, "where retraining computes: cpu, or cuda or cuda:1 where the program was built with such a libtorch")->capture_default_str()->group(group);
 }
 
 }  // namespace pith::cli

@@ -38,7 +38,7 @@ Result<train::TrainOptions> train_options(const RetrainFlags& f, uint64_t seed) 
     PITH_TRY(t.seconds, seconds_of(f.time));
   }
   t.temperature = f.temperature > 0 ? f.temperature : 2, t.label_weight = f.label_weight, t.batch = f.batch, t.steps = f.steps, t.rate = f.rate, t.step_rate = f.step_rate;
-  t.shift = f.shift, t.flip = f.flip, t.variants = f.variants, t.seed = seed, t.threads = f.threads, t.ramp = f.ramp, t.settle = f.settle;
+  t.shift = f.shift, t.flip = f.flip, t.variants = f.variants, t.seed = seed, t.threads = f.threads, t.device = f.device, t.ramp = f.ramp, t.settle = f.settle;
   t.layerwise = f.layerwise, t.features = f.features, t.mix = f.mix, t.gain = f.gain, t.noise = f.noise, t.zoom = f.zoom, t.validation = 512;
   if (f.lambda > 0) t.lambda = f.lambda;
   return t;

@@ -33,7 +33,7 @@ Result<Batches> Batches::create(const ir::Graph& teacher, Dataset data, const Tr
     b.count_ -= apart;
     for (int64_t i = 0; i < apart; i += options.batch) {
       Batch part;
-      part.inputs = {b.all_.narrow(0, b.count_ + i, std::min(options.batch, apart - i))};
+      part.inputs = {placed(b.all_.narrow(0, b.count_ + i, std::min(options.batch, apart - i)))};
       part.answers = b.teacher_.run(part.inputs);
       b.validation_.push_back(std::move(part));
     }
@@ -49,14 +49,14 @@ Result<Batches> Batches::create(const ir::Graph& teacher, Dataset data, const Tr
 
 std::vector<at::Tensor> Batches::probe() const {
   if (data_.draw) return drawn(0).inputs;
-  return {all_.narrow(0, 0, std::min<int64_t>(count_, 32))};
+  return {placed(all_.narrow(0, 0, std::min<int64_t>(count_, 32)))};
 }
 
 Batch Batches::drawn(int64_t number) const {
   Batch batch;
   const DrawnBatch made = data_.draw(number);
   for (const ir::Tensor& t : made.inputs) batch.inputs.push_back(to_torch(t));
-  if (!made.labels.empty()) batch.labels = at::tensor(made.labels, at::kLong);
+  if (!made.labels.empty()) batch.labels = placed(at::tensor(made.labels, at::kLong));
   return batch;
 }
 
@@ -129,8 +129,8 @@ Batch Batches::at_step(int64_t step, const std::set<std::string>* wanted) {
     if (!data_.labels.empty()) labels.push_back(data_.labels[static_cast<size_t>(sample)]);
   }
   Batch batch;
-  batch.inputs = {mixed(at::stack(rows), step)};
-  if (!labels.empty() && options_.mix == 0) batch.labels = at::tensor(labels, at::kLong);
+  batch.inputs = {placed(mixed(at::stack(rows), step))};
+  if (!labels.empty() && options_.mix == 0) batch.labels = placed(at::tensor(labels, at::kLong));
   if (known_.empty() || wanted != nullptr) {
     teach(batch, wanted);
   } else {
@@ -159,7 +159,7 @@ std::vector<at::Tensor> Batches::answers(const std::vector<int64_t>& keys) {
     const int64_t first = key / kBlock * kBlock, n = std::min(kBlock, all - first);
     std::vector<at::Tensor> rows;
     for (int64_t k = first; k < first + n; ++k) rows.push_back(augmented(k / options_.variants, k % options_.variants));
-    const auto made = teacher_.run({at::stack(rows)});
+    const auto made = teacher_.run({placed(at::stack(rows))});
     for (size_t k = 0; k < made.size(); ++k) {
       if (!kept_[k].defined()) {
         std::vector<int64_t> shape = made[k].sizes().vec();
@@ -172,7 +172,7 @@ std::vector<at::Tensor> Batches::answers(const std::vector<int64_t>& keys) {
   }
   const at::Tensor at = at::tensor(keys, at::kLong);
   std::vector<at::Tensor> found;
-  for (const at::Tensor& k : kept_) found.push_back(k.index_select(0, at));
+  for (const at::Tensor& k : kept_) found.push_back(placed(k.index_select(0, at)));
   return found;
 }
 

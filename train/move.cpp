@@ -13,7 +13,7 @@ using ir::Op;
 using ir::Shape;
 using Values = Network::Values;
 
-at::Tensor indices(const std::vector<int64_t>& v) { return at::tensor(v, at::kLong); }
+at::Tensor indices(const std::vector<int64_t>& v) { return placed(at::tensor(v, at::kLong)); }
 
 Built build_reshape(const NodeView& n) {
   const Shape& from = n.shape(0);
@@ -167,7 +167,7 @@ Built build_resize(const NodeView& n) {
       std::vector<float> weight;
       for (size_t o = static_cast<size_t>(t); o < plan.index.size(); o += static_cast<size_t>(plan.taps)) index.push_back(plan.index[o]), weight.push_back(plan.weight[o]);
       along.index.push_back(indices(index));
-      along.weight.push_back(at::tensor(weight).reshape(weight_shape));
+      along.weight.push_back(placed(at::tensor(weight).reshape(weight_shape)));
     }
     plans.push_back(std::move(along));
   }

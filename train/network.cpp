@@ -8,12 +8,32 @@ namespace pith::train {
 using ir::DType;
 using ir::ValueId;
 
+namespace {
+at::Device g_device = at::kCPU;
+}
+
+Result<void> use_device(const std::string& name) {
+  try {
+    const at::Device device(name);
+    if (device.is_cuda() && !at::hasCUDA()) return usage_error("--device '" + name + "': this program's libtorch has no CUDA, or the machine has no such device; leave out --device, or build with a libtorch that has it (docs/retraining.md)");
+    if (!device.is_cuda() && !device.is_cpu()) return usage_error("--device '" + name + "' isn't cpu, cuda or cuda:NUMBER");
+    at::empty({1}, device);
+    g_device = device;
+  } catch (const std::exception& e) {
+    const std::string why = e.what();
+    return usage_error("--device '" + name + "': " + why.substr(0, why.find('\n')));
+  }
+  return {};
+}
+
+at::Tensor placed(const at::Tensor& t) { return t.to(g_device); }
+
 at::Tensor to_torch(const ir::Tensor& t) {
   const at::IntArrayRef shape(t.shape());
-  if (t.dtype() == DType::kF32) return at::from_blob(const_cast<uint8_t*>(t.bytes()), shape, at::kFloat).clone();
+  if (t.dtype() == DType::kF32) return placed(at::from_blob(const_cast<uint8_t*>(t.bytes()), shape, at::kFloat).clone());
   at::Tensor out = at::empty(shape, at::kLong);
   for (int64_t i = 0; i < t.count(); ++i) out.data_ptr<int64_t>()[i] = static_cast<int64_t>(t.at(i));
-  return out;
+  return placed(out);
 }
 
 ir::Tensor from_torch(const at::Tensor& t) {

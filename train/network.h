@@ -17,7 +17,12 @@
 
 namespace pith::train {
 
-at::Tensor to_torch(const ir::Tensor& t);          // copies; f32 and integers
+// Where all tensors lie that are trained, or computed with: "cpu" (the default), "cuda" or "cuda:1". To be chosen before
+// anything is built. Error kUsage where this libtorch has no such device.
+Result<void> use_device(const std::string& name);
+at::Tensor placed(const at::Tensor& t);            // there
+
+at::Tensor to_torch(const ir::Tensor& t);          // copies, placed; f32 and integers
 ir::Tensor from_torch(const at::Tensor& t);        // f32
 
 struct Hooks {

@@ -56,7 +56,7 @@ class GlooGroup : public Group {
   void average(const std::vector<at::Tensor>& tensors) override {
     std::vector<at::Tensor> flat;
     for (const at::Tensor& t : tensors) flat.push_back(t.reshape({-1}));
-    std::vector<at::Tensor> whole{at::cat(flat)};
+    std::vector<at::Tensor> whole{at::cat(flat).cpu()};  // Gloo adds up on the CPU
     group_->allreduce(whole)->wait();
     whole[0].div_(size_);
     int64_t at = 0;

@@ -37,7 +37,7 @@ Built build_window_pool(const NodeView& n) {
   const std::vector<int32_t> counts = ir::pool_counts(n.node, w);
   std::vector<float> share;
   for (int32_t c : counts) share.push_back(static_cast<float>(kernel[0] * kernel[1]) / static_cast<float>(c));
-  const at::Tensor factor = at::tensor(share).view({w[0].output, w[1].output});
+  const at::Tensor factor = placed(at::tensor(share).view({w[0].output, w[1].output}));
   const bool even = std::all_of(share.begin(), share.end(), [](float s) { return s == 1; });
   return std::optional<Network::Step>([=](const Values& in) -> Values {
     at::Tensor y = at::avg_pool2d(reached(flat ? in[0].unsqueeze(2) : in[0], w, 0), kernel, stride);

@@ -14,7 +14,7 @@ at::Tensor normal_like(const at::Tensor& t, Random& random) {
   at::Tensor out = at::empty(t.sizes(), at::kFloat);
   float* to = out.data_ptr<float>();
   for (int64_t i = 0; i < out.numel(); ++i) to[i] = static_cast<float>(random.normal());
-  return out;
+  return placed(out);
 }
 
 constexpr double kTemperature = 2;  // a sure answer would say nothing about what else it might have been
@@ -24,7 +24,7 @@ at::Tensor drawn_classes(const at::Tensor& output, bool probabilities, Random& r
   const int64_t width = output.size(-1), rows = output.numel() / width;
   const at::Tensor logits = output.reshape({rows, width});
   const at::Tensor log_p = at::log_softmax((probabilities ? at::log(logits.clamp_min(1e-9)) : logits) / kTemperature, -1);
-  const at::Tensor p = at::exp(log_p.detach()).contiguous();
+  const at::Tensor p = at::exp(log_p.detach()).cpu().contiguous();
   std::vector<int64_t> drawn;
   for (int64_t r = 0; r < rows; ++r) {
     const float* row = p.data_ptr<float>() + r * width;
@@ -33,7 +33,7 @@ at::Tensor drawn_classes(const at::Tensor& output, bool probabilities, Random& r
     while (y + 1 < width && (u -= row[y]) > 0) ++y;
     drawn.push_back(y);
   }
-  return at::sum(log_p.gather(1, at::tensor(drawn, at::kLong).view({rows, 1}))) / std::sqrt(static_cast<double>(rows));
+  return at::sum(log_p.gather(1, placed(at::tensor(drawn, at::kLong).view({rows, 1})))) / std::sqrt(static_cast<double>(rows));
 }
 
 // A function whose gradient g has E[g g'] = the curvature of all sigmoids' divergences; coordinates and classes count by the
@@ -69,7 +69,7 @@ Result<std::map<std::string, ir::Tensor>> squared_gradients(const ir::Graph& gra
       const ir::Value& v = graph.value(n.inputs[1]);
       if (!v.is_constant() || v.dtype != ir::DType::kF32 || v.shape.size() < 2) continue;
       leaves[n.inputs[1]] = to_torch(*v.constant).requires_grad_(true);
-      sums[n.inputs[1]] = at::zeros(v.shape);
+      sums[n.inputs[1]] = placed(at::zeros(v.shape));
     }
     Hooks hooks;
     hooks.constant = [&](ir::ValueId id, const at::Tensor& t) {

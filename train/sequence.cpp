@@ -104,7 +104,7 @@ Built build_attention(const NodeView& n) {
     at::Tensor scores = at::matmul(q * scale, k.transpose(2, 3));
     if (softcap > 0) scores = softcap * at::tanh(scores / softcap);
     if (in.size() > 3 && in[3].defined()) scores = in[3].is_floating_point() ? scores + in[3] : scores.masked_fill(in[3].to(at::kBool).logical_not(), kMasked);
-    if (causal) scores = scores.masked_fill(at::ones({scores.size(2), scores.size(3)}, at::kBool).triu(1), kMasked);
+    if (causal) scores = scores.masked_fill(at::ones({scores.size(2), scores.size(3)}, scores.options().dtype(at::kBool)).triu(1), kMasked);
     const at::Tensor y = at::matmul(at::softmax(scores, -1), v);
     return {four ? y : y.transpose(1, 2).reshape({y.size(0), y.size(2), -1})};
   });

@@ -144,7 +144,7 @@ void Student::add_weight(ir::ValueId id) {
   w.axis = steps.axis;
   w.bias = ir::kNoValue;
   const at::Tensor real = to_torch(*v.constant);
-  w.log2_step = at::tensor(steps.log2);
+  w.log2_step = placed(at::tensor(steps.log2));
   w.unit = at::exp2(w.log2_step).view(along(real, w.axis, w.log2_step.numel())).clone();
   w.latent = (real / w.unit).set_requires_grad(true);
   w.log2_step.set_requires_grad(true);
@@ -238,7 +238,7 @@ Model Student::model() const {
   at::NoGradGuard guard;
   for (const TrainedWeight& w : weights_) {
     m.graph.value(w.id).constant = from_torch(w.live.defined() ? w.latent * w.unit * w.live : w.latent * w.unit);
-    const at::Tensor log2 = w.log2_step.contiguous();
+    const at::Tensor log2 = w.log2_step.cpu().contiguous();
     m.steps[w.name].log2.assign(log2.data_ptr<float>(), log2.data_ptr<float>() + log2.numel());
     if (w.bias != ir::kNoValue) m.graph.value(w.bias).constant = from_torch(w.bias_latent * w.bias_unit);
   }

@@ -119,7 +119,7 @@ class TorchTrainer : public Trainer {
     loss.backward();
     double d = distortion.item<double>();
     if (group_) {
-      const at::Tensor numbers = at::tensor({d, spent_, stop ? 1.0 : 0.0}).to(at::kFloat);
+      const at::Tensor numbers = placed(at::tensor({d, spent_, stop ? 1.0 : 0.0}).to(at::kFloat));
       std::vector<at::Tensor> all{numbers};
       for (const auto& p : student_.parameters()) {
         if (p.tensor.grad().defined()) all.push_back(p.tensor.grad());
@@ -263,7 +263,7 @@ Result<void> TorchTrainer::save(const std::string& path) const {
   append(out, text.data(), text.size());
   for (const auto& [name, steps] : m.steps) append(out, steps.log2.data(), steps.log2.size() * sizeof(float));
   for (const at::Tensor& t : everything()) {
-    const at::Tensor plain = t.detach().contiguous();
+    const at::Tensor plain = t.detach().cpu().contiguous();
     append(out, plain.data_ptr<float>(), static_cast<size_t>(plain.numel()) * sizeof(float));
   }
   return write_file(path, out);
@@ -322,6 +322,7 @@ Result<void> TorchTrainer::load(const std::string& path) {
 Result<std::unique_ptr<Trainer>> Trainer::create(const ir::Graph& teacher, const Model& student, Dataset data, const TrainOptions& options) {
   if (options.steps <= 0 && options.seconds <= 0) return usage_error("retraining needs an end; give --steps or --time");
   at::set_num_threads(options.threads);
+  PITH_CHECK_OK(use_device(options.device));
 #ifdef __GLIBC__  // memory of one step serves the next, instead of going back to the system and being cleared
   ::mallopt(M_MMAP_THRESHOLD, 1 << 25);
   ::mallopt(M_TRIM_THRESHOLD, 1 << 30);
@@ -345,7 +346,7 @@ Result<Agreement> agreement(const ir::Graph& teacher, const ir::Graph& student, 
   at::NoGradGuard guard;
   std::vector<int64_t> shape = data.shape;
   shape[0] = data.count();
-  const at::Tensor all = at::from_blob(const_cast<float*>(data.values.data()), shape, at::kFloat);
+  const at::Tensor all = placed(at::from_blob(const_cast<float*>(data.values.data()), shape, at::kFloat));
   double rows = 0, same = 0, right = 0, teacher_right = 0;
   for (int64_t i = 0; i < shape[0]; i += 256) {
     const int64_t n = std::min<int64_t>(256, shape[0] - i);
@@ -354,7 +355,7 @@ Result<Agreement> agreement(const ir::Graph& teacher, const ir::Graph& student, 
     same += (expected == got).sum().item<double>();
     rows += static_cast<double>(got.numel());
     if (data.labels.empty() || got.dim() != 1) continue;
-    const at::Tensor labels = at::tensor(std::vector<int64_t>(data.labels.begin() + i, data.labels.begin() + i + n), at::kLong);
+    const at::Tensor labels = at::tensor(std::vector<int64_t>(data.labels.begin() + i, data.labels.begin() + i + n), at::kLong).to(got.device());
     right += (got == labels).sum().item<double>();
     teacher_right += (expected == labels).sum().item<double>();
   }

@@ -117,6 +117,7 @@ struct TrainOptions {
   int variants = 8;          // augmented versions of a sample that the teacher answers once
   uint64_t seed = 1;
   int threads = 1;
+  std::string device = "cpu";  // see use_device()
 };
 
 struct Status {

@@ -197,5 +197,19 @@ TEST(Trainer, NeedsAnEndAndSamples) {
   EXPECT_FALSE(Trainer::create(g, start_model(g, false, 1), small_samples(0), small_options(4)).ok());
 }
 
+TEST(Trainer, ComputesOnlyWhereThereIsSuchADevice) {
+  const ir::Graph g = small_network();
+  const auto with = [&](const std::string& device) {
+    TrainOptions options = small_options(4);
+    options.device = device;
+    return Trainer::create(g, start_model(g, false, 1), small_samples(4), options).ok();
+  };
+  EXPECT_TRUE(with("cpu"));
+  EXPECT_EQ(with("cuda"), at::hasCUDA());
+  EXPECT_FALSE(with("gpu"));
+  EXPECT_FALSE(with("meta"));
+  EXPECT_TRUE(with("cpu"));
+}
+
 }  // namespace
 }  // namespace pith::train
