@@ -6,10 +6,12 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <array>
+#include <map>
 
 #include "base/allocate.h"
 #include "base/log.h"
 #include "cli/engine.h"
+#include "coding/decode/activation_rows.h"
 #include "compile/code_rows.h"
 
 namespace pith::cli {
@@ -74,6 +76,43 @@ Result<std::vector<std::vector<Array>>> read_samples(const CodingFlags& f, const
   return all;
 }
 
+// Bits of the fullest row of a picture in steps of 1. `values` as the runtime gives them, in the tensor's order.
+int64_t most_bits(const ProgramTensor& t, const std::vector<float>& values) {
+  const int32_t width = t.dims[2], channels = t.dims[3];
+  const size_t row = static_cast<size_t>(width) * static_cast<size_t>(channels);
+  std::vector<uint8_t> codes(row), decoded(static_cast<size_t>(channels));
+  std::vector<coding::RowChannel> state(static_cast<size_t>(channels));
+  int64_t most = 0;
+  for (size_t begin = 0; begin < values.size(); begin += row) {
+    for (size_t i = 0; i < row; ++i) codes[i] = numerics::quantize_u8(double{values[begin + i]}, t.affine);
+    int64_t bits = 0;
+    coding::walk_activation_row(codes.data(), 0, t.affine.zero_point, width, channels, state.data(), decoded.data(), [&](int number, int parameter) {
+      bits += numerics::row_number_bits(number, parameter);
+      return true;
+    });
+    most = std::max(most, bits);
+  }
+  return most;
+}
+
+// Bytes of each codable tensor's rows that hold all that the samples have in them.
+Result<std::map<int32_t, int32_t>> lossless_rows(const Program& program, const std::vector<int32_t>& tensors, const CodingFlags& f) {
+  constexpr int64_t kMargin = 16;  // a part of so many more
+  PITH_TRY(const auto inputs, read_samples(f, program));
+  Program open = program;
+  for (int32_t id : tensors) open.outputs.push_back({"", id, {0, 1, 2, 3}});
+  PITH_TRY(const Outputs outputs, run_on(open, inputs));
+  std::map<int32_t, int32_t> bytes;
+  for (size_t i = 0; i < tensors.size(); ++i) {
+    const ProgramTensor& t = program.tensors[static_cast<size_t>(tensors[i])];
+    int64_t most = 0;
+    for (const std::vector<Output>& sample : outputs) most = std::max(most, most_bits(t, sample[program.outputs.size() + i].values));
+    const int64_t row = 1 + (most + most / kMargin + 7) / 8;
+    bytes[tensors[i]] = static_cast<int32_t>((row + PITH_ARENA_ALIGNMENT - 1) / PITH_ARENA_ALIGNMENT * PITH_ARENA_ALIGNMENT);
+  }
+  return bytes;
+}
+
 // For each codable tensor an option for each rate: bytes, and the error that it alone makes.
 Result<std::vector<Unit>> measure(const Program& program, const std::vector<int32_t>& tensors, const CodingFlags& f) {
   PITH_TRY(const auto inputs, read_samples(f, program));
@@ -104,7 +143,8 @@ Result<std::vector<Unit>> measure(const Program& program, const std::vector<int3
 }  // namespace
 
 void add_coding_flags(CLI::App* verb, CodingFlags& f) {
-  verb->add_option("--activation-bits", f.bits, "activations that wait may be stored in coded form, in so many bits a value (with --activation-samples on the average); at 6 hardly anything is lost, at 4 little")->check(CLI::Range(1.0, 8.0));
+  verb->add_option("--activation-bits", f.bits, "activations that wait may be stored in coded form, in so many bits a value (with --activation-samples on the average); at 6 hardly anything is lost, at 4 little; lossless: nothing, for all that --activation-samples have in them")
+      ->check(CLI::Range(1.0, 8.0) | CLI::IsMember({"lossless"}));
   verb->add_option("--activation-samples", f.samples, "measure on these samples which activations bear fewer bits");
   verb->add_option("--activation-count", f.count, "at most so many of them")->capture_default_str();
   verb->add_option("--activation-error", f.error, "instead of --activation-bits: as few bits as keep the outputs' relative squared error (summed over tensors) under this")->check(CLI::Range(0.0, 1.0));
@@ -113,18 +153,24 @@ void add_coding_flags(CLI::App* verb, CodingFlags& f) {
 
 Result<ActivationCoding> choose_coding(const CodingFlags& f, const Program& program, const CompileOptions& placing) {
   ActivationCoding coding;
-  if (f.bits == 0 && f.error == 0) {
+  if (f.bits.empty() && f.error == 0) {
     if (f.all || !f.samples.empty()) return usage_error("--code-all and --activation-samples need --activation-bits or --activation-error");
     return coding;
   }
-  if (f.bits > 0 && f.error > 0) return usage_error("--activation-bits and --activation-error exclude each other");
+  if (!f.bits.empty() && f.error > 0) return usage_error("--activation-bits and --activation-error exclude each other");
   if (f.error > 0 && f.samples.empty()) return usage_error("--activation-error needs samples to measure it on; give --activation-samples");
   if (!f.all && placing.ram == 0 && !placing.least) return usage_error("activations are coded where memory is short; give --ram, or --code-all");
   coding.all = f.all;
-  coding.bits = f.bits > 0 ? f.bits : 8;
+  coding.lossless = f.bits == "lossless";
+  if (coding.lossless && f.samples.empty()) return usage_error("--activation-bits lossless needs samples to see how much its rows hold; give --activation-samples");
+  coding.bits = coding.lossless || f.bits.empty() ? 8 : std::stod(f.bits);
   if (f.samples.empty()) return coding;
   const std::vector<int32_t> tensors = codable_tensors(program);
   if (tensors.empty()) return usage_error("the network has no 8-bit pictures that could be coded; compress it first");
+  if (coding.lossless) {
+    PITH_TRY(coding.row_bytes_of, lossless_rows(program, tensors, f));
+    return coding;
+  }
   PITH_TRY(const std::vector<Unit> units, measure(program, tensors, f));
   Allocation chosen;
   if (f.error > 0) {
@@ -133,7 +179,7 @@ Result<ActivationCoding> choose_coding(const CodingFlags& f, const Program& prog
   } else {
     double whole = 0;
     for (const Unit& u : units) whole += u.options[0].spent.bytes;
-    PITH_TRY(chosen, allocate(units, {.bytes = whole * f.bits / 8}));
+    PITH_TRY(chosen, allocate(units, {.bytes = whole * coding.bits / 8}));
   }
   for (size_t i = 0; i < tensors.size(); ++i) coding.bits_of[tensors[i]] = kRates[chosen.option[i]];
   return coding;

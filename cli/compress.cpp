@@ -356,6 +356,8 @@ void add_compile(Context c) {
         source.metadata["parameters"] = std::to_string(ir::parameter_count(g));
       }
       PITH_TRY(placing.coding, choose_coding(coding, source, placing));
+      if (placing.coding.wanted()) source.metadata.erase("activations");
+      if (placing.coding.lossless) source.metadata["activations"] = "lossless";
       MemoryReport memory;
       PITH_TRY(const Program program, place(std::move(source), placing, &memory));
       std::string path;

@@ -12,6 +12,7 @@
 #include <cstdlib>
 
 #include "base/file.h"
+#include "base/log.h"
 #include "cli/onnx_flags.h"
 #include "cli/threads.h"
 #include "importers/onnx/onnx_importer.h"
@@ -124,6 +125,11 @@ class PithEngine : public Engine {
   std::string kind() const override { return fmt::format("pith ({})", pith_isa_name(pith_model_isa(model_))); }
   Memory memory() const override { return memory_; }
   void reset() override { pith_reset(instance_); }
+  StoredRows stored_rows() const override {
+    StoredRows rows;
+    pith_stored_rows(instance_, &rows.all, &rows.coarse);
+    return rows;
+  }
   std::span<std::byte> post_memory() override {
     void* memory = nullptr;
     size_t bytes = 0;
@@ -313,6 +319,12 @@ Result<std::unique_ptr<Engine>> pith_engine(std::vector<uint8_t> file, const std
 }
 
 std::unique_ptr<Engine> graph_engine(const ir::Graph& graph) { return std::make_unique<GraphEngine>(graph); }
+
+void warn_of_coarse_rows(const Engine& engine) {
+  const StoredRows rows = engine.stored_rows();
+  if (rows.coarse == 0 || engine.metadata("activations") != "lossless") return;
+  log_warning(fmt::format("{} of {} rows of activations that wait had more in them than the samples that chose their bytes, and were stored coarser: compile with more --activation-samples where that matters", rows.coarse, rows.all));
+}
 
 Result<std::unique_ptr<Engine>> open_engine(const std::string& path, const EngineOptions& options) {
   if (is_transformer(path)) {

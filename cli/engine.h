@@ -34,6 +34,10 @@ struct Memory {  // bytes
   size_t file = 0, model = 0, instance = 0, arena = 0;
 };
 
+struct StoredRows {
+  uint64_t all = 0, coarse = 0;
+};
+
 class Engine {
  public:
   virtual ~Engine() = default;
@@ -45,6 +49,8 @@ class Engine {
   virtual std::span<std::byte> post_memory() { return {}; }
   virtual std::string kind() const = 0;
   virtual void reset() {}
+  // Rows of activations stored in coded form so far, and how many of them coarser than they are.
+  virtual StoredRows stored_rows() const { return {}; }
   // Median seconds of each operator over `runs` runs on zeros; nothing where there are no operators to observe.
   virtual Result<std::vector<double>> operator_seconds(int runs) { (void)runs; return std::vector<double>(); }
 };
@@ -57,6 +63,9 @@ struct EngineOptions {
 
 // The flags --memory, --threads and --isa.
 void add_engine_flags(CLI::App* verb, EngineOptions& options);
+
+// One line where a file that should keep its activations as they are (metadata "activations") couldn't.
+void warn_of_coarse_rows(const Engine& engine);
 
 // .pith through the runtime; ONNX, Hugging Face folders and checkpoints of llama2.c through the float interpreter.
 Result<std::unique_ptr<Engine>> open_engine(const std::string& path, const EngineOptions& options);

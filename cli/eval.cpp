@@ -157,8 +157,10 @@ Result<void> eval(const Flags& f, const Global& global) {
     PITH_TRY(coco, evaluate_coco(part, score.detections));
   }
   const nlohmann::json metrics = report(score, f.coco.empty() ? nullptr : &coco);
+  const StoredRows rows = engine->stored_rows();
+  warn_of_coarse_rows(*engine);
   if (global.json) {
-    print_json("eval", {{"model", f.model}, {"target", engine->kind()}, {"samples", samples.size()}, {"metrics", metrics}});
+    print_json("eval", {{"model", f.model}, {"target", engine->kind()}, {"samples", samples.size()}, {"metrics", metrics}, {"stored_rows", {{"all", rows.all}, {"coarse", rows.coarse}}}});
     return {};
   }
   fmt::print("{} on {}, {} samples\n", f.model, engine->kind(), samples.size());

@@ -92,7 +92,11 @@ Result<void> run_samples(Session& s) {
       if (s.global.json) results.push_back(std::move(result));
     }
   }
-  if (s.global.json) print_json("run", {{"model", s.flags.model}, {"results", results}});
+  warn_of_coarse_rows(s.engine);
+  if (s.global.json) {
+    const StoredRows rows = s.engine.stored_rows();
+    print_json("run", {{"model", s.flags.model}, {"results", results}, {"stored_rows", {{"all", rows.all}, {"coarse", rows.coarse}}}});
+  }
   return {};
 }
 

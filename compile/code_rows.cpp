@@ -69,6 +69,17 @@ int32_t coded_row_bytes(const ProgramTensor& t, double bits) {
   return static_cast<int32_t>(std::clamp<int64_t>(wanted / PITH_ARENA_ALIGNMENT * PITH_ARENA_ALIGNMENT, PITH_ARENA_ALIGNMENT, row));
 }
 
+int32_t wanted_row_bytes(const Program& p, int32_t id, const ActivationCoding& coding) {
+  const ProgramTensor& t = tensor(p, id);
+  if (coding.lossless) {
+    const auto at = coding.row_bytes_of.find(id);
+    return at == coding.row_bytes_of.end() || at->second >= row_bytes(t) ? 0 : at->second;
+  }
+  const auto at = coding.bits_of.find(id);
+  const double bits = at == coding.bits_of.end() ? coding.bits : at->second;
+  return bits >= 8 ? 0 : coded_row_bytes(t, bits);
+}
+
 Program code_rows(const Program& source, const std::vector<CodedTensor>& tensors) {
   const Users users = users_of(source);
   Program p = source;
@@ -113,7 +124,7 @@ Program code_rows(const Program& source, const std::vector<CodedTensor>& tensors
 std::vector<CodedTensor> all_coded(const Program& p, const ActivationCoding& coding) {
   std::vector<CodedTensor> all;
   for (int32_t id : codable_tensors(p))
-    if (coding.rate(id) < 8) all.push_back({id, coded_row_bytes(tensor(p, id), coding.rate(id))});
+    if (const int32_t bytes = wanted_row_bytes(p, id, coding); bytes > 0) all.push_back({id, bytes});
   return all;
 }
 
@@ -169,8 +180,10 @@ Result<std::vector<Tried>> code_peaks(const Program& program, const CompileOptio
     bool more = false;
     for (int32_t id : whole_at_peak(placed, report.whole)) {
       const bool known = std::any_of(coded.begin(), coded.end(), [&](const CodedTensor& c) { return c.tensor == id; });
-      if (known || std::find(codable.begin(), codable.end(), id) == codable.end() || options.coding.rate(id) >= 8) continue;
-      coded.push_back({id, coded_row_bytes(tensor(program, id), options.coding.rate(id))});
+      if (known || std::find(codable.begin(), codable.end(), id) == codable.end()) continue;
+      const int32_t bytes = wanted_row_bytes(program, id, options.coding);
+      if (bytes == 0) continue;
+      coded.push_back({id, bytes});
       more = true;
     }
     if (!more) break;

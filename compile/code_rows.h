@@ -20,9 +20,12 @@ std::vector<int32_t> codable_tensors(const Program& program);
 // Bytes of a row at so many bits a value: a multiple of PITH_ARENA_ALIGNMENT, never more than the row itself.
 int32_t coded_row_bytes(const ProgramTensor& tensor, double bits_per_value);
 
+// Bytes of a tensor's rows in coded form; 0 where it stays as it is.
+int32_t wanted_row_bytes(const Program& program, int32_t tensor, const ActivationCoding& coding);
+
 // The program with these tensors (codable, each once) coded behind their last writer; all readers read what was decoded.
 Program code_rows(const Program& program, const std::vector<CodedTensor>& tensors);
-// All codable tensors whose rate is below 8 bits.
+// All codable tensors that don't stay as they are.
 std::vector<CodedTensor> all_coded(const Program& program, const ActivationCoding& coding);
 // What was coded, for reports.
 std::vector<CodedActivation> describe_coded(const Program& program, const std::vector<CodedTensor>& tensors);

@@ -81,6 +81,25 @@ TEST(CodeRows, RowsAreAlignedAndNeverLarger) {
   EXPECT_EQ(coded_row_bytes(t, 0.01), 16);
 }
 
+TEST(CodeRows, EachTensorGetsItsBytesAndLosslessOnesWhatTheyNeed) {
+  const Program p = chain(2);
+  const int32_t a = named(p, "a"), b = named(p, "b"), sum = named(p, "sum");  // rows of 256 bytes
+  ActivationCoding coding;
+  coding.bits = 4;
+  coding.bits_of = {{b, 8}, {sum, 2}};
+  EXPECT_EQ(wanted_row_bytes(p, a, coding), 128);
+  EXPECT_EQ(wanted_row_bytes(p, b, coding), 0);
+  EXPECT_EQ(wanted_row_bytes(p, sum, coding), 64);
+  coding.lossless = true;
+  coding.row_bytes_of = {{a, 240}, {b, 256}};
+  EXPECT_EQ(wanted_row_bytes(p, a, coding), 240);
+  EXPECT_EQ(wanted_row_bytes(p, b, coding), 0);  // nothing would be saved
+  EXPECT_EQ(wanted_row_bytes(p, sum, coding), 0);
+  const std::vector<CodedTensor> all = all_coded(p, coding);
+  ASSERT_EQ(all.size(), 1u);
+  EXPECT_EQ(all[0].tensor, a);
+}
+
 TEST(CodeRows, DamagedFormsAreRefused) {
   const Program p = chain(8);
   Program sound = code_rows(p, {{named(p, "a"), 64}});

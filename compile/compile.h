@@ -25,11 +25,9 @@ struct ActivationCoding {
   double bits = 0;     // a value; 0: none
   bool all = false;    // all of them and for all their readers, whether that saves memory or not: to see what coding costs
   std::map<int32_t, double> bits_of;  // by tensor, where they differ; 8 and more: stays as it is
-  bool wanted() const { return bits > 0; }
-  double rate(int32_t tensor) const {
-    const auto at = bits_of.find(tensor);
-    return at == bits_of.end() ? bits : at->second;
-  }
+  bool lossless = false;              // in the bytes of row_bytes_of instead; what isn't there stays as it is
+  std::map<int32_t, int32_t> row_bytes_of;
+  bool wanted() const { return bits > 0 || lossless; }
 };
 
 struct CompileOptions {

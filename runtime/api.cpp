@@ -329,6 +329,13 @@ pith_status pith_reset(pith_instance* instance) {
   return PITH_OK;
 }
 
+pith_status pith_stored_rows(const pith_instance* instance, uint64_t* rows, uint64_t* coarse) {
+  if (instance == nullptr) return fail(PITH_ERROR_ARGUMENT, "the instance is null");
+  if (rows != nullptr) *rows = instance->instance.stored.all;
+  if (coarse != nullptr) *coarse = instance->instance.stored.coarse;
+  return PITH_OK;
+}
+
 pith_status pith_metadata(const void* file, size_t bytes, const char* key, char* text, size_t text_bytes,
                           size_t* length) {
   if (file == nullptr || key == nullptr || length == nullptr)

@@ -211,6 +211,40 @@ Program accumulator() {
   return m.p;
 }
 
+// x (4 rows of 32 values) in coded rows of so many bytes, and back.
+Program waiting(int32_t row_bytes) {
+  Maker m;
+  const int32_t x = m.tensor(PITH_U8, {1, 4, 4, 8}), coded = m.tensor(PITH_U8, {1, 4, 1, row_bytes}),
+                y = m.tensor(PITH_U8, {1, 4, 4, 8});
+  m.op(PITH_OPCODE_EncodeRows, {x}, {coded});
+  m.op(PITH_OPCODE_DecodeRows, {coded}, {y});
+  m.p.inputs = {{"x", x, {0, 1, 2, 3}}};
+  m.p.outputs = {{"y", y, {0, 1, 2, 3}}};
+  return m.p;
+}
+
+TEST(Api, RowsThatWereStoredCoarserAreCounted) {
+  uint8_t x[128], y[128];
+  for (int i = 0; i < 128; ++i) x[i] = i < 64 ? 0 : static_cast<uint8_t>(i * 37);  // two rows of zeros, two full ones
+  for (const int32_t bytes : {48, 1}) {                                            // all fits; nothing but zeros
+    Loaded l(file_of(waiting(bytes)), PITH_MODE_FASTEST);
+    uint64_t rows = 9, coarse = 9;
+    EXPECT_EQ(pith_stored_rows(l.instance, &rows, &coarse), PITH_OK);
+    EXPECT_EQ(rows, 0u);
+    for (int run = 0; run < 2; ++run) {
+      ASSERT_EQ(pith_set_input_u8(l.instance, 0, x, 128), PITH_OK);
+      ASSERT_EQ(pith_run(l.instance), PITH_OK);
+    }
+    ASSERT_EQ(pith_get_output_u8(l.instance, 0, y, 128), PITH_OK);
+    EXPECT_EQ(std::equal(x, x + 128, y), bytes == 48);
+    EXPECT_EQ(pith_stored_rows(l.instance, &rows, nullptr), PITH_OK);
+    EXPECT_EQ(pith_stored_rows(l.instance, nullptr, &coarse), PITH_OK);
+    EXPECT_EQ(rows, 8u);
+    EXPECT_EQ(coarse, bytes == 48 ? 0u : 4u);
+  }
+  EXPECT_EQ(pith_stored_rows(nullptr, nullptr, nullptr), PITH_ERROR_ARGUMENT);
+}
+
 TEST(Api, StateIsCarriedAndReset) {
   Loaded l(file_of(accumulator()), PITH_MODE_SMALLEST);
   const float x[4] = {1, 2, 3, 4};

@@ -151,9 +151,11 @@ const char* missing_rows(const Instance& instance) {
   return nullptr;
 }
 
-void execute(const Instance& instance, pith_observer observer, void* context) {
+void execute(Instance& instance, pith_observer observer, void* context) {
   const Model& model = *instance.model;
-  const Run run{model, *model.kernels, instance.threads, instance.arena, instance.extra_scratch, instance.sources, instance.sinks};
+  const Run run{model,          *model.kernels,         instance.threads,
+                instance.arena, instance.extra_scratch, instance.sources,
+                instance.sinks, instance.stored};
   for (int32_t i = 0; i < model.op_count; ++i) {
     const Op& op = model.ops[i];
     kOperators[op.opcode].run(op, run);

@@ -12,6 +12,7 @@ struct Instance {
   uint8_t* extra_scratch = nullptr;  // of the tasks after the first
   Threads threads;
   RowEnd *sources = nullptr, *sinks = nullptr;  // of each input and output
+  StoredRows stored;
 };
 
 // Bytes of an instance's memory, which must be aligned to PITH_ALIGNMENT: the Instance, the arena with PITH_OVERREAD
@@ -25,7 +26,7 @@ int64_t shared_instance_bytes(const Model& model);
 // on an `arena` of which only the state is cleared.
 Instance* make_instance(const Model& model, void* memory, void* arena = nullptr);
 
-void execute(const Instance& instance, pith_observer observer, void* context);
+void execute(Instance& instance, pith_observer observer, void* context);
 void clear_state(const Instance& instance);
 
 // Prepares every operator: checks it, and takes the memory that it needs from `memory` (only counts when that counts).

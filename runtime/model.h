@@ -76,6 +76,11 @@ struct RowEnd {
   int32_t dtype = PITH_F32;
 };
 
+// Rows of activations that an instance has stored in coded form, and how many of them with a step above 1.
+struct StoredRows {
+  uint64_t all = 0, coarse = 0;
+};
+
 struct StatePair {
   const Tensor *in = nullptr, *out = nullptr;
 };

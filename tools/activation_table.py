@@ -5,13 +5,13 @@
 
 Each network is compressed to 8 bits; then every 8-bit picture between its operators goes through the codec (`--code-all`),
 at so many bits a value on the average, spent where a few unlabelled pictures say that they count; with --uniform every
-tensor gets as many. factor: bytes of
+tensor gets as many. --bits lossless: in the bytes that they take on a few unlabelled pictures; coarse_rows are percent of
+rows that had more in them on the pictures of the test. factor: bytes of
 all these activations in float32 over their bytes in coded form. quality: what labels say, for the float network, the
 8-bit one and the coded one. encode, decode: nanoseconds a value, one thread of this machine. Rows `least memory`: only
 what waits at the peak is coded, layers run in bands; of_float32 is the arena against the float32 layer-by-layer peak.
 
-MobileNetV2: each half of the pictures is measured with what the other half calibrated and measured; the mean of both.
-YOLOv5n: everything is chosen on ImageNet's pictures, quality is COCO's. Writes tests/quality/activations.csv.
+Each half of the pictures is measured with what the other half calibrated and measured; the mean of both. Writes tests/quality/activations.csv.
 """
 import argparse
 import json
@@ -22,7 +22,7 @@ import quality_data as data
 from quality import Bench, ROOT, read_table, write_table
 
 TABLE = ROOT / "tests" / "quality" / "activations.csv"
-COLUMNS = ["network", "what", "bits", "spent", "factor", "samples", "metric", "float", "eight_bits", "coded", "drop", "drop_of_codec", "arena_bytes", "of_float32", "encode_ns", "decode_ns"]
+COLUMNS = ["network", "what", "bits", "spent", "factor", "samples", "metric", "float", "eight_bits", "coded", "drop", "drop_of_codec", "coarse_rows", "arena_bytes", "of_float32", "encode_ns", "decode_ns"]
 
 
 class Fold:
@@ -38,16 +38,16 @@ class Fold:
         self.known = {}
 
     def quality(self, path):
-        """(samples, percent)"""
+        """(samples, percent, rows of activations that were stored, and those of them coarser than they are)"""
         if path not in self.known:
             found = self.bench.pith("eval", path, *self.ask)
-            self.known[path] = (found["samples"], self.factor * found["metrics"][self.metric])
+            self.known[path] = (found["samples"], self.factor * found["metrics"][self.metric], found["stored_rows"]["all"], found["stored_rows"]["coarse"])
         return self.known[path]
 
     def coded(self, bits, *flags):
         path, trace = self.bench.work / f"{self.name}.coded.pith", self.bench.work / "trace.json"
         self.known.pop(path, None)
-        made = self.bench.pith("compile", self.whole, "--activation-bits", bits, *([] if self.bench.uniform else ["--activation-samples", self.sensitivity]), *flags, "--codec", "fastest", "--trace", trace, "-o", path)
+        made = self.bench.pith("compile", self.whole, "--activation-bits", bits, *([] if self.bench.uniform and bits != "lossless" else ["--activation-samples", self.sensitivity, "--activation-count", self.bench.measured]), *flags, "--codec", "fastest", "--trace", trace, "-o", path)
         return path, made, json.loads(trace.read_text())
 
 
@@ -61,29 +61,31 @@ def mobilenet(b, count):
 
 
 def yolo(b, count):
-    pictures = b.data / "imagenet" / "images.tar"
     flags = ["--preprocess", "image:rgb:640x640:letterbox=114:scale=1/255", "--cut-head", "--head", "yolov5-raw"]
+    (b.work / "coco").mkdir(exist_ok=True)
+    halves = [data.coco_half(b.data / "coco", b.work / "coco", k) for k in (0, 1)]
     few = ["--data-count", count] if count else []
-    return [Fold(b, "yolov5n", b.data / "nets" / "yolov5n.onnx", flags, pictures, 24, pictures, ["--samples", b.data / "coco" / "images", "--coco", b.data / "coco" / "instances.json", *few], "ap50", 100)]
+    return [Fold(b, f"yolov5n.{k}", b.data / "nets" / "yolov5n.onnx", flags, halves[k][0], 32, halves[k][0], ["--samples", halves[1 - k][0], "--coco", halves[1 - k][1], *few], "ap50", 100) for k in (0, 1)]
 
 
-NETWORKS = {"mobilenetv2": (mobilenet, "top-1"), "yolov5n": (yolo, "AP50")}
+NETWORKS = {"mobilenetv2": (mobilenet, "top-1"), "yolov5n": (yolo, "AP50, halves")}
 
 
 def row(network, metric, folds, bits, what, *flags):
-    total, sums = 0, [0.0, 0.0, 0.0]
+    total, sums, rows, coarse = 0, [0.0, 0.0, 0.0], 0, 0
     for fold in folds:
         path, made, trace = fold.coded(bits, *flags)
         quality = [fold.quality(p) for p in (fold.original, fold.whole, path)]
         total += quality[0][0]
+        rows, coarse = rows + quality[2][2], coarse + quality[2][3]
         for i in range(3):
             sums[i] += quality[i][0] * quality[i][1]
     original, eight, coded = (s / total for s in sums)
     activations, memory = made["coded_activations"], made["memory"]
     spent = {op: sum(e["dur"] for e in trace["traceEvents"] if e["ph"] == "X" and f" {op} " in f"{e['name']} ") for op in ("EncodeRows", "DecodeRows")}
     ns = lambda op: f"{1000 * spent[op] / activations['values']:.1f}"
-    return {"network": network, "what": what, "bits": bits, "spent": "alike" if folds[0].bench.uniform else "as measured", "factor": f"{4 * activations['values'] / activations['bytes']:.2f}", "samples": total, "metric": metric, "float": f"{original:.2f}",
-            "eight_bits": f"{eight:.2f}", "coded": f"{coded:.2f}", "drop": f"{original - coded:.2f}", "drop_of_codec": f"{eight - coded:.2f}", "arena_bytes": memory["arena_bytes"],
+    return {"network": network, "what": what, "bits": bits, "spent": "as needed" if bits == "lossless" else "alike" if folds[0].bench.uniform else "as measured", "factor": f"{4 * activations['values'] / activations['bytes']:.2f}", "samples": total, "metric": metric, "float": f"{original:.2f}",
+            "eight_bits": f"{eight:.2f}", "coded": f"{coded:.2f}", "drop": f"{original - coded:.2f}", "drop_of_codec": f"{eight - coded:.2f}", "coarse_rows": f"{100 * coarse / rows:.3f}", "arena_bytes": memory["arena_bytes"],
             "of_float32": f"1/{memory['float32_peak'] / memory['arena_bytes']:.1f}", "encode_ns": ns("EncodeRows"), "decode_ns": ns("DecodeRows")}
 
 
@@ -95,6 +97,7 @@ def main():
     parser.add_argument("--least", default="3.2", help="bits of the rows under the least memory")
     parser.add_argument("--overhead", type=float, default=0, help="percent of the multiplications that rows under the least memory may add (--max-macs-overhead)")
     parser.add_argument("--uniform", action="store_true", help="the same bits for every tensor")
+    parser.add_argument("--measured", type=int, default=8, help="samples that say where bits are needed")
     parser.add_argument("--count", type=int, default=0, help="measure quality on so many samples only")
     parser.add_argument("--work", type=pathlib.Path)
     parser.add_argument("--pith", default=ROOT / "build/default/cli/pith")
@@ -104,7 +107,7 @@ def main():
         work = args.work or pathlib.Path(folder)
         work.mkdir(parents=True, exist_ok=True)
         bench = Bench(args.pith, args.data, work)
-        bench.uniform = args.uniform
+        bench.uniform, bench.measured = args.uniform, args.measured
         for name in args.nets.split(","):
             make, metric = NETWORKS[name]
             folds = make(bench, args.count)

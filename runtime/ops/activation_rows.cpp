@@ -1,4 +1,5 @@
 // EncodeRows and DecodeRows: pictures that wait, each row in a fixed number of bytes.
+#include "numerics/row_model.h"
 #include "runtime/ops/ops.h"
 
 namespace pith::runtime {
@@ -16,6 +17,15 @@ const char* check_rows(const Tensor& plain, const Tensor& coded) {
 
 int64_t row_bytes(const Tensor& t) { return t.count_of(2, 4); }
 
+// Is a row other than it was? A coarse step is taken to change it; all zero points are what they say.
+bool is_coarse(const uint8_t* values, int64_t count, uint8_t zero_point, uint8_t step) {
+  if (step != numerics::kRowFlat) return step != 0;
+  for (int64_t i = 0; i < count; ++i) {
+    if (values[i] != zero_point) return true;
+  }
+  return false;
+}
+
 }  // namespace
 
 const char* prepare_EncodeRows(Builder&, Op& op) { return check_rows(*op.inputs[0], *op.outputs[0]); }
@@ -30,6 +40,9 @@ void run_EncodeRows(const Op& op, const Run& run) {
       run.kernels.encode_row_u8({from + i * row_bytes(x), x.dims[2], x.dims[3], x.affine.zero_point, state,
                                  to + i * row_bytes(y), row_bytes(y)});
   });
+  run.stored.all += static_cast<uint64_t>(x.dims[1]);
+  for (int64_t i = 0; i < x.dims[1]; ++i)
+    run.stored.coarse += is_coarse(from + i * row_bytes(x), row_bytes(x), x.affine.zero_point, to[i * row_bytes(y)]);
 }
 
 const char* prepare_DecodeRows(Builder&, Op& op) { return check_rows(*op.outputs[0], *op.inputs[0]); }

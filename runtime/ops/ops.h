@@ -65,6 +65,7 @@ struct Run {
   uint8_t* arena;
   uint8_t* extra_scratch;  // of the tasks after the first, model.scratch_bytes each
   const RowEnd *sources, *sinks;  // of each input and output
+  StoredRows& stored;
 
   template <typename T>
   const T* read(const Tensor* t) const {

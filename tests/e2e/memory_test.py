@@ -5,7 +5,9 @@
 """
 import json
 import pathlib
+import random
 import re
+import struct
 import subprocess
 import sys
 import tempfile
@@ -60,6 +62,44 @@ class Limits(unittest.TestCase):
         self.assertLessEqual(place(*coded, "--max-macs-overhead", 20)["arena_bytes"], place(*coded)["arena_bytes"])
         said = pith("compile", MODEL, "--ram", "least", "--max-macs-overhead", "-1", "-o", self.out, code=2).stderr
         self.assertIn("--max-macs-overhead", said)
+
+    def noise(self, name, seed, size):
+        """A sample of the spotter's shape, uniform within +-size."""
+        draw, path = random.Random(seed), pathlib.Path(self.folder.name) / name
+        path.parent.mkdir(exist_ok=True)
+        header = "{'descr': '<f4', 'fortran_order': False, 'shape': (1, 49, 10, 1), }"
+        header += " " * (63 - (10 + len(header)) % 64) + "\n"
+        path.write_bytes(b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header.encode() + struct.pack("<490f", *(draw.uniform(-size, size) for _ in range(490))))
+        return path
+
+    def run_on(self, model, sample):
+        saved = pathlib.Path(self.folder.name) / "saved.npy"
+        done = pith("run", model, sample, "--preprocess", "tensor", "--save", saved.with_suffix(""), "--json")
+        return saved.read_bytes(), json.loads(done.stdout)["stored_rows"], done.stderr
+
+    def test_lossless_activations_are_exact_on_what_they_were_made_for_and_say_where_not(self):
+        samples = [self.noise(f"quiet/{i}.npy", i, 0.01 * i) for i in range(4)]
+        flags = ["--activation-bits", "lossless", "--activation-samples", samples[0].parent]
+        self.assertIn("--activation-samples", pith("compile", MODEL, "--activation-bits", "lossless", "--code-all", "-o", self.out, code=2).stderr)
+        self.assertIn("--activation-bits", pith("compile", MODEL, "--activation-bits", "loss", "--code-all", "-o", self.out, code=2).stderr)
+        made = json.loads(pith("compile", MODEL, *flags, "--code-all", "-o", self.out, "--json").stdout)["coded_activations"]
+        self.assertLess(made["bytes"], made["values"])
+        for sample in samples:
+            expected, none, _ = self.run_on(MODEL, sample)
+            got, rows, said = self.run_on(self.out, sample)
+            self.assertEqual(got, expected)
+            self.assertEqual(none["all"], 0)
+            self.assertGreater(rows["all"], 100)
+            self.assertEqual(rows["coarse"], 0)
+            self.assertNotIn("coarser", said)
+        _, rows, said = self.run_on(self.out, self.noise("loud.npy", 9, 50))
+        self.assertGreater(rows["coarse"], 0)
+        self.assertIn(f"{rows['coarse']} of {rows['all']} rows of activations that wait had more in them", said)
+        # lossy files are meant to be coarse, and say nothing
+        pith("compile", MODEL, "--activation-bits", 3, "--code-all", "-o", self.out.with_name("lossy.pith"))
+        _, rows, said = self.run_on(self.out.with_name("lossy.pith"), samples[0])
+        self.assertGreater(rows["coarse"], 0)
+        self.assertNotIn("coarser", said)
 
 
 if __name__ == "__main__":

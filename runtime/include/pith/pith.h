@@ -181,6 +181,12 @@ pith_status pith_run(pith_instance* instance);
 /* State as it was when the instance was made: zero. */
 pith_status pith_reset(pith_instance* instance);
 
+/* Rows of activations that the instance has stored in coded form since it was made (docs/memory.md), and how many of
+ * them coarser than they are. A file that was compiled with --activation-bits lossless is exact as long as there are
+ * none; they come from inputs with more in them than its samples had. Memory and time stay as they were planned. Each
+ * may be null. */
+pith_status pith_stored_rows(const pith_instance* instance, uint64_t* rows, uint64_t* coarse);
+
 /* One operator after the other, for profilers: called after each with its index and name. */
 typedef void (*pith_observer)(void* context, int32_t op_index, const char* op);
 pith_status pith_run_observed(pith_instance* instance, pith_observer observer, void* context);
