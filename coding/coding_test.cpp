@@ -226,6 +226,28 @@ TEST(ActivationRows, WhatIsWrittenIsRead) {
   }
 }
 
+// Small values above the zero point, as activation functions leave them: coarse steps must not move their mean.
+TEST(ActivationRows, CoarseStepsKeepTheMean) {
+  Random random(seed());
+  const int32_t width = 400, channels = 12;
+  std::vector<uint8_t> row(static_cast<size_t>(width * channels)), decoded(static_cast<size_t>(channels)), got(row.size());
+  for (uint8_t& v : row) v = static_cast<uint8_t>(random.integer(0, 1) ? 9 : random.integer(9, 16));
+  std::vector<RowChannel> state(static_cast<size_t>(channels));
+  for (const int step : {1, 3}) {  // their indices: 2 and 4
+    int64_t bits = 0;
+    walk_activation_row(row.data(), step, 9, width, channels, state.data(), decoded.data(), [&](int number, int parameter) {
+      bits += numerics::row_number_bits(number, parameter);
+      return true;
+    });
+    std::vector<uint8_t> coded(static_cast<size_t>(bits / 8 + 2));
+    ASSERT_EQ(encode_activation_row(row.data(), 9, width, channels, state.data(), decoded.data(), coded.data(), static_cast<int64_t>(coded.size())), step);
+    decode_activation_row(coded.data(), static_cast<int64_t>(coded.size()), 9, width, channels, state.data(), got.data());
+    double moved = 0;
+    for (size_t i = 0; i < row.size(); ++i) moved += got[i] - row[i];
+    EXPECT_LT(std::abs(moved / static_cast<double>(row.size())), step == 1 ? 0.03 : 0.12) << step;
+  }
+}
+
 TEST(ActivationRows, EveryStepKeepsItsBoundAndItsCount) {
   Random random(seed());
   for (int step = 0; step < numerics::kRowStepCount; ++step) {

@@ -25,7 +25,7 @@ int64_t recode_row(const uint8_t* x, uint8_t* y, const PictureRow& row, int step
       const int64_t at = row.begin + c * row.channel_stride + w;
       const int left = w == 0 ? zero : y[at - 1];
       const auto e = model.expect(c, w == 0, left);
-      const int number = model.number(e, x[at]);
+      const int number = model.number(e, x[at], numerics::row_rounds_down(w, c, w == 0 ? zero : x[at - 1], left));
       y[at] = static_cast<uint8_t>(model.value(e, number));
       model.learn(c, w == 0, left, y[at], number);
       bits += numerics::row_number_bits(number, e.parameter);

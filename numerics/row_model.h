@@ -32,6 +32,12 @@ struct RowExpectation {
   bool more_above;  // beyond `both`, there is room above only (or else below only)
 };
 
+// Which way the writer rounds what lies in the middle of two steps: against the error before it in its channel (a value and
+// what it became), by turns where there was none.
+constexpr bool row_rounds_down(int column, int channel, int value_before, int became) {
+  return became != value_before ? became > value_before : ((column + channel) & 1) != 0;
+}
+
 // Numbers of 0..255 take so many bits with a parameter.
 constexpr int row_number_bits(int number, int parameter) {
   const int high = number >> parameter;
@@ -42,7 +48,7 @@ class RowModel {
  public:
   // `channels` must outlive the model; its contents don't matter.
   constexpr RowModel(RowChannel* channels, int step_index, uint8_t zero_point)
-      : channels_(channels), step_(kRowSteps[step_index]), half_(step_ >> 1), inverse_((65536 + step_ - 1) / step_), zero_(zero_point), level_(64 / step_) {}
+      : channels_(channels), step_(kRowSteps[step_index]), half_(step_ >> 1), even_(step_ % 2 == 0), inverse_((65536 + step_ - 1) / step_), zero_(zero_point), level_(64 / step_) {}
 
   // `left`: the value before in this channel, as decoded; none in the first column.
   constexpr RowExpectation expect(int channel, bool first, int left) const {
@@ -62,9 +68,12 @@ class RowModel {
     e.parameter = t > 0 ? 31 - __builtin_clz(static_cast<unsigned>((t - 1) >> 4) | 1) : 0;
     return e;
   }
-  // The number of a value: differences of alternating sign while both fit, then those of the one sign that does.
-  constexpr int number(const RowExpectation& e, int value) const {
-    const int difference = value - e.prediction, steps = quotient(difference < 0 ? -difference : difference);
+  // The number of a value: differences of alternating sign while both fit, then those of the one sign that does. What lies
+  // in the middle of two steps goes down or up: with step 2 that's half of all values, and away from the prediction would
+  // move the mean, since most values that the zero point predicts lie above it.
+  constexpr int number(const RowExpectation& e, int value, bool down) const {
+    const int difference = value - e.prediction, near = down == (difference > 0) ? even_ : 0;
+    const int steps = quotient((difference < 0 ? -difference : difference) - near);
     return steps > e.both ? e.both + steps : difference > 0 ? (steps > 0 ? 2 * steps - 1 : 0) : 2 * steps;
   }
   constexpr int value(const RowExpectation& e, int number) const {
@@ -98,7 +107,7 @@ class RowModel {
   static constexpr uint16_t towards(int mean, int x, int shift) { return static_cast<uint16_t>(mean + ((x - mean) >> shift)); }
 
   RowChannel* channels_;
-  int step_, half_, inverse_, zero_;
+  int step_, half_, even_, inverse_, zero_;
   int level_;  // of all channels, for those that begin
 };
 

@@ -87,7 +87,8 @@ bool walk_activation_row(const uint8_t* values, int step_index, uint8_t zero_poi
     for (int32_t c = 0; c < channels; ++c, ++values) {
       const int left = x == 0 ? zero_point : decoded[c];
       const RowExpectation e = model.expect(c, x == 0, left);
-      const int number = model.number(e, *values), value = model.value(e, number);
+      const bool down = numerics::row_rounds_down(x, c, x == 0 ? zero_point : values[-channels], left);
+      const int number = model.number(e, *values, down), value = model.value(e, number);
       if (!put(number, e.parameter)) return false;
       decoded[c] = static_cast<uint8_t>(value);
       model.learn(c, x == 0, left, value, number);

@@ -43,11 +43,13 @@ class Blocks {
 // A row's step and zero point, 16 times.
 struct Row {
   __m256i step, half, inverse, zero_point;
+  __m256i even;  // 1 for steps that values can be in the middle of
 };
 PITH_AVX2_INLINE Row row_of(int step_index, uint8_t zero_point) {
   const int step = numerics::kRowSteps[step_index];
   return {_mm256_set1_epi16(static_cast<short>(step)), _mm256_set1_epi16(static_cast<short>(step >> 1)),
-          _mm256_set1_epi16(static_cast<short>((65536 + step - 1) / step)), _mm256_set1_epi16(zero_point)};
+          _mm256_set1_epi16(static_cast<short>((65536 + step - 1) / step)), _mm256_set1_epi16(zero_point),
+          _mm256_set1_epi16(step % 2 == 0)};
 }
 
 // Differences of 0..255 over the step, rounded. With step 1 (kExact) they are themselves.
@@ -89,11 +91,19 @@ PITH_AVX2_INLINE Expected expect(const Block& c, __m256i left, const Row& r) {
   return e;
 }
 
+// numerics::row_rounds_down of 16 channels, the first an even one.
+PITH_AVX2_INLINE __m256i rounds_down(__m256i before, __m256i became, int32_t column) {
+  const __m256i odd = column & 1 ? _mm256_set1_epi32(0xffff) : _mm256_set1_epi32(static_cast<int>(0xffff0000));
+  return _mm256_or_si256(_mm256_cmpgt_epi16(became, before), _mm256_and_si256(_mm256_cmpeq_epi16(became, before), odd));
+}
+
 template <bool kExact>
-PITH_AVX2_INLINE __m256i number(const Expected& e, __m256i values, const Row& r) {
-  const __m256i difference = _mm256_sub_epi16(values, e.prediction),
-                steps = quotient<kExact>(_mm256_abs_epi16(difference), r);
-  const __m256i twice = _mm256_add_epi16(steps, steps), up = _mm256_cmpgt_epi16(difference, _mm256_setzero_si256());
+PITH_AVX2_INLINE __m256i number(const Expected& e, __m256i values, __m256i down, const Row& r) {
+  const __m256i difference = _mm256_sub_epi16(values, e.prediction);
+  const __m256i up = _mm256_cmpgt_epi16(difference, _mm256_setzero_si256()),
+                near = _mm256_and_si256(_mm256_cmpeq_epi16(down, up), r.even);
+  const __m256i steps = quotient<kExact>(_mm256_sub_epi16(_mm256_abs_epi16(difference), near), r);
+  const __m256i twice = _mm256_add_epi16(steps, steps);
   const __m256i alternating = _mm256_subs_epu16(twice, _mm256_and_si256(up, _mm256_set1_epi16(1)));
   return _mm256_blendv_epi8(alternating, _mm256_add_epi16(e.both, steps), _mm256_cmpgt_epi16(steps, e.both));
 }
@@ -218,7 +228,7 @@ PITH_AVX2_INLINE int64_t walk(const EncodeRowU8& r, int step_index, int64_t room
   int64_t bits = 0;
   first_column(blocks, step_index, r.zero_point,
                [&](int32_t c, const RowModel& model, const RowExpectation& e, int& number, int& value) {
-                 number = model.number(e, r.values[c]);
+                 number = model.number(e, r.values[c], numerics::row_rounds_down(0, c, r.zero_point, r.zero_point));
                  value = model.value(e, number);
                  before.at(c / kBlock, r.channels)[c % kBlock] = static_cast<uint8_t>(value);
                  if (writer) writer->put(number, e.parameter);
@@ -239,7 +249,7 @@ PITH_AVX2_INLINE int64_t walk(const EncodeRowU8& r, int step_index, int64_t room
       const int32_t n = blocks.channels_of(b);
       uint8_t* decoded = before.at(b, r.channels);
       const Expected e = expect<kExact>(block, load_bytes(decoded), row);
-      const __m256i given = load_bytes(values), all = number<kExact>(e, given, row),
+      const __m256i given = load_bytes(values), all = number<kExact>(e, given, rounds_down(load_bytes(values - r.channels), e.left, x), row),
                     v = kExact ? given : value(e, all, row);
       if (writer) {
         store256(parameters, e.parameter);
