@@ -10,6 +10,7 @@
 #include "cli/report.h"
 #include "compile/compile.h"
 #include "compile/memory_picture.h"
+#include "compile/moves.h"
 #include "compile/post_place.h"
 #include "pith/pith.h"
 #include "program/program.h"
@@ -87,8 +88,8 @@ Result<void> info(const Global& global) {
     return {};
   }
   const std::vector<int64_t> coded = coded_bytes(p, sizes);
-  int64_t macs = 0, elements = 0;
-  for (const ProgramOp& op : p.ops) macs += op_macs(p, op);
+  const int64_t macs = macs_of(p);
+  int64_t elements = 0;
   for (const ProgramConstant& k : p.constants) {
     if (k.dtype == PITH_I8 || k.dtype == PITH_F32) elements += static_cast<int64_t>(std::max(k.integers.size(), k.reals.size()));
   }

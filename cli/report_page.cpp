@@ -24,13 +24,13 @@ constexpr const char* kBody = R"html(
 <div class="facts" id="facts"></div>
 <h2>Memory over time, by address</h2>
 <div class="legend" id="legend"></div>
-<p>Each rectangle is a buffer: as high as it is large, where it lies in the arena, as long as it is needed.
+<p>Each rectangle is a buffer: as high as it is large, where it lies in the arena, as long as it is needed. Where two overlap, a result grows into what has been read for the last time.
 <button id="by-step" class="on">steps</button> <button id="by-time">measured time</button></p>
 <svg id="map" viewBox="0 0 1140 500"></svg>
-<h2>Bytes in use by operator</h2><svg id="use" viewBox="0 0 1140 180"></svg>
+<h2>Bytes in use by operator</h2><svg id="use" viewBox="0 0 1140 186"></svg>
 <div id="power-part"><h2 id="power-title"></h2><p id="power-facts"></p><svg id="banks" viewBox="0 0 1140 290"></svg></div>
 <h2 id="peak-title"></h2><table id="peak"></table>
-<div id="moves-part"><h2>Space for time</h2><p>Groups of layers that run in bands of rows: the most in use while they run, before and after. Borders of bands are kept, or made again with more multiplications.</p><table id="moves"></table><table id="remade"></table></div>
+<div id="moves-part"><h2>Space for time</h2><p>Groups of layers that run in bands of rows: the most in use while they run, before and after. Borders of bands are kept, or made again with more multiplications. <span id="again"></span></p><table id="moves"></table><table id="remade"></table></div>
 <div id="coded-part"><h2>Waiting in coded form</h2><table id="coded"></table></div>
 <h2>Where the weights are</h2><table id="modes"></table>
 <h2>Operators</h2><div class="scroll"><table id="ops"></table></div>
@@ -47,6 +47,7 @@ const words = {input: 'input frame', activation: 'activations', state: 'state', 
 const size = b => b >= 1e6 ? (b / 1e6).toPrecision(4) + ' MB' : b >= 1e3 ? (b / 1e3).toPrecision(4) + ' kB' : b + ' B';
 const count = n => n.toLocaleString('en');
 const time = us => us >= 1e3 ? (us / 1e3).toPrecision(3) + ' ms' : us.toPrecision(3) + ' µs';
+const named = o => o.name.startsWith(o.op) ? o.name : o.op + ' ' + o.name;  // names that files don't keep begin with the operator
 const text = (tag, content) => { const e = document.createElement(tag); e.textContent = content; return e; };
 const shape = (tag, attributes, parent) => {
   const e = document.createElementNS('http://www.w3.org/2000/svg', tag);
@@ -81,27 +82,38 @@ const under = (svg, y) => {
   const n = 8;
   for (let i = 0; i <= n; ++i) label(svg, L + W * i / n, y, timed && total > 0 ? time(total * i / n) : 'step ' + Math.round(ops.length * i / n), i == n ? 'end' : i ? 'middle' : 'start');
 };
+const marker = (svg, top, H) => {  // where the peak is, however thin its step
+  const at = (x(R.peak.step) + x(R.peak.step + 1)) / 2, left = at > L + W / 2;
+  shape('line', {x1: at, x2: at, y1: top, y2: top + H, stroke: '#1c2430', 'stroke-width': 0.8, 'pointer-events': 'none'}, svg);
+  const e = label(svg, at + (left ? -5 : 5), top + H + 32, 'peak, step ' + R.peak.step + ': ' + size(R.peak.bytes_in_use), left ? 'end' : 'start');
+  e.setAttribute('pointer-events', 'none');
+};
 const draw = () => {
   const map = by('map'), use = by('use');
   map.replaceChildren(); use.replaceChildren();
   const H = 440, top = 14;
   axis(map, H, top, arena);
+  const names = [];  // on top of all rectangles
   for (const b of buffers) {
     const y = top + H - H * (b.offset + b.bytes) / arena, w = Math.max(x(b.last + 1) - x(b.first), 0.5), h = Math.max(H * b.bytes / arena, 0.5);
     const r = shape('rect', {x: x(b.first), y, width: w, height: h, fill: colours[b.kind] || '#999', 'fill-opacity': 0.82, stroke: '#fff', 'stroke-width': w > 3 && h > 3 ? 0.6 : 0}, map);
     tip(r, b.name + '\n' + words[b.kind] + ', ' + size(b.bytes) + ' at ' + count(b.offset) + '\nsteps ' + b.first + ' to ' + b.last);
-    if (h > 13 && w > 40) { const room = Math.floor(w / 6.4); const e = label(map, x(b.first) + 4, y + 11, b.name.length > room ? b.name.slice(0, room - 1) + '…' : b.name); e.style.fill = '#fff'; e.setAttribute('pointer-events', 'none'); }
+    const room = Math.floor(w / 6.4);
+    if (h > 13 && w > 40) names.push([x(b.first) + 4, y + 11, b.name.length > room ? b.name.slice(0, room - 1) + '…' : b.name]);
   }
+  for (const [at, y, name] of names) { const e = label(map, at, y, name); e.style.fill = '#fff'; e.setAttribute('pointer-events', 'none'); }
   shape('line', {x1: L, x2: L + W, y1: top, y2: top, stroke: '#1c2430', 'stroke-dasharray': '5 3'}, map);
   label(map, L + W, top - 3, 'arena: ' + count(R.arena_bytes) + ' bytes', 'end');
   under(map, top + H + 18);
+  marker(map, top, H);
   axis(use, 130, 14, arena);
   ops.forEach((o, i) => {
     const h = 130 * o.bytes_in_use / arena;
     const r = shape('rect', {x: x(i), y: 144 - h, width: Math.max(x(i + 1) - x(i) - (ops.length < 200 ? 1 : 0), 0.5), height: h, fill: i == R.peak.step ? '#d9605a' : '#5b8def'}, use);
-    tip(r, i + ' ' + o.op + ' ' + o.name + '\n' + size(o.bytes_in_use) + ' in use, ' + count(o.macs) + ' MACs, ' + time(o.us));
+    tip(r, i + ' ' + named(o) + '\n' + size(o.bytes_in_use) + ' in use, ' + count(o.macs) + ' MACs, ' + time(o.us));
   });
   under(use, 164);
+  marker(use, 14, 130);
   if (R.power) drawBanks();
 };
 const drawBanks = () => {  // rows of banks by address; a held bank sleeps, a touched one is awake, the others are off
@@ -113,7 +125,7 @@ const drawBanks = () => {  // rows of banks by address; a held bank sleeps, a to
     for (const [runs, fill, word] of [[o.held, '#c9d8ee', 'asleep'], [o.awake, '#e0912f', 'awake']]) {
       for (const [a, b] of runs) {
         const r = shape('rect', {x: x(i), y: top + H - H * b / used, width: Math.max(x(i + 1) - x(i), 0.5), height: H * (b - a) / used, fill}, svg);
-        tip(r, i + ' ' + ops[i].op + ' ' + ops[i].name + '\n' + word + ': banks ' + a + ' to ' + (b - 1) + '\n' + o.unit + ', ' + time(o.us) + ', ' + o.uJ.toPrecision(3) + ' µJ on ' + P.target);
+        tip(r, i + ' ' + named(ops[i]) + '\n' + word + ': banks ' + a + ' to ' + (b - 1) + '\n' + o.unit + ', ' + time(o.us) + ', ' + o.uJ.toPrecision(3) + ' µJ on ' + P.target);
       }
     }
   });
@@ -128,7 +140,7 @@ if (R.float32_peak) fact('in float32, layer by layer', size(R.float32_peak) + ' 
 fact('one run', time(total));
 for (const k of Object.keys(words)) if (buffers.some(b => b.kind == k)) { const s = text('span', words[k]), i = document.createElement('i'); i.style.background = colours[k]; s.prepend(i); by('legend').appendChild(s); }
 const alive = buffers.filter(b => b.first <= R.peak.step && b.last >= R.peak.step).sort((a, b) => b.bytes - a.bytes);
-by('peak-title').textContent = 'What makes the peak: ' + size(R.peak.bytes_in_use) + ' at step ' + R.peak.step + (ops.length ? ', ' + ops[R.peak.step].op + ' ' + ops[R.peak.step].name : '');
+by('peak-title').textContent = 'What makes the peak: ' + size(R.peak.bytes_in_use) + ' at step ' + R.peak.step + (ops.length ? ', ' + named(ops[R.peak.step]) : '');
 const bar = (bytes, colour) => { const s = text('span', ''); s.className = 'bar'; s.style.width = Math.max(1, 220 * bytes / arena) + 'px'; s.style.background = colour; return s; };
 table('peak', ['buffer', 'kind', 'bytes', ''], alive.map(b => [b.name, words[b.kind], count(b.bytes), bar(b.bytes, colours[b.kind])]));
 if (R.power) {
@@ -138,8 +150,11 @@ if (R.power) {
 } else by('power-part').style.display = 'none';
 if (R.coded && R.coded.length) table('coded', ['tensor', 'values', 'bytes', 'bits a value'], R.coded.map(c => [c.name, count(c.values), count(c.bytes), (8 * c.bytes / c.values).toFixed(2)]));
 else by('coded-part').style.display = 'none';
-if (R.moves.length) table('moves', ['from', 'to', 'layers', 'bands', 'borders', 'before', 'after', 'more MACs', 'more operators'], R.moves.map(m => [m.first, m.last, m.layers, m.bands, m.borders, size(m.bytes_before), size(m.bytes_after), count(m.macs), count(m.operators)]));
-if (R.remade && R.remade.length) table('remade', ['made again before its late use', 'need not wait', 'operators', 'more MACs'], R.remade.map(r => [r.name, size(r.bytes), count(r.operators), count(r.macs)]));
+const again = R.moves.concat(R.remade || []).reduce((sum, m) => sum + m.macs, 0), own = ops.reduce((sum, o) => sum + o.macs, 0) - again;
+const more = macs => macs ? count(macs) + ' (' + (100 * macs / own).toFixed(2) + ' %)' : '0';
+if (again) by('again').textContent = 'In all ' + more(again) + ' multiplications more than the network has.';
+if (R.moves.length) table('moves', ['from', 'to', 'layers', 'bands', 'borders', 'before', 'after', 'more MACs', 'more operators'], R.moves.map(m => [m.first, m.last, m.layers, m.bands, m.borders, size(m.bytes_before), size(m.bytes_after), more(m.macs), count(m.operators)]));
+if (R.remade && R.remade.length) table('remade', ['made again before its late use', 'need not wait', 'operators', 'more MACs'], R.remade.map(r => [r.name, size(r.bytes), count(r.operators), more(r.macs)]));
 if (!R.moves.length && !(R.remade && R.remade.length)) by('moves-part').style.display = 'none';
 table('modes', ['--memory', 'file', 'model', 'arena and scratch', 'together'], R.modes.map(m => [m.mode, count(m.file_bytes), count(m.model_bytes), count(m.instance_bytes), count(m.together_bytes)]));
 table('ops', ['step', 'operator', 'result', 'shape', 'MACs', 'coded bytes', 'scratch', 'in use', 'time'], ops.map((o, i) => [i, o.op, o.name, o.output.join('x'), count(o.macs), count(o.coded_bytes), count(o.scratch_bytes), count(o.bytes_in_use), time(o.us)]));

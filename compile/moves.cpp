@@ -15,6 +15,12 @@ std::string result_name(const Program& p, const ProgramOp& op) {
 
 }  // namespace
 
+int64_t macs_of(const Program& p) {
+  int64_t macs = 0;
+  for (const ProgramOp& op : p.ops) macs += op_macs(p, op);
+  return macs;
+}
+
 std::vector<int64_t> occupied_bytes(const Program& p) {
   std::vector<std::vector<std::pair<int64_t, int64_t>>> spans(p.ops.size());
   for (const StorageInterval& s : storage_intervals(p)) {

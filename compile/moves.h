@@ -12,6 +12,9 @@
 
 namespace pith {
 
+// Multiply-accumulates of all operators.
+int64_t macs_of(const Program& program);
+
 // Bytes of the arena in use during each operator. Offsets must be planned.
 std::vector<int64_t> occupied_bytes(const Program& program);
 

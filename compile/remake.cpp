@@ -100,12 +100,6 @@ class Finder {
   std::vector<char> fixed_;  // ports, state, and what has several names
 };
 
-int64_t macs_of(const Program& p) {
-  int64_t macs = 0;
-  for (const ProgramOp& op : p.ops) macs += op_macs(p, op);
-  return macs;
-}
-
 struct Placed {
   Program source, program;
   MemoryReport report;

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "compile/moves.h"
 #include "program/schema.h"
 
 namespace pith {
@@ -58,11 +59,6 @@ Program waiting(int between, bool narrow_lives) {
   return p;
 }
 
-int64_t macs(const Program& p) {
-  int64_t sum = 0;
-  for (const ProgramOp& op : p.ops) sum += op_macs(p, op);
-  return sum;
-}
 
 TEST(Remake, WhatIsNarrowWaitsInItsPlace) {
   const Program p = waiting(6, false);
@@ -89,7 +85,7 @@ TEST(Remake, TheLateUseReadsTheCopy) {
   const Program p = waiting(6, false);
   Program again = make_again(p, remakable(p, INT64_MAX)[0]);
   EXPECT_EQ(again.ops.size(), p.ops.size() + 1);
-  EXPECT_EQ(macs(again), macs(p) + 8 * 8 * 64 * 16);
+  EXPECT_EQ(macs_of(again), macs_of(p) + 8 * 8 * 64 * 16);
   Program whole = p;
   ASSERT_TRUE(plan_arena(whole, {}, nullptr).ok() && plan_arena(again, {}, nullptr).ok());
   const auto sound = check_program(again);
