@@ -59,7 +59,6 @@ Program waiting(int between, bool narrow_lives) {
   return p;
 }
 
-
 TEST(Remake, WhatIsNarrowWaitsInItsPlace) {
   const Program p = waiting(6, false);
   const std::vector<Remade> found = remakable(p, INT64_MAX);

@@ -100,4 +100,54 @@ PITH_AVX2 void max_pool_u8_avx2(const PoolU8& w) {
   }
 }
 
+namespace {
+
+struct Quantizer {
+  __m256d scale, inverse;
+  __m128i zero_point;
+  bool exact;  // the inverse has no error
+};
+// floor(v / scale + 0.5) + zero point of four values, within what 16 bits hold; see quantize_u8_avx512.
+PITH_AVX2_INLINE __m128i quantize_four(__m128 x, const Quantizer& q) {
+  const __m256d v = _mm256_cvtps_pd(x), half = _mm256_set1_pd(0.5);
+  __m256d t = _mm256_add_pd(_mm256_mul_pd(v, q.inverse), half);
+  if (!q.exact) {
+    const __m256d whole = _mm256_round_pd(t, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+    const __m256d distance = _mm256_andnot_pd(_mm256_set1_pd(-0.0), _mm256_sub_pd(t, whole));
+    if (_mm256_movemask_pd(_mm256_cmp_pd(distance, _mm256_set1_pd(1e-9), _CMP_LT_OQ)) != 0)
+      t = _mm256_add_pd(_mm256_div_pd(v, q.scale), half);
+  }
+  const __m256d number = _mm256_cmp_pd(t, t, _CMP_ORD_Q);
+  t = _mm256_min_pd(_mm256_max_pd(_mm256_and_pd(t, number), _mm256_set1_pd(-600)), _mm256_set1_pd(600));
+  return _mm_add_epi32(_mm256_cvtpd_epi32(_mm256_floor_pd(t)), q.zero_point);
+}
+
+}  // namespace
+
+PITH_AVX2 void quantize_u8_avx2(const float* x, uint8_t* y, int64_t count, numerics::Affine affine) {
+  const double scale = numerics::scale_value(affine.scale_code);
+  const Quantizer q{_mm256_set1_pd(scale), _mm256_set1_pd(1 / scale), _mm_set1_epi32(affine.zero_point),
+                    numerics::scale_step(affine.scale_code) == 0};
+  int64_t i = 0;
+  for (; i + 8 <= count; i += 8) {
+    const __m128i words =
+        _mm_packs_epi32(quantize_four(_mm_loadu_ps(x + i), q), quantize_four(_mm_loadu_ps(x + i + 4), q));
+    _mm_storel_epi64(reinterpret_cast<__m128i*>(y + i), _mm_packus_epi16(words, words));
+  }
+  if (i < count) quantize_u8_ref(x + i, y + i, count - i, affine);
+}
+
+PITH_AVX2 void dequantize_u8_avx2(const uint8_t* x, float* y, int64_t count, numerics::Affine affine) {
+  const __m256d scale = _mm256_set1_pd(numerics::scale_value(affine.scale_code));
+  const __m128i zero_point = _mm_set1_epi32(affine.zero_point);
+  int64_t i = 0;
+  for (; i + 4 <= count; i += 4) {
+    int32_t four;
+    memcpy(&four, x + i, 4);
+    const __m128i q = _mm_sub_epi32(_mm_cvtepu8_epi32(_mm_cvtsi32_si128(four)), zero_point);
+    _mm_storeu_ps(y + i, _mm256_cvtpd_ps(_mm256_mul_pd(_mm256_cvtepi32_pd(q), scale)));
+  }
+  if (i < count) dequantize_u8_ref(x + i, y + i, count - i, affine);
+}
+
 }  // namespace pith::runtime
