@@ -8,6 +8,7 @@
 #include "cli/cli.h"
 #include "cli/engine.h"
 #include "cli/report.h"
+#include "compile/code_cache.h"
 #include "compile/compile.h"
 #include "compile/memory_picture.h"
 #include "compile/moves.h"
@@ -107,9 +108,22 @@ Result<void> info(const Global& global) {
       if (timed) all["milliseconds"] = m.milliseconds;
       return all;
     };
-    print_json("info", {{"model", model}, {"bytes", file.size()}, {"parameters", parameters}, {"macs", macs}, {"arena_bytes", p.arena_bytes},
-                        {"post_bytes", p.metadata.count("post") ? post_bytes(p) : 0}, {"inputs", port_names(p.inputs)}, {"outputs", port_names(p.outputs)}, {"structure_bytes", sizes.structure}, {"metadata_bytes", sizes.metadata}, {"header_bytes", sizes.header},
-                        {"smallest", mode(modes[0])}, {"balanced", mode(modes[1])}, {"fastest", mode(modes[2])}, {"layers", layers}});
+    print_json("info", {{"model", model},
+                        {"bytes", file.size()},
+                        {"parameters", parameters},
+                        {"macs", macs},
+                        {"arena_bytes", p.arena_bytes},
+                        {"state_bytes", state_bytes(p)},
+                        {"post_bytes", p.metadata.count("post") ? post_bytes(p) : 0},
+                        {"inputs", port_names(p.inputs)},
+                        {"outputs", port_names(p.outputs)},
+                        {"structure_bytes", sizes.structure},
+                        {"metadata_bytes", sizes.metadata},
+                        {"header_bytes", sizes.header},
+                        {"smallest", mode(modes[0])},
+                        {"balanced", mode(modes[1])},
+                        {"fastest", mode(modes[2])},
+                        {"layers", layers}});
     return {};
   }
   fmt::print("{}: {}, {} parameters, {:.1f}x smaller than float32, {:.1f} million multiply-accumulates\n", model, bytes_text(static_cast<int64_t>(file.size())), parameters,
@@ -131,6 +145,11 @@ Result<void> info(const Global& global) {
                bytes_text(static_cast<int64_t>(m.together())), timed ? fmt::format(" {:.1f} ms |", m.milliseconds) : "");
   }
   fmt::print("\nthe arena's {} are planned: inputs, activations, decode buffers and outputs all lie in it\n", bytes_text(p.arena_bytes));
+  if (const int64_t kept = state_bytes(p); kept > 0) {
+    const int bits = cache_bits(p);
+    fmt::print("{} of them are kept from run to run{}\n", bytes_text(kept),
+               bits > 0 ? fmt::format(", keys and values in {} bits", bits) : "");
+  }
   if (const auto post = post_interval(p); post && p.metadata.count("post")) fmt::print("{}: {} at {} of the arena, when the network is done\n", post->name, bytes_text(post->bytes), post->offset);
   return {};
 }

@@ -18,6 +18,10 @@ void add_placing_flags(CLI::App* verb, PlacingFlags& f) {
   verb->add_flag("--rows", f.rows, "with --ram: inputs may come and outputs may go row by row, so that neither lies in memory whole (C: pith_set_row_source, pith_set_row_sink)");
   verb->add_option("--max-macs-overhead", f.macs_overhead, "with --ram: percent of the network's multiplications that may be done once more where that saves memory, with the same results")
       ->capture_default_str()->check(CLI::Range(0.0, 1000.0));
+  verb->add_option("--cache-bits", f.cache_bits,
+                   "models that continue text: keys and values of the tokens so far are remembered in so many bits: 8, "
+                   "6 (keys 8, values 4) or 4 (default: float)")
+      ->check(CLI::IsMember({4, 6, 8}));
 }
 
 Result<CompileOptions> compile_options(const PlacingFlags& f) {
@@ -25,6 +29,7 @@ Result<CompileOptions> compile_options(const PlacingFlags& f) {
   CompileOptions options;
   options.row_ports = f.rows;
   options.macs_overhead = f.macs_overhead / 100;
+  options.cache_bits = f.cache_bits;
   options.least = ram == "least";
   if (options.least) return options;
   char* end = nullptr;

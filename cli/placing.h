@@ -17,6 +17,7 @@ struct PlacingFlags {
   std::string ram = "0";  // bytes, with kB or MB (decimal) or KiB or MiB behind them, or "least"
   bool rows = false;
   double macs_overhead = 0;  // percent
+  int cache_bits = 0;        // 4, 6 or 8; 0: float
 };
 void add_placing_flags(CLI::App* verb, PlacingFlags& flags);
 // Error kUsage.

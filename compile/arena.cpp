@@ -16,7 +16,10 @@ namespace pith {
 namespace {
 
 // May the operator's output take the memory of an input that dies with it?
-bool in_place(const ProgramOp& op) { return op.opcode == PITH_OPCODE_Unary || op.opcode == PITH_OPCODE_Binary || op.opcode == PITH_OPCODE_Where; }
+bool in_place(const ProgramOp& op) {
+  return op.opcode == PITH_OPCODE_Unary || op.opcode == PITH_OPCODE_Binary || op.opcode == PITH_OPCODE_Where ||
+         op.opcode == PITH_OPCODE_RememberRows;
+}
 
 // Layer by layer in float32: the most elements alive at once, four bytes each.
 int64_t float32_peak(const std::vector<StorageInterval>& all, const Program& p) {

@@ -1,4 +1,5 @@
 // The compiler's table of contents.
+#include "compile/code_cache.h"
 #include "compile/code_rows.h"
 #include "compile/compile.h"
 #include "compile/order.h"
@@ -27,6 +28,9 @@ Result<Program> lower_graph(const ir::Graph& source) {
 }
 
 Result<Program> place(Program program, const CompileOptions& options, MemoryReport* report) {
+  // What attention remembers from token to token, in coded form.
+  if (options.cache_bits > 0) PITH_CHECK_OK(code_cache(program, options.cache_bits));
+
   // Branches run in the order in which least is alive at once, where that isn't the author's.
   const bool limited = options.ram > 0 || options.least;
   if (!limited) {

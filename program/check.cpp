@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstdlib>
 
+#include "numerics/cache_rows.h"
 #include "program/check_memory.h"
 #include "program/program.h"
 #include "program/schema.h"
@@ -83,6 +84,7 @@ bool keeps_dims(int opcode) {
     case PITH_OPCODE_Unary: case PITH_OPCODE_Softmax: case PITH_OPCODE_Norm: case PITH_OPCODE_LocalNorm:
     case PITH_OPCODE_Rotary: case PITH_OPCODE_Convert: case PITH_OPCODE_CumSum: case PITH_OPCODE_Scatter:
     case PITH_OPCODE_ReverseSequence:
+    case PITH_OPCODE_RememberRows:
       return true;
     default:
       return false;
@@ -185,6 +187,10 @@ Result<void> check_operands(const Program& p, size_t index) {
   return {};
 }
 
+bool cache_bits(const ProgramOp& op) {
+  return std::all_of(op.ints.begin(), op.ints.end(), [](int32_t bits) { return bits == 4 || bits == 8; });
+}
+
 Result<void> check_shapes(const Program& p, size_t index) {
   const ProgramOp& op = p.ops[index];
   const std::vector<Dims> derived = derived_dims(p, op);
@@ -248,6 +254,29 @@ Result<void> check_shapes(const Program& p, size_t index) {
       return check_coded_rows(p, index, op.inputs[0], op.outputs[0]);
     case PITH_OPCODE_DecodeRows:
       return check_coded_rows(p, index, op.outputs[0], op.inputs[0]);
+    case PITH_OPCODE_RememberRows: {
+      const Dims &past = dims_of(p, op.inputs[0]), &x = dims_of(p, op.inputs[1]), &condition = dims_of(p, op.inputs[2]);
+      const bool fits = cache_bits(op) && past.size() == 4 && x.size() == 4 && past[0] == 1 &&
+                        x == Dims{1, past[1], 1, x[3]} && condition == Dims{1, 1, past[2], 1} &&
+                        past[3] == numerics::cache_row_bytes(x[3], op.ints[0]);
+      if (!fits || dtype_of(p, op.inputs[0]) != PITH_U8 || dtype_of(p, op.inputs[1]) != PITH_F32 ||
+          dtype_of(p, op.inputs[2]) != PITH_I32)
+        return bad(p, index, "what it remembers doesn't fit");
+      return {};
+    }
+    case PITH_OPCODE_CachedAttention: {
+      const Dims &q = dims_of(p, op.inputs[0]), &k = dims_of(p, op.inputs[1]), &v = dims_of(p, op.inputs[2]),
+                 &y = dims_of(p, op.outputs[0]);
+      if (!cache_bits(op) || q.size() != 4 || k.size() != 4 || v.size() != 4 || y.size() != 4)
+        return bad(p, index, "its operands don't have rank 4, or its bits aren't 4 or 8");
+      const bool fits = q[0] == 1 && k[0] == 1 && v == Dims{1, k[1], k[2], v[3]} && q[1] % k[1] == 0 &&
+                        y == Dims{1, q[1], q[2], y[3]} && k[3] == numerics::cache_row_bytes(q[3], op.ints[0]) &&
+                        v[3] == numerics::cache_row_bytes(y[3], op.ints[1]);
+      if (!fits || dtype_of(p, op.inputs[0]) != PITH_F32 || dtype_of(p, op.inputs[1]) != PITH_U8 ||
+          dtype_of(p, op.inputs[2]) != PITH_U8)
+        return bad(p, index, "queries, keys and values don't fit");
+      return {};
+    }
     case PITH_OPCODE_Resize2d: case PITH_OPCODE_GridSample2d:
       if (rank != 4 || dims_of(p, op.outputs[0]).size() != 4) return bad(p, index, "ranks aren't 4");
       return {};
@@ -356,7 +385,8 @@ int64_t op_macs(const Program& p, const ProgramOp& op) {
       const int64_t steps = int64_t{x[0]} * x[1];
       return steps * (count(dims_of(p, op.inputs[1])) + count(dims_of(p, op.inputs[2])));
     }
-    case PITH_OPCODE_Attention: {
+    case PITH_OPCODE_Attention:
+    case PITH_OPCODE_CachedAttention: {
       const Dims &q = dims_of(p, op.inputs[0]), &k = dims_of(p, op.inputs[1]);
       return q.size() == 4 && k.size() == 4 ? 2 * count(q) * k[2] : 0;
     }

@@ -15,6 +15,7 @@ static inline int64_t pith_weight_tile(int64_t channels, int64_t weights) {
   return channels < most ? channels : most;
 }
 #define PITH_DEPTHWISE_TILE 64
+#define PITH_CACHE_ROWS 16 /* remembered rows that attention decodes at a time */
 #define PITH_ROW_CHANNEL 8 /* bytes that numerics/row_model.h keeps of a channel */
 
 /* What the formulas below may depend on. Absent operands have rank 0 and dtype -1. */
@@ -99,6 +100,12 @@ static inline int64_t pith_scratch_bytes(uint32_t opcode, const int32_t* ints, c
                pith_scratch_round(2 * (int64_t)x->dims[3] + 64) + pith_scratch_round(4 * (int64_t)inputs[2].dims[3] + 64);
       }
       return pith_scratch_round(4 * ((w->rank == 4 ? w->dims[2] : 0) + (past->rank == 4 ? past->dims[2] : 0)));
+    }
+    case PITH_OPCODE_CachedAttention: { /* scores of the queries that share a head of keys, and rows as decoded */
+      const int64_t depth = x->rank == 4 ? x->dims[3] : 0, width = outputs[0].rank == 4 ? outputs[0].dims[3] : 0;
+      if (w->rank != 4 || x->rank != 4 || w->dims[1] < 1) return 0;
+      return pith_scratch_round(4 * (int64_t)x->dims[1] / w->dims[1] * x->dims[2] * w->dims[2]) +
+             pith_scratch_round(4 * PITH_CACHE_ROWS * (depth > width ? depth : width) + 64);
     }
     case PITH_OPCODE_TopK: /* indices of one line */
       return pith_scratch_round(ints[1] >= 0 && ints[1] < x->rank ? 4 * (int64_t)x->dims[ints[1]] : 0);

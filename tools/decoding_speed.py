@@ -1,14 +1,15 @@
 #!/usr/bin/env python3
 """Tokens per second of Llama-type decoders, pith beside ONNX Runtime int8, in one run; writes tests/quality/decoding.csv.
 
-    tools/decoding_speed.py build/default/cli/pith DATA [--threads 1] [--tokens 100] [--only stories260K] [--bits 8] [--turns 5] [--folder MODELS]
+    tools/decoding_speed.py build/default/cli/pith DATA [--threads 1] [--tokens 100] [--only stories260K] [--bits 8] [--turns 5] [--cache 8 6 4] [--folder MODELS]
 
 stories260K has its real weights (DATA/stories260K), the form of 110 M parameters (768 wide, 12 layers, 12 heads, 2,048 hidden,
 32,000 words, tied) seeded random ones, rounded to the nearest (`--rate-weight 0`, since its file's size is of no interest). pith: 8-bit weights (`pith compress`, or --bits 4), floats between them, decoded once at
 load (`--memory fastest`), a window of 256 positions. ONNX Runtime: the same step as an ONNX graph with the past as inputs and
 outputs, weights through its own quantize_dynamic (int8, per channel). Both
 make the tokens of positions 0 to TOKENS - 1 and count the time of a step, median of TOKENS; they take
-turns, and the turn counts in which each was disturbed least. What was compressed stays in MODELS and is
+turns, and the turn counts in which each was disturbed least. With --cache 8 6 4: the 8-bit file whose
+keys and values are remembered in so many bits beside the one that has them in float; of stories260K also the nats per token of the later half of its text. What was compressed stays in MODELS and is
 taken from there. Needs PyPI's onnx, onnxruntime and numpy.
 """
 import argparse
@@ -24,6 +25,7 @@ from onnx import TensorProto, helper, numpy_helper
 from quality import ROOT, Bench, read_table, write_table
 
 TABLE = ROOT / "tests" / "quality" / "decoding.csv"
+COLUMNS = ["model", "program", "threads", "ms_per_token", "tokens_per_second", "state_bytes", "nats_per_token"]
 
 
 def read_checkpoint(path):
@@ -159,6 +161,7 @@ def main():
     parser.add_argument("--only", choices=["stories260K", "form110M"])
     parser.add_argument("--turns", type=int, default=5)
     parser.add_argument("--bits", type=int, nargs="+", default=[8, 4])
+    parser.add_argument("--cache", type=int, nargs="*", default=[], help="pith only, with keys and values in so many bits, and in float")
     parser.add_argument("--folder", type=pathlib.Path, help="of the compressed models, which are made where they aren't there")
     a = parser.parse_args()
     rows = read_table(TABLE)
@@ -166,6 +169,8 @@ def main():
         folder = pathlib.Path(temporary)
         pith = Bench(a.pith, a.data, folder).pith
         lines = [line for line in (a.data / "stories260K" / "tinystories_niklas.txt").read_text().split("\n") if line.strip()]
+        text = folder / "text.txt"
+        text.write_text("\n".join(lines[len(lines) // 2:]) + "\n")
         (folder / "lines.txt").write_text("\n".join(line[:60] for line in lines[:8]) + "\n")
         for name in ("stories260K", "form110M"):
             if a.only not in (None, name):
@@ -175,21 +180,32 @@ def main():
                 write_form(folder)
                 checkpoint, vocabulary = folder / "form110M.bin", folder / "form110M_words.bin"
             c, weights = read_checkpoint(checkpoint)
-            timers = {}
-            for bits in a.bits:
+            timers, models = {}, {}
+            for bits in [8] if a.cache else a.bits:
                 model = (a.folder or folder) / f"{name}{bits}.pith"
                 if not model.exists():
                     pith("compress", checkpoint, "--vocabulary", vocabulary, "--dimension", "context=256", "--samples", folder / "lines.txt", "--data-count", 2, "--held-back", 1, "--bits", bits,
                         "--codec", "fastest", *(["--rate-weight", 0] if name == "form110M" else []), "-o", model)
-                timers[f"pith {bits} bits"] = lambda model=model: pith("bench", model, "--threads", a.threads, "--memory", "fastest", "--counts", "position", "-r", a.tokens)["metrics"]["median_ms"]
-            timers |= runtime_timers(c, weights, folder, a.threads, a.tokens)
+                models[f"pith {bits} bits"] = model
+            for bits in a.cache:
+                models[f"pith 8 bits, cache {bits}"] = folder / f"{name}8_{bits}.pith"
+                pith("compile", model, "--cache-bits", bits, "--codec", "fastest", "-o", models[f"pith 8 bits, cache {bits}"])
+            for program, file in models.items():
+                timers[program] = lambda file=file: pith("bench", file, "--threads", a.threads, "--memory", "fastest", "--counts", "position", "-r", a.tokens)["metrics"]["median_ms"]
+            if not a.cache:
+                timers |= runtime_timers(c, weights, folder, a.threads, a.tokens)
             turns = [{program: timer() for program, timer in timers.items()} for _ in range(a.turns)]
             for program in timers:
                 ms = min(turn[program] for turn in turns)
                 rows = [r for r in rows if (r["model"], r["program"], r["threads"]) != (name, program, str(a.threads))]
-                rows.append({"model": name, "program": program, "threads": a.threads, "ms_per_token": f"{ms:.3f}", "tokens_per_second": f"{1000 / ms:.1f}"})
+                row = {"model": name, "program": program, "threads": a.threads, "ms_per_token": f"{ms:.3f}", "tokens_per_second": f"{1000 / ms:.1f}"}
+                if a.cache:
+                    row["state_bytes"] = pith("info", models[program])["state_bytes"]
+                if a.cache and name == "stories260K":
+                    row["nats_per_token"] = f"{pith('run', models[program], '--text-file', text, '--nats', '--tokens', 256)['results'][0]['nats_per_token']:.4f}"
+                rows.append(row)
                 print(rows[-1], " turns:", " ".join(f"{turn[program]:.3f}" for turn in turns), flush=True)
-    write_table(TABLE, list(rows[0]), rows)
+    write_table(TABLE, COLUMNS, [{**dict.fromkeys(COLUMNS, ""), **row} for row in rows])
 
 
 if __name__ == "__main__":

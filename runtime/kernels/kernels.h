@@ -185,6 +185,13 @@ struct DecodeRowU8 {
   uint8_t *state, *values;
 };
 
+// `count` remembered rows (numerics/cache_rows.h) as floats, the same bits in every set.
+struct CacheRows {
+  const uint8_t* rows;
+  int32_t depth, count, bits;
+  float* y;  // [count][depth], room for 16 more
+};
+
 #define PITH_KERNEL_TYPE(name, ...) using name##_kernel = void(__VA_ARGS__);
 #include "runtime/kernels/kernels.inc"
 #undef PITH_KERNEL_TYPE

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <functional>
 
+#include "numerics/cache_rows.h"
 #include "numerics/row_model.h"
 #include "program/format.h"
 #include "runtime/testing/one_op.h"
@@ -528,6 +529,21 @@ void check_mixture_f32(const Kernels& k, Isa isa) {
     k.mixture_f32({weights.data(), rows.data(), depth, count, adds, y.data()});
     mixture_f32_ref({weights.data(), rows.data(), depth, count, adds, z.data()});
     expect_close(y, z, 1e-5, 1e-5, isa, "mixture_f32");
+  }
+}
+void check_cache_rows(const Kernels& k, Isa isa) {
+  Seeded r;
+  for (int i = 0; i < 100; ++i) {
+    const int32_t depth = r.integer(1, 150), count = r.integer(1, 20), bits = r.chance(50) ? 4 : 8,
+                  bytes = numerics::cache_row_bytes(depth, bits);
+    Buffer<uint8_t> rows(int64_t{bytes} * count);
+    fill(rows, r);
+    Buffer<float> y(int64_t{depth} * count + 16), z(int64_t{depth} * count + 16);
+    k.cache_rows({rows.data(), depth, count, bits, y.data()});
+    cache_rows_ref({rows.data(), depth, count, bits, z.data()});
+    ASSERT_EQ(std::memcmp(y.data(), z.data(), sizeof(float) * static_cast<size_t>(depth * count)), 0)
+        << isa_name(isa) << " cache_rows, depth " << depth << ", " << bits << " bits";
+    EXPECT_TRUE(y.intact());
   }
 }
 void check_softmax_f32(const Kernels& k, Isa isa) {

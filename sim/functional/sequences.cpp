@@ -1,7 +1,8 @@
-// Recurrent and Attention: floats over time; attention on 8-bit codes too.
+// Recurrent and Attention: floats over time; attention on 8-bit codes and on remembered rows too.
 #include <algorithm>
 
 #include "numerics/attention.h"
+#include "numerics/cache_rows.h"
 #include "sim/functional/operand.h"
 
 namespace pith::sim {
@@ -116,6 +117,47 @@ std::optional<std::string> attend_codes(Call& c) {
   return {};
 }
 
+// Float queries on key_heads x keys rows of keys and values as floats.
+void attend_floats(Call& c, const float* k, const float* v, int64_t width, bool causal) {
+  const Operand &q = c.in[0], &mask = c.in[3];
+  const int64_t heads = q.dims[1], queries = q.dims[2], depth = q.dims[3], key_heads = c.in[1].dims[1],
+                keys = c.in[1].dims[2];
+  std::vector<float> score(static_cast<size_t>(keys));
+  for (int64_t i = 0; i < q.count(0, 3); ++i) {
+    const int64_t query = i % queries, head = i / queries % heads, n = i / queries / heads,
+                  shared = n * key_heads + head / (heads / key_heads);
+    float most = -__builtin_huge_valf();
+    for (int64_t t = 0; t < keys; ++t) {
+      float dot = 0;
+      for (int64_t d = 0; d < depth; ++d) dot += q.f32()[i * depth + d] * k[(shared * keys + t) * depth + d];
+      dot *= c.op.reals[0];
+      if (c.op.reals[1] > 0)
+        dot = c.op.reals[1] * static_cast<float>(numerics::tanh(static_cast<double>(dot) / c.op.reals[1]));
+      if (mask) {
+        const int64_t at[4] = {n, head, query, t};
+        const int64_t place = mask_place(mask, at);
+        if (mask.dtype == PITH_F32) dot += mask.f32()[place];
+        if (mask.dtype == PITH_I32 && mask.i32()[place] == 0) dot = -__builtin_huge_valf();
+      }
+      if (causal && t > query) dot = -__builtin_huge_valf();
+      score[static_cast<size_t>(t)] = dot;
+      most = std::max(most, dot);
+    }
+    double sum = 0;
+    for (float& s : score) {
+      s = most > -__builtin_huge_valf() ? static_cast<float>(numerics::exp(static_cast<double>(s - most))) : 0;
+      sum += s;
+    }
+    for (float& s : score) s *= sum > 0 ? static_cast<float>(1 / sum) : 0;
+    for (int64_t d = 0; d < width; ++d) {
+      float y = 0;
+      for (int64_t t = 0; t < keys; ++t) y += score[static_cast<size_t>(t)] * v[(shared * keys + t) * width + d];
+      c.out[0].f32()[i * width + d] = y;
+    }
+  }
+  activate(c.op, c.out[0].f32(), c.out[0].count());
+}
+
 }  // namespace
 
 std::optional<std::string> execute_Recurrent(Call& c) {
@@ -143,43 +185,36 @@ std::optional<std::string> execute_Recurrent(Call& c) {
 }
 
 std::optional<std::string> execute_Attention(Call& c) {
-  const Operand &q = c.in[0], &k = c.in[1], &v = c.in[2], &mask = c.in[3];
+  const Operand &q = c.in[0], &k = c.in[1], &v = c.in[2];
   if (c.in[4] || c.in[5] || c.out[1] || c.out[2]) return "the virtual chip keeps no past keys inside the operator";
   if (q.is_u8()) return attend_codes(c);
   if (q.dtype != PITH_F32) return "its queries aren't float";
-  const int64_t heads = q.dims[1], queries = q.dims[2], depth = q.dims[3], key_heads = k.dims[1], keys = k.dims[2], width = v.dims[3];
-  std::vector<float> score(static_cast<size_t>(keys));
-  for (int64_t i = 0; i < q.count(0, 3); ++i) {
-    const int64_t query = i % queries, head = i / queries % heads, n = i / queries / heads, shared = n * key_heads + head / (heads / key_heads);
-    float most = -__builtin_huge_valf();
-    for (int64_t t = 0; t < keys; ++t) {
-      float dot = 0;
-      for (int64_t d = 0; d < depth; ++d) dot += q.f32()[i * depth + d] * k.f32()[(shared * keys + t) * depth + d];
-      dot *= c.op.reals[0];
-      if (c.op.reals[1] > 0) dot = c.op.reals[1] * static_cast<float>(numerics::tanh(static_cast<double>(dot) / c.op.reals[1]));
-      if (mask) {
-        const int64_t at[4] = {n, head, query, t};
-        const int64_t place = mask_place(mask, at);
-        if (mask.dtype == PITH_F32) dot += mask.f32()[place];
-        if (mask.dtype == PITH_I32 && mask.i32()[place] == 0) dot = -__builtin_huge_valf();
-      }
-      if (c.i(0) && t > query) dot = -__builtin_huge_valf();
-      score[static_cast<size_t>(t)] = dot;
-      most = std::max(most, dot);
-    }
-    double sum = 0;
-    for (float& s : score) {
-      s = most > -__builtin_huge_valf() ? static_cast<float>(numerics::exp(static_cast<double>(s - most))) : 0;
-      sum += s;
-    }
-    for (float& s : score) s *= sum > 0 ? static_cast<float>(1 / sum) : 0;
-    for (int64_t d = 0; d < width; ++d) {
-      float y = 0;
-      for (int64_t t = 0; t < keys; ++t) y += score[static_cast<size_t>(t)] * v.f32()[(shared * keys + t) * width + d];
-      c.out[0].f32()[i * width + d] = y;
-    }
-  }
-  activate(c.op, c.out[0].f32(), c.out[0].count());
+  attend_floats(c, k.f32(), v.f32(), v.dims[3], c.i(0) != 0);
+  return {};
+}
+
+std::optional<std::string> execute_RememberRows(Call& c) {
+  const Operand &past = c.in[0], &x = c.in[1], &condition = c.in[2];
+  Operand& y = c.out[0];
+  const int64_t rows = past.dims[2], bytes = past.dims[3];
+  if (y.u8() != past.u8()) std::copy_n(past.u8(), past.count(), y.u8());
+  for (int64_t i = 0; i < past.dims[1] * rows; ++i)
+    if (condition.i32()[i % rows] != 0)
+      numerics::encode_cache_row(x.f32() + i / rows * x.dims[3], x.dims[3], c.op.ints[0], y.u8() + i * bytes);
+  return {};
+}
+
+std::optional<std::string> execute_CachedAttention(Call& c) {
+  const auto decoded = [&](const Operand& cache, int32_t depth, int32_t bits) {
+    const int64_t rows = cache.count(0, 3);
+    std::vector<float> all(static_cast<size_t>(rows * depth));
+    for (int64_t i = 0; i < rows; ++i)
+      numerics::decode_cache_row(cache.u8() + i * cache.dims[3], depth, bits, all.data() + i * depth);
+    return all;
+  };
+  const std::vector<float> keys = decoded(c.in[1], c.in[0].dims[3], c.op.ints[0]),
+                           values = decoded(c.in[2], c.out[0].dims[3], c.op.ints[1]);
+  attend_floats(c, keys.data(), values.data(), c.out[0].dims[3], false);
   return {};
 }
 

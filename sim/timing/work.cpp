@@ -126,7 +126,9 @@ class Planner {
         if (x.dtype == PITH_U8 && is_constant(op.inputs[1])) return on_cores(op, w);
         stored(op, 4);
         return spread(w, UnitKind::kFloat, 2 * static_cast<double>(w.macs), in, out);
-      case PITH_OPCODE_MatMul: case PITH_OPCODE_Attention:
+      case PITH_OPCODE_MatMul:
+      case PITH_OPCODE_Attention:
+      case PITH_OPCODE_CachedAttention:
         if (d_.compute_matmul_macs == 0) missing_.insert(w.name + " (activation x activation)");
         if (!codes) return spread(w, UnitKind::kFloat, 2 * static_cast<double>(w.macs), in + view(op.inputs[1]).bytes(), out);
         return spread(w, UnitKind::kMatmul, static_cast<double>(w.macs), matmul_reads(op), out);
@@ -156,6 +158,9 @@ class Planner {
         return spread(w, UnitKind::kVector, 100 * static_cast<double>(x.elements()), 5 * in, out);
       case PITH_OPCODE_DecodeRows:
         return spread(w, UnitKind::kVector, 20 * elements, in, out);
+      case PITH_OPCODE_RememberRows:  // one row of each head; the others stay where they are
+        return spread(w, UnitKind::kFloat, 20 * static_cast<double>(view(op.inputs[1]).elements()),
+                      view(op.inputs[1]).bytes(), out / std::max(1, (*y.dims)[2]));
       case PITH_OPCODE_Softmax:
         return spread(w, UnitKind::kFloat, 14 * elements, in, out);
       default:  // normalisations and what is rare

@@ -6,6 +6,7 @@
 
 #include "compile/compile.h"
 #include "compile/stream.h"
+#include "numerics/cache_rows.h"
 #include "pith/pith.h"
 #include "program/schema.h"
 #include "runtime/testing/sample_program.h"
@@ -214,6 +215,24 @@ void rows(Trial& t) {  // into coded form and back
   t.m.op(PITH_OPCODE_EncodeRows, {x}, {coded});
   t.m.op(PITH_OPCODE_DecodeRows, {coded}, {y});
 }
+void remember(Trial& t) {  // some rows replaced, then attention on what is remembered
+  const int32_t heads = t.dim(1, 3), rows = t.dim(1, 40), depth = t.dim(1, 40), width = t.dim(1, 40),
+                group = t.dim(1, 3), queries = t.dim(1, 2);
+  const int32_t key_bits = 4 * t.dim(1, 2), value_bits = 4 * t.dim(1, 2);
+  const int32_t condition = t.in(PITH_I32, {1, 1, rows, 1});
+  const auto cache = [&](int32_t size, int32_t bits) {
+    const std::vector<int32_t> dims = {1, heads, rows, numerics::cache_row_bytes(size, bits)};
+    const int32_t past = t.m.tensor(PITH_U8, dims), next = t.m.tensor(PITH_U8, dims);
+    t.m.op(PITH_OPCODE_RememberRows, {past, t.in(PITH_F32, {1, heads, 1, size}), condition}, {next}, {bits});
+    t.m.p.state.emplace_back(past, next);
+    return next;
+  };
+  const int32_t k = cache(depth, key_bits), v = cache(width, value_bits);
+  t.m.op(
+      PITH_OPCODE_CachedAttention,
+      {t.in(PITH_F32, {1, heads * group, queries, depth}), k, v, t.dim(0, 1) ? t.in(PITH_F32, {1, 1, 1, rows}) : kNone},
+      {t.out(PITH_F32, {1, heads * group, queries, width})}, {key_bits, value_bits}, {0.2f, t.dim(0, 1) ? 3.0f : 0.0f});
+}
 void gather(Trial& t) {
   const int32_t a = t.dim(1, 5), b = t.dim(1, 5), c = t.dim(1, 9), n = t.dim(1, 6);
   t.activate(t.m.op(PITH_OPCODE_Gather, {t.in(PITH_U8, {a, b, c}), t.in(PITH_I32, {n})}, {t.out(PITH_U8, {a, n, c})}, {0, 1, 0}));
@@ -264,10 +283,25 @@ void attention(Trial& t) {
 }
 
 TEST(ChipAndRuntime, AgreeOnEveryOperator) {
-  const std::pair<const char*, void (*)(Trial&)> makers[] = {
-      {"conv", [](Trial& t) { conv(t, false); }}, {"transposed", [](Trial& t) { conv(t, true); }}, {"dense", dense}, {"matmul", matmul}, {"pool", pool}, {"binary", binary},
-      {"unary", unary}, {"resize", resize}, {"reduce", reduce}, {"copy", copy}, {"rows", rows}, {"gather", gather}, {"convert", convert}, {"where", select}, {"arg", arg}, {"lines", lines},
-      {"recurrent", recurrent}, {"attention", attention}};
+  const std::pair<const char*, void (*)(Trial&)> makers[] = {{"conv", [](Trial& t) { conv(t, false); }},
+                                                             {"transposed", [](Trial& t) { conv(t, true); }},
+                                                             {"dense", dense},
+                                                             {"matmul", matmul},
+                                                             {"pool", pool},
+                                                             {"binary", binary},
+                                                             {"unary", unary},
+                                                             {"resize", resize},
+                                                             {"reduce", reduce},
+                                                             {"copy", copy},
+                                                             {"rows", rows},
+                                                             {"remember", remember},
+                                                             {"gather", gather},
+                                                             {"convert", convert},
+                                                             {"where", select},
+                                                             {"arg", arg},
+                                                             {"lines", lines},
+                                                             {"recurrent", recurrent},
+                                                             {"attention", attention}};
   std::vector<bool> seen(PITH_OPCODE_COUNT);
   for (const auto& [name, make] : makers) {
     for (uint64_t trial = 0; trial < 60; ++trial) {

@@ -1,6 +1,7 @@
 // Attention's products, and rows of weights times a vector, in plain C++.
 #include <string.h>
 
+#include "numerics/cache_rows.h"
 #include "runtime/kernels/ref/ref.h"
 
 namespace pith::runtime {
@@ -29,6 +30,12 @@ void mixture_u8_ref(const MixtureU8& p) {
     const uint8_t* row = p.rows + int64_t{t} * p.depth;
     for (int32_t d = 0; d < p.depth; ++d) p.y[d] += p.weights[t] * (row[d] - p.zero);
   }
+}
+
+void cache_rows_ref(const CacheRows& p) {
+  const int32_t bytes = numerics::cache_row_bytes(p.depth, p.bits);
+  for (int32_t t = 0; t < p.count; ++t)
+    numerics::decode_cache_row(p.rows + int64_t{t} * bytes, p.depth, p.bits, p.y + int64_t{t} * p.depth);
 }
 
 void dots_f32_ref(const DotsF32& p) {

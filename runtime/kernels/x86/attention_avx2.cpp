@@ -1,7 +1,11 @@
 // Attention's products on 16-bit values: pairs of products are added in one instruction (madd), exactly.
 //
-// Dots go along a row, sixteen codes at a time; the query's zeros cancel what is read past a row's end. The mixture takes
-// rows in pairs and channels in blocks of 64, so that the sums stay in registers.
+// Dots go along a row, sixteen codes at a time; the query's zeros cancel what is read past a row's end. The mixture
+// takes rows in pairs and channels in blocks of 64, so that the sums stay in registers.
+//
+// Remembered rows: 16 signed bytes become 16 floats; nibbles are interleaved and their sign extended before. Rows are
+// made in order, so what is written beyond a row's end is written over by the next one.
+#include "numerics/cache_rows.h"
 #include "runtime/kernels/x86/avx2.h"
 
 namespace pith::runtime {
@@ -39,7 +43,40 @@ PITH_AVX2 void mix_channels(const MixtureU8& p, int32_t first) {
   }
 }
 
+PITH_AVX2_INLINE void scaled16(__m128i codes, float scale, float* y) {
+  const __m256 s = _mm256_set1_ps(scale);
+  _mm256_storeu_ps(y, _mm256_mul_ps(_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(codes)), s));
+  _mm256_storeu_ps(y + 8, _mm256_mul_ps(_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_unpackhi_epi64(codes, codes))), s));
+}
+
+PITH_AVX2_INLINE __m128i nibbles16(const uint8_t* p) {
+  const __m128i x = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)), low = _mm_set1_epi8(15),
+                eight = _mm_set1_epi8(8);
+  const __m128i fields = _mm_unpacklo_epi8(_mm_and_si128(x, low), _mm_and_si128(_mm_srli_epi16(x, 4), low));
+  return _mm_sub_epi8(_mm_xor_si128(fields, eight), eight);
+}
+
 }  // namespace
+
+PITH_AVX2 void cache_rows_avx2(const CacheRows& p) {
+  const uint8_t* x = p.rows;
+  float* y = p.y;
+  for (int32_t t = 0; t < p.count; ++t, y += p.depth) {
+    if (p.bits == 8) {
+      const float scale = numerics::kCacheScales.of[*x++];
+      for (int32_t i = 0; i < p.depth; i += 16)
+        scaled16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(x + i)), scale, y + i);
+      x += p.depth;
+      continue;
+    }
+    for (int32_t i = 0; i < p.depth; i += numerics::kCacheGroup) {
+      const float scale = numerics::kCacheScales.of[*x++];
+      scaled16(nibbles16(x), scale, y + i);
+      const int32_t n = p.depth - i < numerics::kCacheGroup ? p.depth - i : numerics::kCacheGroup;
+      x += (n + 1) / 2;
+    }
+  }
+}
 
 PITH_AVX2 void dots_u8_avx2(const DotsU8& p) {
   const __m256i zero = _mm256_set1_epi16(static_cast<short>(p.zero));
