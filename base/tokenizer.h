@@ -32,6 +32,7 @@ enum TextFlags : uint32_t {
   kTextFuseUnknown = 1 << 16,     // neighbouring unknown characters are one token
   kTextStripFirstSpace = 1 << 17, // back to text: without the first space
   kTextWholeWords = 1 << 18,      // a word that is a token isn't built from pairs
+  kTextFloatSums = 1 << 19,        // scores of a path add up in binary32 (sentencepiece), which decides between equal ones
 };
 
 struct TokenPair {

@@ -31,6 +31,7 @@ enum {  // docs/format.md, section 9; base/tokenizer.h has the toolchain's names
   PITH_TEXT_FUSE_UNKNOWN = 1 << 16,
   PITH_TEXT_STRIP_FIRST_SPACE = 1 << 17,
   PITH_TEXT_WHOLE_WORDS = 1 << 18,
+  PITH_TEXT_FLOAT_SUMS = 1 << 19,
 };
 enum { PITH_ADDED_LEFT = 1, PITH_ADDED_RIGHT = 2, PITH_ADDED_SPECIAL = 4, PITH_ADDED_HIDDEN = 8 };
 

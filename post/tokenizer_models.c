@@ -199,6 +199,11 @@ static void sink_unigram(const pith_tokenizer* t, const pith_normal* text, uint3
   }
 }
 
+// The score of a longer path. Where sums are of 32 bits, the order of equal tokens may decide by a rounding.
+static double longer_path(const pith_tokenizer* t, double score, double token) {
+  return t->flags & PITH_TEXT_FLOAT_SUMS ? (float)((float)score + (float)token) : score + token;
+}
+
 void pith_tokenize_unigrams(const pith_tokenizer* t, const pith_normal* text, uint32_t first, uint32_t last, uint8_t* scratch,
                             pith_token_sink* sink) {
   path* paths = (path*)scratch;
@@ -215,10 +220,10 @@ void pith_tokenize_unigrams(const pith_tokenizer* t, const pith_normal* text, ui
       if (at + bytes < n && (word[at + bytes] & 0xc0) == 0x80) continue;
       const uint32_t id = pith_find_hashed(t, hash, word + at, bytes);
       if (id == PITH_NO_TOKEN) continue;
-      offer(&paths[at + bytes], paths[at].score + t->scores[id], at, id);
+      offer(&paths[at + bytes], longer_path(t, paths[at].score, t->scores[id]), at, id);
       single = single || bytes == length;
     }
-    if (!single) offer(&paths[at + length], paths[at].score + t->unknown_score, at, PITH_NO_TOKEN);
+    if (!single) offer(&paths[at + length], longer_path(t, paths[at].score, t->unknown_score), at, PITH_NO_TOKEN);
   }
   // backwards along the best way, turning the links round; then forwards
   uint32_t at = n, next = PITH_NO_TOKEN, id = PITH_NO_TOKEN;

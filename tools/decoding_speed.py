@@ -186,7 +186,7 @@ def main():
                 if not model.exists():
                     pith("compress", checkpoint, "--vocabulary", vocabulary, "--dimension", "context=256", "--samples", folder / "lines.txt", "--data-count", 2, "--held-back", 1, "--bits", bits,
                         "--codec", "fastest", *(["--rate-weight", 0] if name == "form110M" else []), "-o", model)
-                models[f"pith {bits} bits"] = model
+                models[f"pith {bits} bits" + (", cache float" if a.cache else "")] = model
             for bits in a.cache:
                 models[f"pith 8 bits, cache {bits}"] = folder / f"{name}8_{bits}.pith"
                 pith("compile", model, "--cache-bits", bits, "--codec", "fastest", "-o", models[f"pith 8 bits, cache {bits}"])

@@ -134,6 +134,7 @@ Result<Tokenizer> read_sentencepiece(const std::string& path) {
   if (s.trim) return error(ErrorCode::kUnsupported, fmt::format("'{}' removes extra spaces, which isn't supported", path));
   t.model = s.model == 1 ? TokenModel::kUnigrams : TokenModel::kScoredPairs;
   t.flags = kTextMetaspace | kTextFuseUnknown;
+  if (s.model == 1) t.flags |= kTextFloatSums;
   if (s.byte_fallback) t.flags |= kTextByteFallback;
   if (s.prefix) t.flags |= kTextPrepend | kTextStripFirstSpace;
   find_roles(t);

@@ -127,6 +127,17 @@ TEST_F(TokenizerTest, UnigramsTakeTheMostProbablePath) {
   EXPECT_EQ(decoded(l, {5, 3, 5}), "ab a");
 }
 
+// In 32 bits the second and third token of "aa" vanish beside the first one's score; sentencepiece's choices follow from that.
+TEST_F(TokenizerTest, UnigramsOfSentencepieceAddUpInFloat) {
+  auto t = importers::read_tokenizer(write("tokenizer.json", R"({"normalizer":null,"pre_tokenizer":{"type":"Metaspace","replacement":"▁","prepend_scheme":"always","split":true},
+    "post_processor":null,"added_tokens":[{"id":0,"content":"<unk>","special":true}],
+    "model":{"type":"Unigram","unk_id":0,"vocab":[["<unk>",0.0],["▁",-16777216.0],["a",-1.0],["aa",-1.5]]}})"));
+  ASSERT_TRUE(t.ok()) << t.error().message;
+  EXPECT_EQ(spelled(load(*t), "aa"), "\xe2\x96\x81@0-1|aa@0-2");
+  t->flags |= kTextFloatSums;
+  EXPECT_EQ(spelled(load(*t), "aa"), "\xe2\x96\x81@0-1|a@0-1|a@1-2");
+}
+
 TEST_F(TokenizerTest, ScoredPairsFallBackToBytes) {
   std::string file(4, '\0');
   const auto piece = [&](const std::string& text, float score) {
