@@ -245,7 +245,7 @@ Result<void> compress(const Flags& f, const Global& global) {
       flags.dimensions.push_back(reads == "fill-mask" ? fmt::format("masks={}", kMasks) : fmt::format("whole={}", retrains ? f.retrain.window : kRoundedWindow));
       PITH_TRY(whole, import_model(f.model, flags));
     }
-    return compress_language(g, {f.samples, output_path(f), f.count, f.held_back, options, f.bits_per_weight, codec, f.integers, std::move(whole), retrains ? f.retrain : RetrainFlags{}}, global);
+    return compress_language(g, {f.samples, output_path(f), f.count, f.held_back, options, f.bits_per_weight, codec, f.integers, std::move(whole), placing, retrains ? f.retrain : RetrainFlags{}}, global);
   }
   if (f.bits_per_weight > 0) return usage_error("--bits-per-weight is for models that read text; for others --ratio retrains towards a size");
   const int64_t parameters = ir::parameter_count(g);

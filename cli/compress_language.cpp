@@ -274,7 +274,7 @@ Result<void> compress_language(const ir::Graph& g, const LanguageCompression& f,
   }
   PITH_TRY(const ir::Graph quantized, quantize(student, inputs, options, &report));
   MemoryReport memory;
-  PITH_TRY(Program program, compile(quantized, {}, &memory));
+  PITH_TRY(Program program, compile(quantized, f.placing, &memory));
   const int64_t parameters = ir::parameter_count(g);
   program.metadata["parameters"] = std::to_string(parameters);
   WrittenSizes sizes;

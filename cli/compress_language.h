@@ -5,6 +5,7 @@
 
 #include "cli/cli.h"
 #include "cli/retrain.h"
+#include "compile/compile.h"
 #include "ir/graph.h"
 #include "micro/quantize.h"
 #include "program/program.h"
@@ -19,6 +20,7 @@ struct LanguageCompression {
   CodecChoice codec = CodecChoice::kSmallest;
   bool integers = false;       // 8-bit activations: products, attention and normalisations run in integers
   std::optional<ir::Graph> whole;  // another form, for many tokens or masks at once, with constants of the same names
+  CompileOptions placing;          // where it lies in memory, and how keys and values are remembered
   RetrainFlags retrain;            // wanted(): retrained in that form (an embedding in its own)
 };
 
