@@ -269,7 +269,6 @@ Result<void> compress(const Flags& f, const Global& global) {
       start.graph = g;
       PITH_TRY(const PostResult allocated, without_retraining(start.graph, f, *original, parts, inputs, preprocess, head, global.seed, flags, options));
       start.codes = allocated.rounded.codes;
-      start.price = allocated.price;
     }
     PITH_TRY(const SampleSplit whole, split(all, all.size(), f.held_back, global.seed));
     PITH_TRY(const bool writes, retrain(student, whole.calibration, preprocess, head, f.retrain, global.seed, inputs, f.retrain.allocate ? &start : nullptr, options));

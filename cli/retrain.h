@@ -29,7 +29,6 @@ void add_retrain_flags(CLI::App* verb, RetrainFlags& flags);
 struct RetrainStart {
   ir::Graph graph;                                    // prepare_post_training()'s form, rounded
   std::map<std::string, std::vector<int16_t>> codes;  // its grids, by the weights' value name
-  double price = 0;                                   // of a byte, in loss
 };
 
 // True where this is the process that writes the file (the first of those that train together). On return `graph` is smaller and `options` hold its grids and ranges. `calibration` as quantize() takes it.

@@ -33,6 +33,8 @@ std::set<std::string> compared_values(const ir::Graph& teacher, bool layerwise) 
   return names;
 }
 
+constexpr double kFirstPrice = 1.0 / 3;  // all bits together, in distortions
+
 struct Moments {
   at::Tensor first, second;
 };
@@ -130,6 +132,7 @@ class TorchTrainer : public Trainer {
       stop = numbers[2].item<double>() > 0;
     }
     if (!std::isfinite(d)) return error(ErrorCode::kQuality, "retraining: the loss is not a number any more; use a smaller learning rate");
+    if (options_.lambda <= 0) options_.lambda = status_.lambda = kFirstPrice * d / f.bits;
     update();
     const double keep = std::min(0.99, static_cast<double>(status_.step) / static_cast<double>(status_.step + 5));
     status_.distortion = keep * status_.distortion + (1 - keep) * d;

@@ -102,7 +102,7 @@ struct TrainOptions {
   double seconds = 0;        // instead of steps
   double rate = 0.03;        // learning rate: in standard steps of a weight
   double step_rate = 0.004;  // of log2 of a step
-  double lambda = 5e-7;      // of D per bit; the starting value where there is a target
+  double lambda = 5e-7;      // of D per bit; the starting value where there is a target. 0: a third of the first step's D, shared out over its bits
   double target_bits = 0;    // of all weights; 0: lambda stays
   double ramp = 0.55, settle = 0.8;
   double layerwise = 0;      // share of the way in which each layer learns for itself

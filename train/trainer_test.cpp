@@ -103,6 +103,15 @@ TEST(Trainer, GoesOnAfterItsEndWithMoreSteps) {
   std::remove(path.c_str());
 }
 
+TEST(Trainer, FindsAFirstPriceThatIsNeitherAllNorNothing) {
+  TrainOptions o = small_options(40);
+  o.lambda = 0;
+  const auto t = trainer(o);
+  ASSERT_TRUE(t->run(1e-9, kGoOn, nullptr).ok());
+  const Status first = t->status();
+  EXPECT_NEAR(first.lambda * first.bits / first.distortion, 1.0 / 3, 0.01);
+}
+
 TEST(Trainer, ZerosStayZeroOnceSettled) {
   TrainOptions o = small_options(100);
   o.target_bits = 1500, o.lambda = 1e-4, o.settle = 0.5, o.average = 0;
