@@ -2,9 +2,9 @@
 # Installs what a target needs with apt, and only what is missing: tools/packages.sh build|test|long
 # Needs root or sudo only when something is missing.
 set -eu
-build="g++ cmake ninja-build ccache libonnx-dev libprotobuf-dev protobuf-compiler libcli11-dev nlohmann-json3-dev libyaml-cpp-dev libfmt-dev libopenblas-dev libjpeg-dev libpng-dev zlib1g-dev libarchive-dev libgtest-dev libtorch-dev libgloo-dev python3"
+build="g++ cmake ninja-build ccache libonnx-dev libprotobuf-dev protobuf-compiler libcli11-dev nlohmann-json3-dev libyaml-cpp-dev libfmt-dev libopenblas-dev libjpeg-dev libpng-dev zlib1g-dev libarchive-dev libgtest-dev libtorch-dev libgloo-dev python3 file"
 long="$build libsystemc-dev verilator"
-test="$build g++-aarch64-linux-gnu qemu-user googletest chromium"
+test="$build g++-aarch64-linux-gnu qemu-user googletest chromium pkg-config"
 case "${1:-build}" in
   build) wanted=$build ;;
   test) wanted=$test ;;
