@@ -237,6 +237,7 @@ Result<void> compress(const Flags& f, const Global& global) {
   options.correct_bias = !f.no_bias;
   PITH_TRY(const CodecChoice codec, codec_choice(f.codec));
   if (is_language(g)) {
+    if (f.post.wanted()) return usage_error("--no-retrain, --macs, --blocks and --low-rank are for models that don't read text; give --bits-per-weight, or --ratio to retrain");
     if (retrains && f.bits_per_weight > 0) return usage_error("--bits-per-weight rounds without retraining, and --ratio retrains; give one of them");
     std::optional<ir::Graph> whole;
     const std::string& reads = g.metadata.at("head");

@@ -4,6 +4,7 @@ allocator ends with keeps its size. A few steps on the embedded default, so qual
 import json
 import os
 import pathlib
+import struct
 import subprocess
 import sys
 import tempfile
@@ -36,6 +37,19 @@ class Retraining(unittest.TestCase):
             self.pith("--lambda", "1e-7", "--steps", "3", "--seed", seed, "-o", self.out / f"{name}.pith")
         self.assertEqual((self.out / "a.pith").read_bytes(), (self.out / "b.pith").read_bytes())
         self.assertNotEqual((self.out / "a.pith").read_bytes(), (self.out / "c.pith").read_bytes())
+
+    def test_what_is_not_for_text_is_refused_there(self):
+        sizes = dim, hidden, layers, heads, kv_heads, vocabulary, length = 8, 16, 1, 2, 2, 260, 16  # a checkpoint of llama2.c
+        count = vocabulary * dim + layers * (2 * dim + 4 * dim * dim + 3 * dim * hidden) + dim + length * (dim // heads)
+        model, tokens, lines = (self.out / n for n in ("tiny.bin", "tokens.bin", "lines.txt"))
+        model.write_bytes(struct.pack("<7i", *sizes) + struct.pack(f"<{count}f", *(0.01 * (i % 17 - 8) for i in range(count))))
+        words = [b"<unk>", b"<s>", b"</s>"] + [f"<0x{i:02X}>".encode() for i in range(256)] + [b"a"]
+        tokens.write_bytes(struct.pack("<i", 8) + b"".join(struct.pack("<fi", 0, len(w)) + w for w in words))
+        lines.write_text("a\n" * 80)
+        for flag in (["--low-rank", "0.9"], ["--macs", "0.5"], ["--blocks", "0.5"], ["--no-retrain", "--ratio", "8"]):
+            done = subprocess.run([PROGRAM, "compress", model, "--vocabulary", tokens, "--samples", lines, *flag, "-o", self.out / "tiny.pith"], stderr=subprocess.PIPE, text=True, timeout=300)
+            self.assertEqual(done.returncode, 2, done.stderr)
+            self.assertIn("models that don't read text", done.stderr)
 
     def test_from_the_allocation_at_its_size(self):
         made = json.loads(self.pith("--allocate", "--ratio", "12", "--rate", "0.005", "--steps", "4", "-o", self.out / "d.pith", "--json").stdout)
