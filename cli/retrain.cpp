@@ -148,7 +148,7 @@ Result<Beginning> begin(const ir::Graph& teacher, const RetrainFlags& f, const s
     PITH_TRY(b.model, allocated_start(*start, teacher.value(teacher.inputs[0]).shape, calibration, options));
     b.sized = true;
     t.ramp = 0.02;
-    if (f.lambda <= 0) t.lambda = 0;
+    t.lambda = f.lambda;
   } else {
     b.model = even_start(teacher, f, t.target_bits);
     for (int i = 1; i <= 5; ++i) b.shares.push_back(t.ramp * i / 5);  // often while the network shrinks, since smaller ones train faster

@@ -10,16 +10,11 @@
 #include "compile/overlap.h"
 #include "compile/plan_memory.h"
 #include "compile/post_place.h"
+#include "program/check_memory.h"
 #include "program/schema.h"
 
 namespace pith {
 namespace {
-
-// May the operator's output take the memory of an input that dies with it?
-bool in_place(const ProgramOp& op) {
-  return op.opcode == PITH_OPCODE_Unary || op.opcode == PITH_OPCODE_Binary || op.opcode == PITH_OPCODE_Where ||
-         op.opcode == PITH_OPCODE_RememberRows;
-}
 
 // Layer by layer in float32: the most elements alive at once, four bytes each.
 int64_t float32_peak(const std::vector<StorageInterval>& all, const Program& p) {
@@ -114,7 +109,7 @@ std::vector<size_t> shared_buffers(const Program& p, const std::vector<StorageIn
   }
   for (size_t step = 0; step < p.ops.size(); ++step) {
     const ProgramOp& op = p.ops[step];
-    if (!in_place(op) || op.outputs[0] == kNone) continue;
+    if (!may_write_over(op.opcode) || op.outputs[0] == kNone) continue;
     const int out = index_of[static_cast<size_t>(root_of(p, op.outputs[0]))];
     if (out < 0 || all[static_cast<size_t>(out)].first != static_cast<int64_t>(step) || buffer_of[static_cast<size_t>(out)] != static_cast<size_t>(out)) continue;
     for (size_t i = op.opcode == PITH_OPCODE_Where ? 1 : 0; i < op.inputs.size(); ++i) {

@@ -36,10 +36,8 @@ struct CompileOptions {
   bool row_ports = false;  // inputs may come and outputs may go row by row (pith_set_row_source), where that saves memory
   double macs_overhead = 0;  // share of the network's multiplications that may be done once more where that saves memory
   ActivationCoding coding;
-  int cache_bits =
-      0;  // keys and values that attention remembers are coded in 4, 6 or 8 bits (code_cache.h); 0: they stay float
-  // Of several networks in one arena (share.h): its first bytes hold everybody's state, this network's from state_base
-  // on.
+  int cache_bits = 0;  // keys and values that attention remembers are coded in 4, 6 or 8 bits (code_cache.h); 0: they stay float
+  // Of several networks in one arena (share.h): its first bytes hold everybody's state, this network's from state_base on.
   int64_t state_bytes = 0, state_base = 0;
   bool rough = false;  // a first look: bands as they are chosen first, without a search for others that can be packed better
   int64_t planner_steps = 20'000;  // of the exact search over placements; a count, so that plans don't depend on the machine's speed

@@ -5,6 +5,7 @@
 #include <unordered_map>
 
 #include "compile/compile.h"
+#include "program/check_memory.h"
 
 namespace pith {
 namespace {
@@ -101,10 +102,7 @@ class Model {
   }
   // Bytes of an output that takes the place of an input that dies with the operator.
   int64_t in_place(size_t op, const std::vector<size_t>& births, const std::vector<size_t>& deaths) const {
-    const int opcode = p_.ops[op].opcode;
-    if (opcode != PITH_OPCODE_Unary && opcode != PITH_OPCODE_Binary && opcode != PITH_OPCODE_Where &&
-        opcode != PITH_OPCODE_RememberRows)
-      return 0;
+    if (!may_write_over(p_.ops[op].opcode)) return 0;
     for (size_t b : births)
       for (size_t d : deaths)
         if (bytes_[b] == bytes_[d] && p_.tensors[b].dtype == p_.tensors[d].dtype) return bytes_[b];

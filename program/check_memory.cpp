@@ -158,9 +158,7 @@ class MemoryCheck {
   // Element-wise operators may write over an input that has the same bytes.
   bool in_place(const ProgramOp& op, int32_t in, int32_t out) const {
     const ProgramTensor &a = p_.tensors[static_cast<size_t>(in)], &b = p_.tensors[static_cast<size_t>(out)];
-    const bool kind = op.opcode == PITH_OPCODE_Unary || op.opcode == PITH_OPCODE_Binary ||
-                      op.opcode == PITH_OPCODE_Where || op.opcode == PITH_OPCODE_RememberRows ||
-                      (op.opcode == PITH_OPCODE_Convert && a.dtype == b.dtype) ||
+    const bool kind = may_write_over(op.opcode) || (op.opcode == PITH_OPCODE_Convert && a.dtype == b.dtype) ||
                       (op.opcode == PITH_OPCODE_Copy && in == out);
     return kind && a.offset == b.offset && tensor_bytes(a) == tensor_bytes(b);
   }
@@ -237,6 +235,10 @@ class MemoryCheck {
 };
 
 }  // namespace
+
+bool may_write_over(int opcode) {
+  return opcode == PITH_OPCODE_Unary || opcode == PITH_OPCODE_Binary || opcode == PITH_OPCODE_Where || opcode == PITH_OPCODE_RememberRows;
+}
 
 Result<void> check_memory(const Program& program) { return MemoryCheck(program).run(); }
 

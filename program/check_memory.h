@@ -11,4 +11,7 @@ namespace pith {
 // Where tensors overlap in part, those parts are never in use together.
 Result<void> check_memory(const Program& program);
 
+// May the operator's output take the place of an input of as many bytes that dies with it?
+bool may_write_over(int opcode);
+
 }  // namespace pith

@@ -60,6 +60,36 @@ class RowBits {
   int count_ = 0;
 };
 
+// What RowBits reads. Only bytes that hold bits are written.
+class RowWriter {
+ public:
+  explicit RowWriter(uint8_t* to) : to_(to) {}
+  void put(int number, int parameter) {
+    const int unary = number >> parameter;
+    if (unary < numerics::kRowEscape) {
+      bits_ |= (uint64_t{1} | static_cast<uint64_t>(number & ((1 << parameter) - 1)) << 1) << (count_ + unary);
+      count_ += unary + 1 + parameter;
+    } else {
+      bits_ |= static_cast<uint64_t>(number) << (count_ + numerics::kRowEscape);
+      count_ += numerics::kRowEscape + 8;
+    }
+    if (count_ >= 32) {
+      __builtin_memcpy(to_, &bits_, 4);
+      to_ += 4, bits_ >>= 32, count_ -= 32;
+    }
+  }
+  // Behind the last byte, which is filled up with zeros.
+  uint8_t* end() {
+    for (; count_ > 0; count_ -= 8, bits_ >>= 8) *to_++ = static_cast<uint8_t>(bits_);
+    return to_;
+  }
+
+ private:
+  uint8_t* to_;
+  uint64_t bits_ = 0;
+  int count_ = 0;
+};
+
 // `values`: width x channels of them. `state`: one for each channel.
 inline void decode_activation_row(const uint8_t* row, int64_t bytes, uint8_t zero_point, int32_t width, int32_t channels, RowChannel* state, uint8_t* values) {
   if (bytes < 1 || row[0] >= numerics::kRowStepCount) {
@@ -110,25 +140,16 @@ inline int encode_activation_row(const uint8_t* values, uint8_t zero_point, int3
     (fits ? high : low) = fits ? middle : middle + 1;
   }
   row[0] = static_cast<uint8_t>(low);
-  int64_t at = 1;
+  uint8_t* end = row + 1;
   if (low < numerics::kRowFlat) {
-    uint64_t bits = 0;
-    int count = 0;
+    RowWriter writer(end);
     walk_activation_row(values, low, zero_point, width, channels, state, decoded, [&](int number, int parameter) {
-      const int unary = number >> parameter;
-      if (unary < numerics::kRowEscape) {
-        bits |= (uint64_t{1} | static_cast<uint64_t>(number & ((1 << parameter) - 1)) << 1) << (count + unary);
-        count += unary + 1 + parameter;
-      } else {
-        bits |= static_cast<uint64_t>(number) << (count + numerics::kRowEscape);
-        count += numerics::kRowEscape + 8;
-      }
-      for (; count >= 8; count -= 8, bits >>= 8) row[at++] = static_cast<uint8_t>(bits);
+      writer.put(number, parameter);
       return true;
     });
-    if (count > 0) row[at++] = static_cast<uint8_t>(bits);
+    end = writer.end();
   }
-  while (at < bytes) row[at++] = 0;
+  while (end < row + bytes) *end++ = 0;
   return low;
 }
 

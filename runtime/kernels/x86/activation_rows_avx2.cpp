@@ -13,6 +13,7 @@ namespace {
 using coding::RowChannel;
 using coding::RowExpectation;
 using coding::RowModel;
+using coding::RowWriter;
 
 constexpr int kBlock = 16;
 
@@ -183,34 +184,6 @@ PITH_AVX2_INLINE void decode(const DecodeRowU8& r, int step_index) {
     }
   }
 }
-
-class RowWriter {
- public:
-  explicit RowWriter(uint8_t* to) : to_(to) {}
-  void put(int number, int parameter) {
-    const int unary = number >> parameter;
-    if (unary < numerics::kRowEscape) {
-      bits_ |= (uint64_t{1} | static_cast<uint64_t>(number & ((1 << parameter) - 1)) << 1) << (count_ + unary);
-      count_ += unary + 1 + parameter;
-    } else {
-      bits_ |= static_cast<uint64_t>(number) << (count_ + numerics::kRowEscape);
-      count_ += numerics::kRowEscape + 8;
-    }
-    if (count_ >= 32) {
-      memcpy(to_, &bits_, 4);
-      to_ += 4, bits_ >>= 32, count_ -= 32;
-    }
-  }
-  uint8_t* end() {
-    for (; count_ > 0; count_ -= 8, bits_ >>= 8) *to_++ = static_cast<uint8_t>(bits_);
-    return to_;
-  }
-
- private:
-  uint8_t* to_;
-  uint64_t bits_ = 0;
-  int count_ = 0;
-};
 
 // Where decoded values of the pixel before stand while a row is written: the whole blocks' behind the state.
 struct Before {
