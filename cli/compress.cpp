@@ -21,6 +21,7 @@
 #include "cli/post_training.h"
 #include "cli/retrain.h"
 #include "cli/sensitivity.h"
+#include "cli/shrink_language.h"
 #include "compile/compile.h"
 #include "data/metrics.h"
 #include "importers/tokenizer/tokenizer.h"
@@ -43,6 +44,7 @@ struct Flags {
   ReportFlags report;
   PostFlags post;
   PlacingFlags placing;
+  ShrinkFlags shrink;
   size_t count = 1024, held_back = 64;
   int bits = 8;
   double percentile = 99.99, max_drop = -1, rate_weight = -1, bits_per_weight = 0;
@@ -129,6 +131,9 @@ Result<ir::Graph> read_graph(const Flags& f, uint64_t seed) {
   return zoo::build_structure(name, options);
 }
 
+// Of a model that reads text; "" for others.
+std::string vocabulary_path(const Flags& f) { return !f.vocabulary.empty() ? f.vocabulary : importers::has_tokenizer(f.model) ? f.model : ""; }
+
 Result<ir::Graph> import_with_metadata(const Flags& f, uint64_t seed) {
   PITH_TRY(ir::Graph g, read_graph(f, seed));
   if (!f.preprocess.empty()) {
@@ -144,8 +149,7 @@ Result<ir::Graph> import_with_metadata(const Flags& f, uint64_t seed) {
     PITH_TRY(const int outputs, cut_head(g));
     log_info(fmt::format("cut the decoding off: {} feature maps are the outputs", outputs));
   }
-  const std::string vocabulary = !f.vocabulary.empty() ? f.vocabulary : importers::has_tokenizer(f.model) ? f.model : "";
-  if (!vocabulary.empty()) {
+  if (const std::string vocabulary = vocabulary_path(f); !vocabulary.empty()) {
     PITH_TRY(const Tokenizer t, importers::read_tokenizer(vocabulary));
     PITH_TRY(g.metadata["tokenizer"], coded_tokenizer(t));
   }
@@ -246,8 +250,14 @@ Result<void> compress(const Flags& f, const Global& global) {
       flags.dimensions.push_back(reads == "fill-mask" ? fmt::format("masks={}", kMasks) : fmt::format("whole={}", retrains ? f.retrain.window : kRoundedWindow));
       PITH_TRY(whole, import_model(f.model, flags));
     }
-    return compress_language(g, {f.samples, output_path(f), f.count, f.held_back, options, f.bits_per_weight, codec, f.integers, std::move(whole), placing, retrains ? f.retrain : RetrainFlags{}}, global);
+    Tokenizer tokenizer;
+    if (f.shrink.wanted()) {
+      PITH_TRY(tokenizer, importers::read_tokenizer(vocabulary_path(f)));
+    }
+    return compress_language(
+        g, {f.samples, output_path(f), f.count, f.held_back, options, f.bits_per_weight, codec, f.integers, std::move(whole), placing, retrains ? f.retrain : RetrainFlags{}, f.shrink, std::move(tokenizer)}, global);
   }
+  if (f.shrink.wanted()) return usage_error("--keep-tokens is for models that read text; this one has no vocabulary");
   if (f.bits_per_weight > 0) return usage_error("--bits-per-weight is for models that read text; for others --ratio retrains towards a size");
   const int64_t parameters = ir::parameter_count(g);
   std::unique_ptr<Engine> original = graph_engine(g);
@@ -329,6 +339,7 @@ void add_compress(Context c) {
   verb->add_option("--range", f.method, "how activation ranges are chosen: mse, minmax, percentile")->capture_default_str();
   verb->add_option("--percentile", f.percentile, "for --range percentile")->capture_default_str();
   verb->add_option("--max-drop", f.max_drop, "fail with exit code 5 when more than so many percent of the answers differ");
+  add_shrink_flags(verb, f.shrink);
   add_retrain_flags(verb, f.retrain);
   add_post_flags(verb, f.post);
   verb->add_flag("--no-equalize", f.no_equalize, "leave the channels' ranges as they are");

@@ -1,5 +1,5 @@
-// See compress_language.h. What is compared depends on the head: embeddings by their cosine and by the order of their similarities,
-// masks by the loss on the token that was there, continued text by nats per token, float and compressed.
+// See compress_language.h. The network is first made smaller (shrink_language.h); what is left is rounded or retrained, towards the
+// original with the same tokens. What is measured is measured against the original as it came (compare_language.h).
 #include "cli/compress_language.h"
 
 #include <fmt/format.h>
@@ -12,9 +12,9 @@
 
 #include "base/file.h"
 #include "base/log.h"
+#include "cli/compare_language.h"
 #include "cli/language.h"
 #include "compile/compile.h"
-#include "data/metrics.h"
 #include "ir/interpret.h"
 #include "micro/layerwise.h"
 
@@ -24,7 +24,6 @@ namespace {
 constexpr size_t kMostStateBytes = size_t{1} << 30;  // of decoder steps that calibrate: each carries the whole cache
 constexpr size_t kMostStates = 2048;
 constexpr size_t kCountedLines = 50000;  // of which words are counted
-constexpr int64_t kScoreTokens = 256; // of a held-back line
 
 using Inputs = std::vector<std::vector<ir::Tensor>>;
 
@@ -109,73 +108,11 @@ Result<Inputs> whole_inputs(const ir::Graph& g, const Language& model, const std
   return all;
 }
 
-Result<nlohmann::json> compare_embeddings(const Language& a, const Language& b, const std::vector<std::string>& lines) {
-  std::vector<std::vector<float>> x, y;
-  double sum = 0, least = 1;
-  Progress bar("comparing", lines.size());
-  for (const std::string& line : lines) {
-    PITH_TRY(const std::vector<Array> inputs, a.inputs(line));
-    PITH_TRY(std::vector<float> p, a.run(inputs));
-    PITH_TRY(std::vector<float> q, b.run(inputs));
-    const double c = cosine_of(p, q);
-    sum += c;
-    least = std::min(least, c);
-    x.push_back(std::move(p));
-    y.push_back(std::move(q));
-    bar.step();
-  }
-  std::vector<double> s, t;
-  for (size_t i = 0; i < x.size(); ++i) {
-    for (size_t k = i + 1; k < x.size(); ++k) {
-      s.push_back(cosine_of(x[i], x[k]));
-      t.push_back(cosine_of(y[i], y[k]));
-    }
-  }
-  return nlohmann::json{{"texts", lines.size()}, {"mean_cosine", sum / static_cast<double>(std::max<size_t>(1, lines.size()))}, {"least_cosine", least}, {"rank_correlation", rank_correlation(s, t)}};
-}
-
-Result<nlohmann::json> compare_masks(const Language& a, const Language& b, const std::vector<std::string>& lines, Random& random) {
-  double nats[2] = {0, 0}, cosine = 0;
-  int64_t same = 0, count = 0;
-  Progress bar("comparing", lines.size());
-  for (const std::string& line : lines) {
-    bar.step();
-    PITH_TRY(const std::vector<int64_t> places, a.maskable(line));
-    if (places.empty()) continue;
-    const size_t place = static_cast<size_t>(places[static_cast<size_t>(random.integer(0, static_cast<int64_t>(places.size()) - 1))]);
-    PITH_TRY(const std::vector<pith_text_token> tokens, a.vocabulary().encode(line, true));
-    PITH_TRY(const std::vector<Array> inputs, a.inputs(line, static_cast<int64_t>(place)));
-    PITH_TRY(const std::vector<float> p, a.run(inputs));
-    PITH_TRY(const std::vector<float> q, b.run(inputs));
-    nats[0] += log_sum_exp(p) - static_cast<double>(p[static_cast<size_t>(tokens[place].id)]);
-    nats[1] += log_sum_exp(q) - static_cast<double>(q[static_cast<size_t>(tokens[place].id)]);
-    cosine += cosine_of(p, q);
-    same += argmax(std::span<const float>(p)) == argmax(std::span<const float>(q));
-    ++count;
-  }
-  const double n = static_cast<double>(std::max<int64_t>(1, count));
-  return nlohmann::json{{"texts", count}, {"nats_float", nats[0] / n}, {"nats_compressed", nats[1] / n}, {"mean_cosine", cosine / n}, {"same_answer", 100.0 * static_cast<double>(same) / n}};
-}
-
-Result<nlohmann::json> compare_scores(const Language& a, const Language& b, const std::vector<std::string>& lines) {
-  Language::Score x, y;
-  Progress bar("comparing", lines.size());
-  for (const std::string& line : lines) {
-    PITH_TRY(const Language::Score p, a.score(line, kScoreTokens));
-    PITH_TRY(const Language::Score q, b.score(line, kScoreTokens));
-    x.nats += p.nats;
-    y.nats += q.nats;
-    x.tokens += p.tokens;
-    bar.step();
-  }
-  const double n = static_cast<double>(std::max<int64_t>(1, x.tokens));
-  return nlohmann::json{{"tokens", x.tokens}, {"nats_per_token_float", x.nats / n}, {"nats_per_token_compressed", y.nats / n}};
-}
-
 // Weights rounded layer after layer; words count by how often the lines have them.
-Result<void> round_language(ir::Graph& student, const LanguageCompression& f, double bits_per_weight, const Language& model, const Inputs& steps, const std::vector<std::string>& lines, uint64_t seed, QuantizeOptions& options) {
-  const bool decoder = f.whole && model.head() == "generate";  // rounded in its form without state
-  ir::Graph g = decoder ? *f.whole : student;
+Result<void> round_language(ir::Graph& student, const std::optional<ir::Graph>& whole, const LanguageCompression& f, double bits_per_weight, const Language& model, const Inputs& steps, const std::vector<std::string>& lines,
+                            uint64_t seed, QuantizeOptions& options) {
+  const bool decoder = whole && model.head() == "generate";  // rounded in its form without state
+  ir::Graph g = decoder ? *whole : student;
   PITH_CHECK_OK(ir::canonicalize(g));
   PITH_CHECK_OK(ir::canonicalize(student));
   PITH_TRY(const Inputs inputs, decoder ? whole_inputs(g, model, lines, f.count) : Result<Inputs>(steps));
@@ -209,8 +146,8 @@ Result<void> round_language(ir::Graph& student, const LanguageCompression& f, do
   return {};
 }
 
-// Bits that each weight of products and embeddings may take in a file so many times smaller, beside the vocabulary and 8-bit parameters.
-double first_bits(const ir::Graph& g, double ratio) {
+// Bits that each weight of products and embeddings may take in a file of `target` bytes, beside the vocabulary and 8-bit parameters.
+double first_bits(const ir::Graph& g, double target) {
   constexpr double kStructure = 1500, kLeast = 0.5, kMost = 8;
   const auto parameters = static_cast<double>(ir::parameter_count(g));
   std::set<ir::ValueId> weights;
@@ -220,7 +157,7 @@ double first_bits(const ir::Graph& g, double ratio) {
   }
   double count = 0;
   for (ir::ValueId id : weights) count += static_cast<double>(g.value(id).constant->count());
-  const double bytes = 4 * parameters / ratio - static_cast<double>(g.metadata.at("tokenizer").size()) - (parameters - count) - kStructure;
+  const double bytes = target - static_cast<double>(g.metadata.at("tokenizer").size()) - (parameters - count) - kStructure;
   return std::clamp(8 * bytes / std::max(count, 1.0), kLeast, kMost);
 }
 
@@ -248,17 +185,26 @@ Result<void> compress_language(const ir::Graph& g, const LanguageCompression& f,
   const std::vector<std::string> kept(lines.begin(), lines.begin() + static_cast<int64_t>(held)), calibration(lines.begin() + static_cast<int64_t>(held), lines.begin() + static_cast<int64_t>(held + used));
   const std::unique_ptr<Engine> original = graph_engine(g);
   PITH_TRY(const Language model, Language::open(*original, vocabulary));
-  PITH_TRY(Inputs inputs, model.head() == "generate" ? decoder_inputs(g, model, calibration, f.count) : encoder_inputs(g, model, calibration, random));
+  const std::vector<std::string> read = without(all, kept);
+  const double original_bytes = 4.0 * static_cast<double>(ir::parameter_count(g)), target = f.retrain.ratio > 0 ? original_bytes / f.retrain.ratio : 0;
+  nlohmann::json moves = nlohmann::json::array();
+  TextForms teacher{g, f.whole};
+  PITH_TRY(const std::vector<uint32_t> tokens, leave_out_tokens(teacher, f.tokenizer, vocabulary, read, f.shrink, moves));
+  PITH_TRY(const Vocabulary own_vocabulary, Vocabulary::load(teacher.used.metadata.at("tokenizer")));
+  const std::unique_ptr<Engine> same_tokens = graph_engine(teacher.used);
+  PITH_TRY(const Language reader, Language::open(*same_tokens, own_vocabulary));
+  const TextForms smaller = teacher;
+  PITH_TRY(Inputs inputs, reader.head() == "generate" ? decoder_inputs(smaller.used, reader, calibration, f.count) : encoder_inputs(smaller.used, reader, calibration, random));
   QuantizeReport report;
-  ir::Graph student = g;
+  ir::Graph student = smaller.used;
   QuantizeOptions options = f.options;
   options.code_parameters = true;
   options.float_activations = !f.integers;
-  const double bits_per_weight = f.bits_per_weight > 0 ? f.bits_per_weight : f.retrain.first_step > 0 || f.retrain.ratio <= 0 ? 0 : first_bits(g, f.retrain.ratio);
+  const double bits_per_weight = f.bits_per_weight > 0 ? f.bits_per_weight : f.retrain.first_step > 0 || f.retrain.ratio <= 0 ? 0 : first_bits(student, target);
   if (bits_per_weight > 0) {  // retraining goes on from there
     const size_t text_used = std::min(lines.size() - held, kCountedLines);
-    const std::vector<std::string> read(lines.begin() + static_cast<int64_t>(held), lines.begin() + static_cast<int64_t>(held + text_used));
-    PITH_CHECK_OK(round_language(student, f, bits_per_weight, model, inputs, read, global.seed, options));
+    const std::vector<std::string> counted(lines.begin() + static_cast<int64_t>(held), lines.begin() + static_cast<int64_t>(held + text_used));
+    PITH_CHECK_OK(round_language(student, smaller.whole, f, bits_per_weight, reader, inputs, counted, global.seed, options));
   }
   if (f.retrain.wanted()) {
     const Inputs one(inputs.begin(), inputs.begin() + 1);
@@ -268,8 +214,7 @@ Result<void> compress_language(const ir::Graph& g, const LanguageCompression& f,
       PITH_TRY(const std::vector<uint8_t> file, write_program(program, f.codec, nullptr));
       return file.size();
     };
-    const std::vector<std::string> trained = without(all, kept);
-    PITH_TRY(const bool writes, retrain_text(student, {f.whole ? *f.whole : g, model, trained, 4.0 * static_cast<double>(ir::parameter_count(g)), bytes_of}, f.retrain, global.seed, options));
+    PITH_TRY(const bool writes, retrain_text(student, {teacher.whole ? *teacher.whole : teacher.used, smaller.whole ? *smaller.whole : smaller.used, reader, read, original_bytes, bytes_of}, f.retrain, global.seed, options));
     if (!writes) return {};
   }
   PITH_TRY(const ir::Graph quantized, quantize(student, inputs, options, &report));
@@ -280,13 +225,13 @@ Result<void> compress_language(const ir::Graph& g, const LanguageCompression& f,
   WrittenSizes sizes;
   PITH_TRY(const std::vector<uint8_t> file, write_program(program, f.codec, &sizes));
   PITH_TRY(const std::unique_ptr<Engine> compressed, pith_engine(file, f.output, {}));
-  PITH_TRY(const Language small, Language::open(*compressed, vocabulary));
-  PITH_TRY(const nlohmann::json quality, model.head() == "embedding" ? compare_embeddings(model, small, kept) : model.head() == "fill-mask" ? compare_masks(model, small, kept, random) : compare_scores(model, small, kept));
+  PITH_TRY(const Language small, Language::open(*compressed, own_vocabulary));
+  PITH_TRY(const nlohmann::json quality, compare_language(model, small, tokens, kept, random));
   PITH_CHECK_OK(write_file(f.output, file));
-  const double ratio = 4.0 * static_cast<double>(parameters) / static_cast<double>(file.size()), seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
+  const double ratio = original_bytes / static_cast<double>(file.size()), seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
   if (global.json) {
     print_json("compress", {{"output", f.output}, {"bytes", file.size()}, {"vocabulary_bytes", sizes.metadata}, {"parameters", parameters}, {"ratio", ratio}, {"arena_bytes", memory.arena},
-                            {"calibration_samples", report.samples}, {"saturating", report.saturating}, {"seconds", seconds}, {"held_back", quality}});
+                            {"calibration_samples", report.samples}, {"saturating", report.saturating}, {"moves", moves}, {"seconds", seconds}, {"held_back", quality}});
     return {};
   }
   fmt::print("{}: {} for {} parameters, {:.1f}x smaller than float32; the vocabulary is {} of it\n", f.output, bytes_text(static_cast<int64_t>(file.size())), parameters, ratio, bytes_text(sizes.metadata));

@@ -5,6 +5,7 @@
 
 #include "cli/cli.h"
 #include "cli/retrain.h"
+#include "cli/shrink_language.h"
 #include "compile/compile.h"
 #include "ir/graph.h"
 #include "micro/quantize.h"
@@ -22,6 +23,8 @@ struct LanguageCompression {
   std::optional<ir::Graph> whole;  // another form, for many tokens or masks at once, with constants of the same names
   CompileOptions placing;          // where it lies in memory, and how keys and values are remembered
   RetrainFlags retrain;            // wanted(): retrained in that form (an embedding in its own)
+  ShrinkFlags shrink;
+  Tokenizer tokenizer;             // what the graph carries coded; needed where tokens are left out
 };
 
 // `graph` carries its vocabulary as the metadata "tokenizer".

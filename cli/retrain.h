@@ -37,8 +37,9 @@ Result<bool> retrain(ir::Graph& graph, const SampleSet& samples, const Preproces
 
 class Language;
 struct TextRetraining {
-  const ir::Graph& form;  // what is trained: many masked or following tokens at once; its constants have the names of the student's
-  const Language& model;  // the original
+  const ir::Graph& form;  // what teaches: many masked or following tokens at once
+  const ir::Graph& smaller;  // what is trained: the same with fewer parts, its constants with the names of the student's
+  const Language& model;  // the original, with the student's tokens
   const std::vector<std::string>& lines;
   double original_bytes = 0;
   std::function<Result<size_t>(const ir::Graph& student, const QuantizeOptions& options)> bytes_of;  // of the file

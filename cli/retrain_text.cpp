@@ -32,8 +32,9 @@ ir::Graph with_constants(const ir::Graph& student, const ir::Graph& trained) {
 }  // namespace
 
 Result<bool> retrain_text(ir::Graph& student, const TextRetraining& text, const RetrainFlags& f, uint64_t seed, QuantizeOptions& options) {
-  ir::Graph teacher = text.form;
+  ir::Graph teacher = text.form, smaller = text.smaller;
   PITH_CHECK_OK(ir::canonicalize(teacher));
+  PITH_CHECK_OK(ir::canonicalize(smaller));
   PITH_CHECK_OK(ir::canonicalize(student));
   PITH_TRY(train::TrainOptions t, train_options(f, seed));
   const bool first_process = t.place.rank == 0;
@@ -44,7 +45,7 @@ Result<bool> retrain_text(ir::Graph& student, const TextRetraining& text, const 
   options.equalize = options.correct_bias = options.round_by_covariance = false;
   train::Dataset data;
   PITH_TRY(data.draw, text_batches(teacher, text.model, text.lines, f.batch, seed));
-  const ir::Graph begun = with_constants(teacher, student);
+  const ir::Graph begun = with_constants(smaller, student);
   const std::map<std::string, std::vector<int16_t>> grids = options.weight_codes;
   const auto start = [&](double share) {  // from weights that lie on grids already, where they do
     train::Model m = train::start_transformer(begun, f.per_channel, share);

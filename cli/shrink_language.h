@@ -1,0 +1,35 @@
+// Models that read text made smaller before their weights are coded: fewer tokens, thinner tables, fewer heads and layers (macro/).
+//
+// A model may have two forms with constants of the same names: the one that is used, and one that answers for many tokens at
+// once, on which retraining learns. What is decided on one is done to both.
+#pragma once
+
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/tokenizer.h"
+#include "cli/cli.h"
+#include "cli/language.h"
+#include "ir/graph.h"
+
+namespace pith::cli {
+
+struct ShrinkFlags {
+  int64_t tokens = 0;  // of the vocabulary that stay; 0: all
+  bool wanted() const { return tokens > 0; }
+};
+void add_shrink_flags(CLI::App* verb, ShrinkFlags& flags);
+
+struct TextForms {
+  ir::Graph used;
+  std::optional<ir::Graph> whole;
+};
+
+// Leaves tokens out of both forms and of the vocabulary that travels in `used`; returns the original ids of those that stay, empty where
+// nothing was asked for. `lines`: what tokens are counted in. What was done is added to `moves`.
+Result<std::vector<uint32_t>> leave_out_tokens(TextForms& forms, const Tokenizer& tokenizer, const Vocabulary& vocabulary, const std::vector<std::string>& lines, const ShrinkFlags& flags,
+                                               nlohmann::json& moves);
+
+}  // namespace pith::cli

@@ -1,0 +1,140 @@
+#!/usr/bin/env python3
+"""Fewer parts of models that read text, from the command line: what is left out is gone from the file, every text still has
+tokens, and what can't be done is refused in one line. On random networks made here, so quality isn't looked at."""
+import json
+import os
+import pathlib
+import random
+import struct
+import subprocess
+import sys
+import tempfile
+import unittest
+
+PROGRAM = sys.argv.pop(1)
+LETTERS = "abcdefghijklmnopqrstuvwxyz."
+WORDS = ["the", "sea", "was", "calm", "and", "a", "ship", "went", "by", "night", "##s", "##ly", "##ing"]
+
+
+def write_safetensors(path, tensors):
+    header, blob = {}, b""
+    for name, (shape, values) in tensors.items():
+        data = struct.pack(f"<{len(values)}f", *values)
+        header[name] = {"dtype": "F32", "shape": shape, "data_offsets": [len(blob), len(blob) + len(data)]}
+        blob += data
+    text = json.dumps(header).encode()
+    path.write_bytes(struct.pack("<Q", len(text)) + text + blob)
+
+
+def bert(folder, head, layers=2, width=16, heads=4, hidden=24):
+    """A folder with a seeded random BERT of so many layers."""
+    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *LETTERS, *("##" + c for c in LETTERS), *WORDS]
+    folder.mkdir()
+    (folder / "vocab.txt").write_text("\n".join(vocabulary) + "\n")
+    config = {"model_type": "bert", "hidden_size": width, "num_attention_heads": heads, "num_hidden_layers": layers, "intermediate_size": hidden, "hidden_act": "gelu", "layer_norm_eps": 1e-12,
+              "vocab_size": len(vocabulary), "max_position_embeddings": 32, "architectures": ["BertForMaskedLM" if head == "fill-mask" else "BertModel"]}
+    (folder / "config.json").write_text(json.dumps(config))
+    chance = random.Random(1)
+    tensors = {}
+
+    def add(name, *shape, around=0.0):
+        count = 1
+        for n in shape:
+            count *= n
+        tensors[name] = (list(shape), [around + chance.gauss(0, 0.3) for _ in range(count)])
+
+    def norm(name):
+        add(name + ".weight", width, around=1.0)
+        add(name + ".bias", width)
+
+    def linear(name, outputs, inputs):
+        add(name + ".weight", outputs, inputs)
+        add(name + ".bias", outputs)
+
+    add("embeddings.word_embeddings.weight", len(vocabulary), width)
+    add("embeddings.position_embeddings.weight", 32, width)
+    add("embeddings.token_type_embeddings.weight", 2, width)
+    norm("embeddings.LayerNorm")
+    for i in range(layers):
+        at = f"encoder.layer.{i}."
+        for part in ("query", "key", "value"):
+            linear(at + f"attention.self.{part}", width, width)
+        linear(at + "attention.output.dense", width, width)
+        norm(at + "attention.output.LayerNorm")
+        linear(at + "intermediate.dense", hidden, width)
+        linear(at + "output.dense", width, hidden)
+        norm(at + "output.LayerNorm")
+    if head == "fill-mask":
+        linear("cls.predictions.transform.dense", width, width)
+        norm("cls.predictions.transform.LayerNorm")
+        add("cls.predictions.bias", len(vocabulary))
+    else:
+        (folder / "1_Pooling").mkdir()
+        (folder / "1_Pooling" / "config.json").write_text(json.dumps({"pooling_mode_mean_tokens": True}))
+    write_safetensors(folder / "model.safetensors", tensors)
+    return folder
+
+
+def llama(path, layers=2, dim=16, heads=4, key_heads=2, hidden=24):
+    """A seeded random checkpoint of llama2.c, and its tokens: bytes, letters, and words out of pairs."""
+    words = [b"<unk>", b"<s>", b"</s>"] + [f"<0x{i:02X}>".encode() for i in range(256)] + [b"\xe2\x96\x81"] + [c.encode() for c in LETTERS] + [b"th", b"the", b"se", b"sea", b"wa", b"was"]
+    chance = random.Random(2)
+    count = len(words) * dim + layers * (2 * dim + 2 * dim * dim + 2 * dim * dim // heads * key_heads + 3 * dim * hidden) + dim + 256 * (dim // heads)
+    path.write_bytes(struct.pack("<7i", dim, hidden, layers, heads, key_heads, len(words), 256) + struct.pack(f"<{count}f", *(chance.gauss(0, 0.3) for _ in range(count))))
+    tokens = path.with_suffix(".tokens.bin")
+    tokens.write_bytes(struct.pack("<i", 8) + b"".join(struct.pack("<fi", -float(i), len(w)) + w for i, w in enumerate(words)))
+    return tokens, len(words)
+
+
+class Text(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.folder = tempfile.TemporaryDirectory()
+        cls.out = pathlib.Path(cls.folder.name)
+        cls.mlm, cls.sentences = bert(cls.out / "mlm", "fill-mask"), bert(cls.out / "sentences", "embedding")
+        cls.tokens, cls.token_count = llama(cls.out / "llama.bin")
+        cls.lines = cls.out / "lines.txt"
+        chance = random.Random(3)
+        words = ["the", "sea", "was", "calm", "ship", "by", "quiz", "ships"]
+        cls.lines.write_text("".join(" ".join(chance.choices(words, k=6)) + f" {'abcdefgh'[i % 8]} .\n" for i in range(60)))
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.folder.cleanup()
+
+    def pith(self, *arguments, code=0):
+        done = subprocess.run([PROGRAM, *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}, timeout=300)
+        self.assertEqual(done.returncode, code, done.stderr)
+        return done
+
+    def compress(self, model, *arguments, code=0):
+        more = ["--vocabulary", self.tokens] if model.suffix == ".bin" else ["--dimension", "sequence=16"]
+        done = self.pith("compress", model, "--samples", self.lines, "--data-count", "4", "--held-back", "8", *more, *arguments, "-o", self.out / "made.pith", *([] if code else ["--json"]), code=code)
+        return done if code else json.loads(done.stdout)
+
+    def test_tokens_are_left_out_and_every_text_still_has_some(self):
+        for model, kept, total in ((self.mlm, 64, 72), (self.sentences, 64, 72), (self.out / "llama.bin", self.token_count - 3, self.token_count)):
+            made = self.compress(model, "--keep-tokens", kept)
+            move = made["moves"][0]
+            self.assertEqual(move["kept"], kept)
+            self.assertLess(move["bytes"], -4 * 16 * (total - kept) + 1)
+            self.assertGreater(move["covered"], 0.7)
+            read = json.loads(self.pith("tokenize", self.out / "made.pith", self.lines, "--json").stdout)
+            self.assertEqual(read["vocabulary"], kept)
+            self.assertNotIn(1 if model.is_dir() else 0, [t[0] for line in read["lines"] for t in line], "no token is unknown")
+
+    def test_a_smaller_vocabulary_is_retrained(self):
+        for model in (self.mlm, self.out / "llama.bin"):
+            made = self.compress(model, "--keep-tokens", 64 if model.is_dir() else self.token_count - 3, "--lambda", "1e-6", "--steps", "3", "--batch", "2", "--window", "8")
+            self.assertEqual(made["bytes"], (self.out / "made.pith").stat().st_size)
+
+    def test_what_cannot_be_is_refused(self):
+        self.assertIn("tokens must stay", self.compress(self.mlm, "--keep-tokens", 40, code=4).stderr)
+        line_reader = pathlib.Path(__file__).resolve().parents[2] / "zoo" / "line_reader"
+        done = self.pith("compress", line_reader / "line_reader.onnx", "--samples", line_reader / "samples.npz", "--keep-tokens", 100, "-o", self.out / "never.pith", code=2)
+        self.assertIn("for models that read text", done.stderr)
+        self.assertFalse((self.out / "never.pith").exists())
+
+
+if __name__ == "__main__":
+    unittest.main()
