@@ -225,12 +225,12 @@ Result<void> compress(const Flags& f, const Global& global) {
   const bool retrains = f.retrain.wanted() && !f.post.no_retrain;
   if (retrains) PITH_CHECK_OK(hand_over("--ratio and --lambda retrain"));
   if (f.post.wanted()) PITH_CHECK_OK(hand_over_for_gradients());
-  if (f.retrain.wanted() && f.post.wanted() && !f.post.no_retrain) return usage_error("--blocks, --macs or --low-rank goes with --no-retrain or alone; to retrain a network with fewer channels, write it with --write-graph first");
   if (!f.post.no_retrain && (f.post.explain || !f.post.curves.empty())) return usage_error("--explain and --curve tell of what --no-retrain does; give it too");
   if (f.retrain.allocate && !(retrains && f.retrain.ratio > 0)) return usage_error("--allocate begins retraining towards a size; give --ratio, and --time or --steps");
   const auto started = std::chrono::steady_clock::now();
   PITH_TRY(const CompileOptions placing, compile_options(f.placing));
   PITH_TRY(const ir::Graph g, import_with_metadata(f, global.seed));
+  if (!is_language(g) && f.retrain.wanted() && f.post.wanted() && !f.post.no_retrain) return usage_error("--blocks, --macs or --low-rank goes with --no-retrain or alone; to retrain a network with fewer channels, write it with --write-graph first");
   PITH_CHECK_OK(check_gate(f, g));
   QuantizeOptions options;
   options.weight_bits = f.bits;
@@ -241,23 +241,26 @@ Result<void> compress(const Flags& f, const Global& global) {
   options.correct_bias = !f.no_bias;
   PITH_TRY(const CodecChoice codec, codec_choice(f.codec));
   if (is_language(g)) {
-    if (f.post.wanted()) return usage_error("--no-retrain, --macs, --blocks and --low-rank are for models that don't read text; give --bits-per-weight, or --ratio to retrain");
+    if (f.post.no_retrain || f.post.macs > 0 || f.post.low_rank > 0) return usage_error("--no-retrain, --macs and --low-rank are for models that don't read text; give --bits-per-weight, or --ratio to retrain");
+    ShrinkFlags shrink = f.shrink;
+    shrink.blocks = f.post.blocks;
+    if (f.rate_weight < 0 && f.bits == 8 && !retrains) options.rate_weight = kRateWeight;
     if (retrains && f.bits_per_weight > 0) return usage_error("--bits-per-weight rounds without retraining, and --ratio retrains; give one of them");
     std::optional<ir::Graph> whole;
     const std::string& reads = g.metadata.at("head");
-    if (reads == "generate" ? retrains || f.bits_per_weight > 0 : reads == "fill-mask" && retrains) {
+    if (reads == "generate" ? retrains || f.bits_per_weight > 0 || shrink.parts() : reads == "fill-mask" && retrains) {
       OnnxFlags flags = f.onnx;
       flags.dimensions.push_back(reads == "fill-mask" ? fmt::format("masks={}", kMasks) : fmt::format("whole={}", retrains ? f.retrain.window : kRoundedWindow));
       PITH_TRY(whole, import_model(f.model, flags));
     }
     Tokenizer tokenizer;
-    if (f.shrink.wanted()) {
+    if (shrink.tokens > 0) {
       PITH_TRY(tokenizer, importers::read_tokenizer(vocabulary_path(f)));
     }
     return compress_language(
-        g, {f.samples, output_path(f), f.count, f.held_back, options, f.bits_per_weight, codec, f.integers, std::move(whole), placing, retrains ? f.retrain : RetrainFlags{}, f.shrink, std::move(tokenizer)}, global);
+        g, {f.samples, output_path(f), f.count, f.held_back, options, f.bits_per_weight, codec, f.integers, std::move(whole), placing, retrains ? f.retrain : RetrainFlags{}, shrink, std::move(tokenizer)}, global);
   }
-  if (f.shrink.wanted()) return usage_error("--keep-tokens is for models that read text; this one has no vocabulary");
+  if (f.shrink.wanted()) return usage_error("--keep-tokens and --embedding-rank are for models that read text; this one has no vocabulary");
   if (f.bits_per_weight > 0) return usage_error("--bits-per-weight is for models that read text; for others --ratio retrains towards a size");
   const int64_t parameters = ir::parameter_count(g);
   std::unique_ptr<Engine> original = graph_engine(g);

@@ -23,6 +23,7 @@ namespace {
 
 constexpr size_t kMostStateBytes = size_t{1} << 30;  // of decoder steps that calibrate: each carries the whole cache
 constexpr size_t kMostStates = 2048;
+constexpr size_t kPartLines = 24;       // on which leaving parts out is measured
 constexpr size_t kCountedLines = 50000;  // of which words are counted
 
 using Inputs = std::vector<std::vector<ir::Tensor>>;
@@ -193,7 +194,14 @@ Result<void> compress_language(const ir::Graph& g, const LanguageCompression& f,
   PITH_TRY(const Vocabulary own_vocabulary, Vocabulary::load(teacher.used.metadata.at("tokenizer")));
   const std::unique_ptr<Engine> same_tokens = graph_engine(teacher.used);
   PITH_TRY(const Language reader, Language::open(*same_tokens, own_vocabulary));
-  const TextForms smaller = teacher;
+  TextForms smaller = teacher;
+  if (f.shrink.parts()) {
+    const bool decoder = smaller.whole && reader.head() == "generate";
+    const std::vector<std::string> few(calibration.begin(), calibration.begin() + static_cast<int64_t>(std::min(kPartLines, calibration.size())));
+    PITH_TRY(const Inputs samples, decoder ? whole_inputs(*smaller.whole, reader, calibration, kPartLines) : encoder_inputs(smaller.used, reader, few, random));
+    PITH_TRY(const std::vector<double> counts, count_tokens(own_vocabulary, read));
+    PITH_CHECK_OK(leave_out_parts(smaller, reader.head(), counts, samples, f.shrink, moves));
+  }
   PITH_TRY(Inputs inputs, reader.head() == "generate" ? decoder_inputs(smaller.used, reader, calibration, f.count) : encoder_inputs(smaller.used, reader, calibration, random));
   QuantizeReport report;
   ir::Graph student = smaller.used;

@@ -216,7 +216,7 @@ void add_post_flags(CLI::App* verb, PostFlags& f) {
   const std::string group = "Without retraining";
   verb->add_flag("--no-retrain", f.no_retrain, "meet --ratio or --max-drop without retraining: a step for each layer along the hull of bytes against loss, and rounding that makes up for its errors")->group(group);
   verb->add_option("--macs", f.macs, "multiply-accumulates that may stay, as a share or a number: channels that matter least are removed from every tensor, what reads their neighbours makes up for them")->check(CLI::NonNegativeNumber)->group(group);
-  verb->add_option("--blocks", f.blocks, "the same as --macs (and before it) by leaving out whole residual blocks")->check(CLI::NonNegativeNumber)->group(group);
+  verb->add_option("--blocks", f.blocks, "the same as --macs (and before it) by leaving out whole residual blocks; of models that read text, attention and feed-forward blocks, before rounding or retraining")->check(CLI::NonNegativeNumber)->group(group);
   verb->add_option("--low-rank", f.low_rank, "the same as --macs (and after it) by splitting layers in two of low rank")->check(CLI::NonNegativeNumber)->group(group);
   verb->add_option("--write-graph", f.graph, "write the float graph after --blocks, --macs and --low-rank as text with its weights; pith reads it as a model (.txt)")->group(group);
   verb->add_flag("--explain", f.explain, "say for each layer what was done and why")->group(group);

@@ -5,11 +5,48 @@
 
 #include "base/log.h"
 #include "cli/text.h"
+#include "macro/drop_blocks.h"
+#include "macro/factor_embedding.h"
 #include "macro/prune_tokens.h"
 #include "macro/prune_vocabulary.h"
 
 namespace pith::cli {
 namespace {
+
+int64_t total_macs(const ir::Graph& g) {
+  int64_t macs = 0;
+  for (const ir::Node& n : g.nodes) macs += ir::mac_count(g, n);
+  return macs;
+}
+
+Result<void> factor(TextForms& forms, const std::vector<double>& counts, int64_t rank, nlohmann::json& moves) {
+  PITH_TRY(const EmbeddingFactors f, factor_embedding(forms.used, counts, rank));
+  PITH_TRY(const FactorChange change, replace_embedding(forms.used, f));
+  if (forms.whole) PITH_CHECK_OK(replace_embedding(*forms.whole, f));
+  log_info(fmt::format("the table of tokens has rank {}: {} of float32 weights less, {:+.2f} million multiplications; {:.2f} % of its squares are lost", rank, bytes_text(-change.bytes),
+                       static_cast<double>(change.macs) / 1e6, 100 * f.lost));
+  moves.push_back({{"move", "factor the table of tokens"}, {"rank", rank}, {"lost", f.lost}, {"bytes", change.bytes}, {"multiplications", change.macs}});
+  return {};
+}
+
+Result<void> drop(TextForms& forms, const std::string& head, const TextSamples& samples, double asked, nlohmann::json& moves) {
+  const bool on_whole = forms.whole && head == "generate";
+  ir::Graph& measured = on_whole ? *forms.whole : forms.used;
+  const int64_t parameters = ir::parameter_count(measured), macs = total_macs(measured);
+  DropOptions o;
+  o.macs_share = std::min(1.0, asked <= 1 ? asked : asked / static_cast<double>(macs));
+  o.distribution = head != "embedding";
+  PITH_TRY(const DropReport r, drop_blocks(measured, samples, o));
+  if (on_whole) PITH_CHECK_OK(leave_out_blocks(forms.used, r.dropped));
+  if (!on_whole && forms.whole) PITH_CHECK_OK(leave_out_blocks(*forms.whole, r.dropped));
+  for (size_t i = 0; i < r.dropped.size(); ++i) log_info(fmt::format("left out the block of '{}': distortion {:.4g}", r.dropped[i], r.losses[i]));
+  const int64_t bytes = 4 * (ir::parameter_count(measured) - parameters);
+  log_info(fmt::format("{:.1f} of {:.1f} million multiplications stay; {} of float32 weights less", static_cast<double>(r.macs_after) / 1e6, static_cast<double>(r.macs_before) / 1e6, bytes_text(-bytes)));
+  moves.push_back({{"move", "leave out blocks"}, {"blocks", r.dropped}, {"distortion", r.losses.empty() ? 0 : r.losses.back()}, {"bytes", bytes}, {"multiplications", r.macs_after - r.macs_before}});
+  return {};
+}
+
+}  // namespace
 
 Result<std::vector<double>> count_tokens(const Vocabulary& vocabulary, const std::vector<std::string>& lines) {
   std::vector<double> counts(static_cast<size_t>(vocabulary.size()), 0.0);
@@ -20,13 +57,12 @@ Result<std::vector<double>> count_tokens(const Vocabulary& vocabulary, const std
   return counts;
 }
 
-}  // namespace
-
 void add_shrink_flags(CLI::App* verb, ShrinkFlags& f) {
   const char* group = "Fewer parts, of models that read text";
   verb->add_option("--keep-tokens", f.tokens, "so many tokens of the vocabulary stay: what every text needs, then those that the samples read most often; other words are read as shorter ones")
       ->check(CLI::PositiveNumber)
       ->group(group);
+  verb->add_option("--embedding-rank", f.rank, "the table of tokens becomes a product of two with so many numbers a token, as near as the samples' tokens need")->check(CLI::PositiveNumber)->group(group);
 }
 
 Result<std::vector<uint32_t>> leave_out_tokens(TextForms& forms, const Tokenizer& tokenizer, const Vocabulary& vocabulary, const std::vector<std::string>& lines, const ShrinkFlags& f,
@@ -41,6 +77,12 @@ Result<std::vector<uint32_t>> leave_out_tokens(TextForms& forms, const Tokenizer
                        tokenizer.tokens.size(), choice.required, choice.read, lines.size(), 100 * choice.covered, bytes_text(cut.bytes), static_cast<double>(cut.macs) / 1e6));
   moves.push_back({{"move", "leave out tokens"}, {"kept", choice.kept.size()}, {"required", choice.required}, {"read", choice.read}, {"covered", choice.covered}, {"bytes", -cut.bytes}, {"multiplications", -cut.macs}});
   return choice.kept;
+}
+
+Result<void> leave_out_parts(TextForms& forms, const std::string& head, const std::vector<double>& counts, const TextSamples& samples, const ShrinkFlags& f, nlohmann::json& moves) {
+  if (f.blocks > 0) PITH_CHECK_OK(drop(forms, head, samples, f.blocks, moves));
+  if (f.rank > 0) PITH_CHECK_OK(factor(forms, counts, f.rank, moves));
+  return {};
 }
 
 }  // namespace pith::cli

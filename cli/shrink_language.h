@@ -18,7 +18,10 @@ namespace pith::cli {
 
 struct ShrinkFlags {
   int64_t tokens = 0;  // of the vocabulary that stay; 0: all
-  bool wanted() const { return tokens > 0; }
+  int64_t rank = 0;    // of the table of tokens; 0: whole
+  double blocks = 0;   // share of the multiplications (or their number) that stay where residual blocks are left out; 0: all
+  bool parts() const { return rank > 0 || blocks > 0; }
+  bool wanted() const { return tokens > 0 || parts(); }
 };
 void add_shrink_flags(CLI::App* verb, ShrinkFlags& flags);
 
@@ -31,5 +34,14 @@ struct TextForms {
 // nothing was asked for. `lines`: what tokens are counted in. What was done is added to `moves`.
 Result<std::vector<uint32_t>> leave_out_tokens(TextForms& forms, const Tokenizer& tokenizer, const Vocabulary& vocabulary, const std::vector<std::string>& lines, const ShrinkFlags& flags,
                                                nlohmann::json& moves);
+
+using TextSamples = std::vector<std::vector<ir::Tensor>>;
+
+// Makes both forms smaller inside. `counts`: how often each row of the table of tokens is read. `samples` are inputs of `whole` where a
+// decoder has it, else of `used`.
+Result<void> leave_out_parts(TextForms& forms, const std::string& head, const std::vector<double>& counts, const TextSamples& samples, const ShrinkFlags& flags, nlohmann::json& moves);
+
+// How often each token is read in lines.
+Result<std::vector<double>> count_tokens(const Vocabulary& vocabulary, const std::vector<std::string>& lines);
 
 }  // namespace pith::cli

@@ -19,10 +19,14 @@ struct Block {
   ir::ValueId around = -1;        // what stays of its operands
   std::vector<size_t> nodes;      // that only this block needs
 };
-// Additions whose one operand is made out of the other, by nodes that nobody else reads.
+// Additions whose one operand is made out of the other (and of what doesn't come from the first input: masks, positions, states of
+// their own), by nodes that nobody else reads.
 std::vector<Block> residual_blocks(const ir::Graph& graph);
-// The graph without a block.
+// The graph without a block, and without what only it remembered.
 Result<ir::Graph> without_block(const ir::Graph& graph, const Block& block);
+
+// Without those that end in additions of these names, one after the other: another form of a network that lost them.
+Result<void> leave_out_blocks(ir::Graph& graph, const std::vector<std::string>& joins);
 
 struct DropOptions {
   double macs_share = 0.8;     // of the multiply-accumulates that are to stay

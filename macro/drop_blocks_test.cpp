@@ -95,6 +95,33 @@ TEST(DropBlocks, ABlockThatOthersReadStays) {
   EXPECT_EQ(residual_blocks(net.g).size(), 1u);
 }
 
+// y = x + (what is remembered: state + mask * conv(x)); the mask and the state come from elsewhere.
+TEST(DropBlocks, WhatOnlyABlockRememberedGoesWithIt) {
+  Net net;
+  const auto input = [&](const char* name) {
+    ir::Value v;
+    v.name = name, v.shape = {1, 4, 6, 6};
+    net.g.inputs.push_back(net.g.add_value(v));
+    return net.g.inputs.back();
+  };
+  const ValueId x = input("x"), mask = input("mask"), past = input("past");
+  ir::Node masked;
+  masked.op = Op::kMul, masked.name = "masked";
+  masked.inputs = {net.convolve(x, 0.5, false), mask};
+  const ValueId next = net.add(net.push(masked), past, false);
+  const ValueId sum = net.add(x, net.convolve(next, 0.5, false), false);
+  net.g.outputs = {next, net.convolve(sum, 1, false)};
+  net.g.state = {{past, next}};
+  ASSERT_TRUE(ir::infer_shapes(net.g).ok());
+  ASSERT_EQ(residual_blocks(net.g).size(), 1u);
+  Graph shorter = net.g;
+  ASSERT_TRUE(leave_out_blocks(shorter, {"add4"}).ok());
+  EXPECT_TRUE(shorter.state.empty());
+  EXPECT_EQ(shorter.outputs.size(), 1u);
+  EXPECT_EQ(shorter.nodes.size(), 1u);
+  EXPECT_FALSE(leave_out_blocks(shorter, {"add4"}).ok());
+}
+
 TEST(DropBlocks, RefusesWhatBlocksCantGive) {
   Net net = three_blocks();
   Graph g = net.g;

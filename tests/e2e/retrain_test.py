@@ -46,7 +46,7 @@ class Retraining(unittest.TestCase):
         words = [b"<unk>", b"<s>", b"</s>"] + [f"<0x{i:02X}>".encode() for i in range(256)] + [b"a"]
         tokens.write_bytes(struct.pack("<i", 8) + b"".join(struct.pack("<fi", 0, len(w)) + w for w in words))
         lines.write_text("a\n" * 80)
-        for flag in (["--low-rank", "0.9"], ["--macs", "0.5"], ["--blocks", "0.5"], ["--no-retrain", "--ratio", "8"]):
+        for flag in (["--low-rank", "0.9"], ["--macs", "0.5"], ["--no-retrain", "--ratio", "8"]):
             done = subprocess.run([PROGRAM, "compress", model, "--vocabulary", tokens, "--samples", lines, *flag, "-o", self.out / "tiny.pith"], stderr=subprocess.PIPE, text=True, timeout=300)
             self.assertEqual(done.returncode, 2, done.stderr)
             self.assertIn("models that don't read text", done.stderr)

@@ -103,13 +103,13 @@ class Text(unittest.TestCase):
         cls.folder.cleanup()
 
     def pith(self, *arguments, code=0):
-        done = subprocess.run([PROGRAM, *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}, timeout=300)
+        done = subprocess.run([PROGRAM, *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace", env={**os.environ, "OMP_NUM_THREADS": "1"}, timeout=300)
         self.assertEqual(done.returncode, code, done.stderr)
         return done
 
     def compress(self, model, *arguments, code=0):
         more = ["--vocabulary", self.tokens] if model.suffix == ".bin" else ["--dimension", "sequence=16"]
-        done = self.pith("compress", model, "--samples", self.lines, "--data-count", "4", "--held-back", "8", *more, *arguments, "-o", self.out / "made.pith", *([] if code else ["--json"]), code=code)
+        done = self.pith("compress", model, "--samples", self.lines, "--data-count", "12", "--held-back", "8", *more, *arguments, "-o", self.out / "made.pith", *([] if code else ["--json"]), code=code)
         return done if code else json.loads(done.stdout)
 
     def test_tokens_are_left_out_and_every_text_still_has_some(self):
@@ -128,7 +128,30 @@ class Text(unittest.TestCase):
             made = self.compress(model, "--keep-tokens", 64 if model.is_dir() else self.token_count - 3, "--lambda", "1e-6", "--steps", "3", "--batch", "2", "--window", "8")
             self.assertEqual(made["bytes"], (self.out / "made.pith").stat().st_size)
 
+    def test_tables_have_lower_rank(self):
+        for model, total in ((self.mlm, 72), (self.sentences, 72), (self.out / "llama.bin", self.token_count)):
+            made = self.compress(model, "--embedding-rank", 4, *([] if model.is_dir() else ["--bits-per-weight", 4]))
+            more = 4 * 16 * 2 if model != self.sentences else 4 * 16 + 16
+            self.assertEqual(made["moves"], [{"move": "factor the table of tokens", "rank": 4, "bytes": 4 * (total * 4 + more - total * 16), "lost": made["moves"][0]["lost"], "multiplications": made["moves"][0]["multiplications"]}])
+            self.assertTrue(0.1 < made["moves"][0]["lost"] < 0.9, made["moves"])
+
+    def test_blocks_are_left_out(self):
+        for model in (self.mlm, self.sentences, self.out / "llama.bin"):
+            made = self.compress(model, "--blocks", "0.8")
+            self.assertGreaterEqual(len(made["moves"][0]["blocks"]), 1)
+            self.assertLess(made["moves"][0]["multiplications"], 0)
+            text = "the sea was [MASK] ." if model == self.mlm else "the sea was calm"
+            self.pith("run", self.out / "made.pith", "--text", text, "--tokens", 3)
+        self.assertIn("without any of its residual blocks", self.compress(self.mlm, "--blocks", "0.0001", code=4).stderr)
+
+    def test_all_at_once_and_retrained(self):
+        for model in (self.mlm, self.sentences, self.out / "llama.bin"):
+            tokens = 64 if model.is_dir() else self.token_count - 3
+            made = self.compress(model, "--keep-tokens", tokens, "--embedding-rank", 6, "--blocks", "0.9", "--lambda", "1e-6", "--steps", "3", "--batch", "2", "--window", "8")
+            self.assertEqual([m["move"] for m in made["moves"]], ["leave out tokens", "leave out blocks", "factor the table of tokens"])
+
     def test_what_cannot_be_is_refused(self):
+        self.assertIn("saves nothing", self.compress(self.mlm, "--embedding-rank", 16, code=2).stderr)
         self.assertIn("tokens must stay", self.compress(self.mlm, "--keep-tokens", 40, code=4).stderr)
         line_reader = pathlib.Path(__file__).resolve().parents[2] / "zoo" / "line_reader"
         done = self.pith("compress", line_reader / "line_reader.onnx", "--samples", line_reader / "samples.npz", "--keep-tokens", 100, "-o", self.out / "never.pith", code=2)
