@@ -260,7 +260,7 @@ Result<void> compress(const Flags& f, const Global& global) {
     return compress_language(
         g, {f.samples, output_path(f), f.count, f.held_back, options, f.bits_per_weight, codec, f.integers, std::move(whole), placing, retrains ? f.retrain : RetrainFlags{}, shrink, std::move(tokenizer)}, global);
   }
-  if (f.shrink.wanted()) return usage_error("--keep-tokens and --embedding-rank are for models that read text; this one has no vocabulary");
+  if (f.shrink.wanted()) return usage_error("--keep-tokens, --embedding-rank and --heads are for models that read text; this one has no vocabulary");
   if (f.bits_per_weight > 0) return usage_error("--bits-per-weight is for models that read text; for others --ratio retrains towards a size");
   const int64_t parameters = ir::parameter_count(g);
   std::unique_ptr<Engine> original = graph_engine(g);

@@ -3,21 +3,21 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "base/log.h"
 #include "cli/text.h"
 #include "macro/drop_blocks.h"
 #include "macro/factor_embedding.h"
+#include "macro/measure.h"
+#include "macro/prune_heads.h"
 #include "macro/prune_tokens.h"
 #include "macro/prune_vocabulary.h"
 
 namespace pith::cli {
 namespace {
 
-int64_t total_macs(const ir::Graph& g) {
-  int64_t macs = 0;
-  for (const ir::Node& n : g.nodes) macs += ir::mac_count(g, n);
-  return macs;
-}
+constexpr size_t kHeadSamples = 12;  // each is run once for every head and round
 
 Result<void> factor(TextForms& forms, const std::vector<double>& counts, int64_t rank, nlohmann::json& moves) {
   PITH_TRY(const EmbeddingFactors f, factor_embedding(forms.used, counts, rank));
@@ -46,6 +46,26 @@ Result<void> drop(TextForms& forms, const std::string& head, const TextSamples& 
   return {};
 }
 
+Result<void> prune(TextForms& forms, const std::string& head, const TextSamples& samples, double share, nlohmann::json& moves) {
+  const bool on_whole = forms.whole && head == "generate";
+  ir::Graph& measured = on_whole ? *forms.whole : forms.used;
+  HeadOptions o;
+  o.share = share;
+  o.distribution = head != "embedding";
+  for (ir::ValueId id : measured.inputs) {
+    if (measured.value(id).name == "attention_mask") o.row_mask = id;
+  }
+  PITH_TRY(const HeadReport r, prune_heads(measured, {samples.begin(), samples.begin() + static_cast<std::ptrdiff_t>(std::min(kHeadSamples, samples.size()))}, o));
+  if (on_whole) PITH_CHECK_OK(cut_heads(forms.used, r));
+  if (!on_whole && forms.whole) PITH_CHECK_OK(cut_heads(*forms.whole, r));
+  nlohmann::json kept = nlohmann::json::object();
+  for (const HeadCut& c : r.cuts) kept[c.attention] = c.kept;
+  log_info(fmt::format("{} of {} attention heads stay: {} of float32 weights and {:.2f} million multiplications less; distortion {:.4g}", r.heads_after, r.heads_before, bytes_text(r.bytes), static_cast<double>(r.macs) / 1e6,
+                       r.loss));
+  moves.push_back({{"move", "remove attention heads"}, {"heads", r.heads_after}, {"of", r.heads_before}, {"kept", kept}, {"distortion", r.loss}, {"bytes", -r.bytes}, {"multiplications", -r.macs}});
+  return {};
+}
+
 }  // namespace
 
 Result<std::vector<double>> count_tokens(const Vocabulary& vocabulary, const std::vector<std::string>& lines) {
@@ -63,6 +83,7 @@ void add_shrink_flags(CLI::App* verb, ShrinkFlags& f) {
       ->check(CLI::PositiveNumber)
       ->group(group);
   verb->add_option("--embedding-rank", f.rank, "the table of tokens becomes a product of two with so many numbers a token, as near as the samples' tokens need")->check(CLI::PositiveNumber)->group(group);
+  verb->add_option("--heads", f.heads, "share of the attention heads that stay, of all layers together: those go whose absence the answers to samples show least")->check(CLI::Range(0.0, 1.0))->capture_default_str()->group(group);
 }
 
 Result<std::vector<uint32_t>> leave_out_tokens(TextForms& forms, const Tokenizer& tokenizer, const Vocabulary& vocabulary, const std::vector<std::string>& lines, const ShrinkFlags& f,
@@ -81,6 +102,7 @@ Result<std::vector<uint32_t>> leave_out_tokens(TextForms& forms, const Tokenizer
 
 Result<void> leave_out_parts(TextForms& forms, const std::string& head, const std::vector<double>& counts, const TextSamples& samples, const ShrinkFlags& f, nlohmann::json& moves) {
   if (f.blocks > 0) PITH_CHECK_OK(drop(forms, head, samples, f.blocks, moves));
+  if (f.heads < 1) PITH_CHECK_OK(prune(forms, head, samples, f.heads, moves));
   if (f.rank > 0) PITH_CHECK_OK(factor(forms, counts, f.rank, moves));
   return {};
 }

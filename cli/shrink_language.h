@@ -20,7 +20,8 @@ struct ShrinkFlags {
   int64_t tokens = 0;  // of the vocabulary that stay; 0: all
   int64_t rank = 0;    // of the table of tokens; 0: whole
   double blocks = 0;   // share of the multiplications (or their number) that stay where residual blocks are left out; 0: all
-  bool parts() const { return rank > 0 || blocks > 0; }
+  double heads = 1;    // share of the attention heads that stay
+  bool parts() const { return rank > 0 || blocks > 0 || heads < 1; }
   bool wanted() const { return tokens > 0 || parts(); }
 };
 void add_shrink_flags(CLI::App* verb, ShrinkFlags& flags);

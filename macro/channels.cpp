@@ -5,6 +5,7 @@
 
 #include "ir/geometry.h"
 #include "macro/channel_classes.h"
+#include "macro/measure.h"
 
 namespace pith {
 namespace {
@@ -129,12 +130,6 @@ Result<int64_t> remove_once(Graph& g, ChannelReport& report) {
   for (size_t i = 0; i < g.nodes.size(); ++i) cut_node(g, g.nodes[i], roles[i], kept, report);
   PITH_CHECK_OK(ir::infer_shapes(g));
   return removed;
-}
-
-int64_t total_macs(const Graph& g) {
-  int64_t sum = 0;
-  for (const Node& n : g.nodes) sum += ir::mac_count(g, n);
-  return sum;
 }
 
 }  // namespace

@@ -4,10 +4,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cmath>
 #include <set>
 
-#include "ir/interpret.h"
+#include "macro/measure.h"
 
 namespace pith {
 namespace {
@@ -17,12 +16,6 @@ using ir::Node;
 using ir::Op;
 using ir::Tensor;
 using ir::ValueId;
-
-int64_t total_macs(const Graph& g) {
-  int64_t sum = 0;
-  for (const Node& n : g.nodes) sum += ir::mac_count(g, n);
-  return sum;
-}
 
 // What follows from other inputs than the first: masks, positions, states. A path may end there.
 std::vector<bool> side_values(const Graph& g) {
@@ -60,43 +53,6 @@ bool keeps(const Graph& g, const std::vector<int>& made_by, const Node& join, Va
   if (join.activation.function != numerics::Unary::kRelu || maker < 0) return false;
   const Node& n = g.nodes[static_cast<size_t>(maker)];
   return n.activation.function == numerics::Unary::kRelu || n.op == Op::kRelu;
-}
-
-double divergence(std::span<const float> p, std::span<const float> q) {
-  const auto log_sum = [](std::span<const float> x) {
-    const float top = *std::max_element(x.begin(), x.end());
-    double sum = 0;
-    for (float v : x) sum += std::exp(static_cast<double>(v - top));
-    return top + std::log(sum);
-  };
-  const double a = log_sum(p), b = log_sum(q);
-  double kl = 0;
-  for (size_t i = 0; i < p.size(); ++i) kl += std::exp(p[i] - a) * ((p[i] - a) - (q[i] - b));
-  return kl;
-}
-
-double distortion(const Tensor& original, const Tensor& student, bool distribution) {
-  const auto x = original.as<float>(), y = student.as<float>();
-  if (distribution && !original.shape().empty() && original.shape().back() > 1) {
-    const auto width = static_cast<size_t>(original.shape().back());
-    double sum = 0;
-    for (size_t i = 0; i + width <= x.size(); i += width) sum += divergence(x.subspan(i, width), y.subspan(i, width));
-    return sum * static_cast<double>(width) / static_cast<double>(x.size());
-  }
-  double error = 0, power = 1e-30;
-  for (size_t i = 0; i < x.size(); ++i) error += std::pow(x[i] - y[i], 2.0), power += std::pow(x[i], 2.0);
-  return error / power;
-}
-
-using Outputs = std::vector<std::vector<Tensor>>;
-
-Result<double> loss_of(const Graph& g, const std::vector<std::vector<Tensor>>& samples, const Outputs& expected, bool distribution) {
-  double sum = 0;
-  for (size_t s = 0; s < samples.size(); ++s) {
-    PITH_TRY(const std::vector<Tensor> got, ir::interpret(g, samples[s]));
-    for (size_t k = 0; k < got.size(); ++k) sum += distortion(expected[s][k], got[k], distribution) / static_cast<double>(samples.size());
-  }
-  return sum;
 }
 
 // Whether a value is remembered for nobody but these nodes.
@@ -171,11 +127,7 @@ Result<DropReport> drop_blocks(Graph& g, const std::vector<std::vector<Tensor>>&
   if (samples.empty()) return usage_error("no samples to measure blocks on; give a folder, archive or array with --samples");
   DropReport report;
   report.macs_before = report.macs_after = total_macs(g);
-  Outputs expected;
-  for (const auto& sample : samples) {
-    PITH_TRY(std::vector<Tensor> out, ir::interpret(g, sample));
-    expected.push_back(std::move(out));
-  }
+  PITH_TRY(const Answers expected, answers_of(g, samples));
   const double target = options.macs_share * static_cast<double>(report.macs_before);
   double now = 0;
   while (static_cast<double>(report.macs_after) > target) {
@@ -186,7 +138,7 @@ Result<DropReport> drop_blocks(Graph& g, const std::vector<std::vector<Tensor>>&
     std::vector<Graph> shorter;
     for (const Block& b : blocks) {
       PITH_TRY(Graph without, without_block(g, b));
-      PITH_TRY(const double loss, loss_of(without, samples, expected, options.distribution));
+      PITH_TRY(const double loss, answer_loss(without, samples, expected, options.distribution));
       const auto freed = static_cast<double>(report.macs_after - total_macs(without));
       units.push_back({g.nodes[b.join].name, {{{0, 0, freed}, now}, {{0, 0, 0}, std::max(loss, now)}}});
       shorter.push_back(std::move(without));

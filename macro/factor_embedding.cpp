@@ -8,6 +8,7 @@
 
 #include "ir/products.h"
 #include "macro/low_rank.h"
+#include "macro/measure.h"
 #include "macro/prune_vocabulary.h"
 
 namespace pith {
@@ -20,12 +21,6 @@ using ir::Tensor;
 using ir::ValueId;
 
 constexpr double kUnread = 0.5;  // counts of a row that no sample read
-
-int64_t total_macs(const Graph& g) {
-  int64_t sum = 0;
-  for (const Node& n : g.nodes) sum += ir::mac_count(g, n);
-  return sum;
-}
 
 // Of the rows, adding up to 1.
 std::vector<double> row_weights(int64_t rows, const std::vector<double>& counts, bool tied) {

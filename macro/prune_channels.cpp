@@ -11,6 +11,7 @@
 #include "ir/compensate.h"
 #include "macro/channel_classes.h"
 #include "macro/channels.h"
+#include "macro/measure.h"
 
 namespace pith {
 namespace {
@@ -223,12 +224,6 @@ class Pruning {
   std::vector<bool> alive_;
   double loss_ = 0;
 };
-
-int64_t total_macs(const Graph& g) {
-  int64_t sum = 0;
-  for (const Node& n : g.nodes) sum += ir::mac_count(g, n);
-  return sum;
-}
 
 int64_t total_activations(const Graph& g) {
   int64_t sum = 0;

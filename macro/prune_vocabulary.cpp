@@ -7,6 +7,7 @@
 
 #include "macro/channel_classes.h"
 #include "macro/channels.h"
+#include "macro/measure.h"
 
 namespace pith {
 namespace {
@@ -26,12 +27,6 @@ ValueId answer(const Graph& g) {
     if (std::none_of(g.state.begin(), g.state.end(), [&](const auto& s) { return s.second == id; })) return id;
   }
   return ir::kNoValue;
-}
-
-int64_t total_macs(const Graph& g) {
-  int64_t sum = 0;
-  for (const Node& n : g.nodes) sum += ir::mac_count(g, n);
-  return sum;
 }
 
 void keep(Graph& g, ValueId id, int axis, const ChannelCut& rows) {

@@ -144,11 +144,20 @@ class Text(unittest.TestCase):
             self.pith("run", self.out / "made.pith", "--text", text, "--tokens", 3)
         self.assertIn("without any of its residual blocks", self.compress(self.mlm, "--blocks", "0.0001", code=4).stderr)
 
+    def test_attention_heads_are_removed(self):
+        for model in (self.mlm, self.sentences, self.out / "llama.bin"):
+            made = self.compress(model, "--heads", "0.5")["moves"][0]
+            total = 8 if model.is_dir() else 4  # of keys, in both layers together
+            self.assertEqual((made["heads"], made["of"]), (total // 2, total))
+            self.assertEqual(made["bytes"], -4 * total // 2 * (4 * (4 * 16 + 3) if model.is_dir() else 2 * 16 * 4 * 2 + 2 * 16 * 4))
+            text = "the sea was [MASK] ." if model == self.mlm else "the sea was calm"
+            self.pith("run", self.out / "made.pith", "--text", text, "--tokens", 3)
+
     def test_all_at_once_and_retrained(self):
         for model in (self.mlm, self.sentences, self.out / "llama.bin"):
             tokens = 64 if model.is_dir() else self.token_count - 3
-            made = self.compress(model, "--keep-tokens", tokens, "--embedding-rank", 6, "--blocks", "0.9", "--lambda", "1e-6", "--steps", "3", "--batch", "2", "--window", "8")
-            self.assertEqual([m["move"] for m in made["moves"]], ["leave out tokens", "leave out blocks", "factor the table of tokens"])
+            made = self.compress(model, "--keep-tokens", tokens, "--embedding-rank", 6, "--blocks", "0.9", "--heads", "0.8", "--lambda", "1e-6", "--steps", "3", "--batch", "2", "--window", "8")
+            self.assertEqual([m["move"] for m in made["moves"]], ["leave out tokens", "leave out blocks", "remove attention heads", "factor the table of tokens"])
 
     def test_what_cannot_be_is_refused(self):
         self.assertIn("saves nothing", self.compress(self.mlm, "--embedding-rank", 16, code=2).stderr)
