@@ -17,6 +17,7 @@
 #include "compile/compile.h"
 #include "ir/interpret.h"
 #include "micro/layerwise.h"
+#include "micro/smooth.h"
 
 namespace pith::cli {
 namespace {
@@ -116,6 +117,10 @@ Result<void> round_language(ir::Graph& student, const std::optional<ir::Graph>& 
   ir::Graph g = decoder ? *whole : student;
   PITH_CHECK_OK(ir::canonicalize(g));
   PITH_CHECK_OK(ir::canonicalize(student));
+  if (f.integers && !decoder) {
+    PITH_CHECK_OK(smooth(student, steps));
+    g = student;
+  }
   PITH_TRY(const Inputs inputs, decoder ? whole_inputs(g, model, lines, f.count) : Result<Inputs>(steps));
   LayerwiseOptions how;
   how.bits_per_weight = bits_per_weight;

@@ -299,6 +299,22 @@ Result<void> Lowering::lower_along_axis(const ir::Node& n) {
   return {};
 }
 
+namespace {
+
+// Makes a constant of two rows out of a scale of one: the powers of two that a row is multiplied by first are the second.
+void add_spread(ProgramConstant& k, const std::vector<int64_t>& spread) {
+  k.dims = {2, static_cast<int32_t>(spread.size())};
+  if (k.dtype == PITH_I8) {  // each row has a step: the second's is 1
+    k.scale_codes = {k.scale_codes.at(0), 0};
+    k.bits = 8;
+    for (int64_t s : spread) k.integers.push_back(1 << s);
+  } else {
+    for (int64_t s : spread) k.reals.push_back(static_cast<float>(1 << s));
+  }
+}
+
+}  // namespace
+
 // Layer and RMS normalisation work over the trailing dimensions in logical order; instance and group normalisation on
 // channels-last images.
 Result<void> Lowering::lower_norm(const ir::Node& n) {
@@ -338,6 +354,7 @@ Result<void> Lowering::lower_norm(const ir::Node& n) {
   };
   PITH_TRY(const int32_t scale, parameter(1));
   PITH_TRY(const int32_t bias, parameter(2));
+  if (n.has("spread")) add_spread(program.constants[static_cast<size_t>(scale - kConstantBase)], n.integers("spread"));
   const int32_t output = result_tensor(n, 0, order, integers);
   set_activation(emit(PITH_OPCODE_Norm, {input, scale, bias}, {output}, {kind, axis, groups}, {static_cast<float>(n.real("epsilon", kind >= 4 ? 0 : 1e-5))}), n, integers);
   define(n, 0, output, order);

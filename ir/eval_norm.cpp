@@ -127,15 +127,22 @@ Result<void> eval_layer_norm(Evaluation& e) {
   const int64_t n = element_count({shape.begin() + static_cast<std::ptrdiff_t>(axis), shape.end()});
   const int64_t rows = n > 0 ? element_count(shape) / n : 0;
   const double epsilon = e.node.real("epsilon", 1e-5);
+  const std::vector<int64_t> spread = e.node.integers("spread");
+  const float* x = e.f32(0);
+  std::vector<float> wide;
+  if (!spread.empty()) {
+    wide.assign(x, x + rows * n);
+    for (size_t i = 0; i < wide.size(); ++i) wide[i] *= static_cast<float>(1 << spread[i % spread.size()]);
+    x = wide.data();
+  }
   if (e.node.op == Op::kLayerNormalization) {
-    standardise(e.f32(0), e.out(), rows, n, epsilon);
+    standardise(x, e.out(), rows, n, epsilon);
     for (int64_t r = 0; r < rows && (e.wants(1) || e.wants(2)); ++r) {
-      const Moments m = moments(e.f32(0) + r * n, n);
+      const Moments m = moments(x + r * n, n);
       if (e.wants(1)) e.out(1)[r] = static_cast<float>(m.mean);
       if (e.wants(2)) e.out(2)[r] = static_cast<float>(1 / std::sqrt(m.variance + epsilon));
     }
   } else {
-    const float* x = e.f32(0);
     float* y = e.out();
     for (int64_t r = 0; r < rows; ++r, x += n, y += n) {
       double squares = 0;

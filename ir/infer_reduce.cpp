@@ -1,6 +1,9 @@
 // Types of pooling, normalisation, reduction and selection along axes.
+#include <algorithm>
+
 #include "ir/geometry.h"
 #include "ir/infer.h"
+#include "numerics/norm.h"
 
 namespace pith::ir {
 namespace {
@@ -87,6 +90,10 @@ Result<void> infer_layer_norm(Inference& node) {
     const auto wider = broadcast(x, node.shape(i));
     if (!wider.ok() || wider.value() != x) return node.fail(fmt::format("input {} must broadcast to the first", i));
   }
+  const std::vector<int64_t> spread = node.node.integers("spread");
+  const int64_t row = element_count({x.begin() + static_cast<std::ptrdiff_t>(axis), x.end()});
+  if (!spread.empty() && static_cast<int64_t>(spread.size()) != row) return node.fail("`spread` needs one exponent for each element of a row");
+  if (std::any_of(spread.begin(), spread.end(), [](int64_t s) { return s < 0 || s > numerics::kSpreadMost; })) return node.fail(fmt::format("`spread` must lie within 0 and {}", numerics::kSpreadMost));
   node.output(DType::kF32, x);
   if (node.node.op == Op::kLayerNormalization) {
     Shape statistics = x;

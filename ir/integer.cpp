@@ -99,7 +99,7 @@ bool norm_form(const Graph& graph, const Node& node) {
   const int64_t first = axis < 0 ? axis + rank : axis;
   int64_t row = 1;
   for (int64_t d = std::max<int64_t>(first, 0); d < rank; ++d) row *= x.shape[static_cast<size_t>(d)];
-  if (first < 0 || row < 1 || row > numerics::kNormMost) return false;
+  if (first < 0 || row < 1 || row > (node.has("spread") ? numerics::kSpreadNormMost : numerics::kNormMost)) return false;
   for (size_t i = 1; i < node.inputs.size(); ++i) {
     const Value* p = operand(graph, node, i);
     if (p != nullptr && (!p->is_constant() || is_activation(*p) || is_bias(*p) || (p->constant->count() != row && p->constant->count() != 1))) return false;

@@ -63,18 +63,21 @@ Tensor integer_norm(const IntegerNode& n) {
   const uint64_t epsilon = numerics::norm_epsilon(static_cast<double>(static_cast<float>(n.node.real("epsilon", 1e-5))), n.affine(0), row);
   const bool rms = n.node.op == Op::kRMSNormalization;
   const int32_t zero = n.affine(0).zero_point;
+  const std::vector<int64_t> spread = n.node.integers("spread");
+  // what a row's sums are of
+  const auto element = [&](const uint8_t* q, int64_t i) { return spread.empty() ? q[i] - (rms ? zero : 0) : numerics::spread_code(q[i], zero, spread[static_cast<size_t>(i)]); };
   Tensor y(DType::kU8, n.y_shape);
   const uint8_t* x = n.inputs[0]->as<uint8_t>().data();
   uint8_t* to = y.mut<uint8_t>().data();
   for (int64_t r = 0; r < n.inputs[0]->count() / row; ++r, x += row, to += row) {
     int64_t sum = 0, squares = 0;
     for (int64_t i = 0; i < row; ++i) {
-      const int64_t q = x[i] - (rms ? zero : 0);
+      const int64_t q = element(x, i);
       sum += q;
       squares += q * q;
     }
-    const numerics::NormRow f = rms ? numerics::NormRow::rms(row, squares, zero, epsilon) : numerics::NormRow::layer(row, sum, squares, epsilon);
-    for (int64_t i = 0; i < row; ++i) to[i] = limited(numerics::norm_code(f.quotient(x[i]), parameters[static_cast<size_t>(i)], n.stage.zero_point));
+    const numerics::NormRow f = rms ? numerics::NormRow::rms(row, squares, 0, epsilon) : numerics::NormRow::layer(row, sum, squares, epsilon);
+    for (int64_t i = 0; i < row; ++i) to[i] = limited(numerics::norm_code(f.quotient(element(x, i)), parameters[static_cast<size_t>(i)], n.stage.zero_point));
   }
   return y;
 }

@@ -1,4 +1,5 @@
-// Normalisation and attention on codes against real arithmetic: how far they are from the exact result, rounded.
+// A transformer's operators on codes against real arithmetic: how far they are from the exact result, in steps of the result.
+// docs/transformers.md states these bounds.
 #include "ir/test_graph.h"
 #include "numerics/attention.h"
 #include "numerics/norm.h"
@@ -36,14 +37,20 @@ double distance(Graph& g, const std::vector<Tensor>& inputs, Affine out) {
 }
 
 TEST(IntegerNorm, IsTheExactResultRounded) {
-  Random random(test_seed() + 30);
+  Random random(test_seed() + 30), spreading(test_seed() + 33);
   for (int round = 0; round < 200; ++round) {
     const bool rms = random.integer(0, 1) == 1;
     const int64_t n = random.integer(1, 90);
     const Tensor x = random_u8(random, {3, 2, n});
     std::vector<Tensor> operands = {like_real(x), random_f32(random, {n}, -2, 2)};
     if (!rms) operands.push_back(random_f32(random, {n}, -1, 1));
-    Graph g = one_node(rms ? Op::kRMSNormalization : Op::kLayerNormalization, operands, {{"axis", int64_t{-1}}, {"epsilon", 1e-5}}, 1, {1, 2});
+    Attributes attributes = {{"axis", int64_t{-1}}, {"epsilon", 1e-5}};
+    if (spreading.integer(0, 1) == 1) {
+      Ints spread;
+      for (int64_t i = 0; i < n; ++i) spread.push_back(spreading.integer(0, 5) == 0 ? spreading.integer(0, numerics::kSpreadMost) : 0);
+      attributes["spread"] = spread;
+    }
+    Graph g = one_node(rms ? Op::kRMSNormalization : Op::kLayerNormalization, operands, attributes, 1, {1, 2});
     const Affine ax{static_cast<int16_t>(random.integer(-140, -60)), static_cast<uint8_t>(random.integer(0, 255))}, ay{static_cast<int16_t>(random.integer(-90, -50)), static_cast<uint8_t>(random.integer(60, 200))};
     quantise(g, g.inputs[0], ax), quantise(g, g.outputs[0], ay);
     ASSERT_TRUE(infer_shapes(g).ok());
@@ -69,6 +76,32 @@ TEST(IntegerNorm, RootsOfAllSizes) {
     const numerics::ReciprocalRoot r = numerics::reciprocal_root(w);
     const double got = r.root * std::exp2(r.shift - 62.0), wanted = 1 / std::sqrt(static_cast<double>(w));
     EXPECT_NEAR(got, wanted, wanted * 1e-9) << w;
+  }
+}
+
+TEST(IntegerSum, IsTheExactResultRounded) {
+  Random random(test_seed() + 34);
+  for (int round = 0; round < 100; ++round) {
+    const Tensor a = random_u8(random, {300}), b = random_u8(random, {300});
+    Graph g = one_node(Op::kAdd, {like_real(a), like_real(b)});
+    const Affine aa{static_cast<int16_t>(random.integer(-140, -60)), static_cast<uint8_t>(random.integer(0, 255))}, ab{static_cast<int16_t>(random.integer(-140, -60)), static_cast<uint8_t>(random.integer(0, 255))};
+    const Affine ay{static_cast<int16_t>(std::max(aa.scale_code, ab.scale_code) + random.integer(-8, 24)), static_cast<uint8_t>(random.integer(0, 255))};
+    quantise(g, g.inputs[0], aa), quantise(g, g.inputs[1], ab), quantise(g, g.outputs[0], ay);
+    ASSERT_TRUE(infer_shapes(g).ok());
+    ASSERT_LE(distance(g, {a, b}, ay), 0.52) << "PITH_SEED=" << test_seed();
+  }
+}
+
+TEST(IntegerGelu, IsTheExactResultRounded) {
+  Random random(test_seed() + 35);
+  Tensor x(DType::kU8, {256});
+  for (int64_t i = 0; i < 256; ++i) x.set(i, static_cast<double>(i));
+  for (int round = 0; round < 100; ++round) {
+    Graph g = one_node(Op::kGelu, {like_real(x)}, {{"approximate", std::string(random.integer(0, 1) == 1 ? "tanh" : "none")}});
+    const Affine ax{static_cast<int16_t>(random.integer(-120, -40)), static_cast<uint8_t>(random.integer(0, 255))}, ay{static_cast<int16_t>(random.integer(-110, -40)), static_cast<uint8_t>(random.integer(0, 40))};
+    quantise(g, g.inputs[0], ax), quantise(g, g.outputs[0], ay);
+    ASSERT_TRUE(infer_shapes(g).ok());
+    ASSERT_LE(distance(g, {x}, ay), 0.501) << "PITH_SEED=" << test_seed();
   }
 }
 

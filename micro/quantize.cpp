@@ -10,6 +10,7 @@
 
 #include "base/log.h"
 #include "micro/quantize_product.h"
+#include "micro/smooth.h"
 
 namespace pith {
 namespace {
@@ -327,6 +328,7 @@ Result<Graph> quantize(const Graph& source, const std::vector<std::vector<Tensor
   Graph g = source;
   PITH_CHECK_OK(ir::canonicalize(g));
   if (options.equalize) equalize(g);
+  if (options.equalize && !options.float_activations) PITH_CHECK_OK(smooth(g, samples));
   split_activations(g);
   PITH_TRY(const Calibration c, calibrate(g, samples));
 

@@ -4,7 +4,7 @@
 // D = n q - S1 and W = n S2 - S1^2 + E are exact integers (E is n^2 epsilon in steps of the scale, rounded once); RMS
 // takes D = n (q - zero) and W = n sum (q - zero)^2 + E. The reciprocal root comes from an integer root of 32 bits, so
 // the quotient is good to 2^-12, and a parameter to 2^-11 of a result's step: a result is the exact one, rounded, but
-// where that lies within about 0.02 of a half.
+// where that lies within about 0.02 of a half (E's rounding adds to that in rows of a few nearly equal codes, W below 100).
 #pragma once
 
 #include "numerics/functions.h"
@@ -13,6 +13,11 @@
 namespace pith::numerics {
 
 inline constexpr int64_t kNormMost = int64_t{1} << 20;  // elements of a row
+// Where a few channels are much larger than all others, codes stand for x / 2^spread, channel by channel, and a row is
+// normalised as spread back: of q - zero in D and W, times 2^spread, still exactly.
+inline constexpr int kSpreadMost = 6;
+inline constexpr int64_t kSpreadNormMost = int64_t{1} << 16;  // elements of such a row
+inline int32_t spread_code(uint8_t q, int32_t zero, int64_t exponent) { return (q - zero) * (1 << exponent); }
 
 // How a quotient in 1/4096 becomes a code: (quotient * factor + 4096 * offset) / 2^22, around the zero point.
 struct NormParameter {
@@ -51,7 +56,7 @@ struct NormRow {
   int64_t count = 1, center = 0;
   ReciprocalRoot inverse{0, 0};
 
-  // sum and squares: of the codes, for RMS of (code - zero) squared only. `zero` is the zero point of x.
+  // sum and squares: of the codes, for RMS of (code - zero) squared only. `zero` is the zero point of x, 0 for spread codes.
   static NormRow layer(int64_t n, int64_t sum, int64_t squares, uint64_t epsilon) {
     return {n, sum, reciprocal_root(static_cast<uint64_t>(n * squares - sum * sum) + epsilon)};
   }

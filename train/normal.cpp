@@ -29,6 +29,7 @@ Built build_layer_norm(const NodeView& n) {
   for (size_t i = 1; i < n.node.outputs.size(); ++i) {
     if (n.node.outputs[i] != ir::kNoValue) return n.fail("its statistics are wanted");
   }
+  if (n.node.has("spread")) return n.fail("it is spread for 8-bit activations; retrain what it was made from");
   n.set_axis(n.input_axis(0));
   const double epsilon = n.node.real("epsilon", 1e-5);
   const bool centred = n.node.op == Op::kLayerNormalization;

@@ -12,7 +12,25 @@ float parameter(const float* values, int64_t count, int64_t i) {
   return values == nullptr ? 0 : values[count == 1 ? 0 : i];
 }
 
-// y = (x - mean) * inverse * scale + bias for `n` elements; parameters count from `first`.
+// The scale's second row: powers of two that x is multiplied by first (layer and RMS).
+bool has_spread(const Op& op) {
+  return op.ints[0] <= kRms && op.inputs[1] != nullptr && op.inputs[1]->rank == 2 && op.inputs[1]->dims[0] == 2;
+}
+bool spreads(const Tensor& scale) {
+  if (!scale.is_constant()) return false;
+  const float* factors = static_cast<const float*>(scale.values);  // null while memory is counted
+  for (int64_t i = scale.dims[1]; factors != nullptr && i < scale.count(); ++i) {
+    int exponent = 0;
+    while (exponent <= numerics::kSpreadMost && factors[i] != static_cast<float>(1 << exponent)) ++exponent;
+    if (exponent > numerics::kSpreadMost) return false;
+  }
+  return true;
+}
+const float* spread_of(const Op& op, const Run& run) {
+  return has_spread(op) ? run.read<float>(op.inputs[1]) + op.inputs[1]->dims[1] : nullptr;
+}
+
+// y = (x - mean) * inverse * scale + bias for `n` elements; parameters count from `first`. x is spread already.
 void apply(const Op& op, const Run& run, const float* x, float* y, int64_t n, double mean, double inverse,
            int64_t first) {
   const Tensor *scale = op.inputs[1], *bias = op.inputs[2];
@@ -34,9 +52,14 @@ void layer(const Op& op, const Run& run, bool rms) {
   const int64_t rows = x.count_of(0, op.ints[1]), n = x.count_of(op.ints[1], x.rank);
   const float* from = run.read<float>(&x);
   float* to = run.write<float>(op.outputs[0]);
+  const float* spread = spread_of(op, run);
   parallel(run.threads, rows, n >= 1024 ? 1 : 1024 / n, [&](int64_t begin, int64_t end, int32_t) {
     for (int64_t r = begin; r < end; ++r) {
       const float* row = from + r * n;
+      if (spread != nullptr) {
+        for (int64_t i = 0; i < n; ++i) to[r * n + i] = row[i] * spread[i];
+        row = to + r * n;
+      }
       double mean = 0, square = 0;
       if (!rms) {
         for (int64_t i = 0; i < n; ++i) mean += row[i];
@@ -56,6 +79,7 @@ void layer_u8(const Op& op, const Run& run) {
   const int64_t rows = x.count_of(0, op.ints[1]), n = x.count_of(op.ints[1], x.rank);
   const uint64_t epsilon = numerics::norm_epsilon(op.reals[0], x.affine, n);
   const int32_t zero = x.affine.zero_point;
+  const float* spread = spread_of(op, run);
   parallel(run.threads, rows, n >= 1024 ? 4 : 4096 / n, [&](int64_t begin, int64_t end, int32_t task) {
     numerics::NormParameter* parameters = reinterpret_cast<numerics::NormParameter*>(run.scratch(op, task));
     for (int64_t i = 0; i < n; ++i) {
@@ -67,16 +91,19 @@ void layer_u8(const Op& op, const Run& run) {
       const uint8_t* from = run.read<uint8_t>(&x) + r * n;
       uint8_t* to = run.write<uint8_t>(&y) + r * n;
       int64_t sum = 0, squares = 0;
-      const int32_t offset = rms ? zero : 0;
+      const int32_t offset = rms || spread != nullptr ? zero : 0;
+      const auto element = [&](int64_t i) {
+        return spread == nullptr ? from[i] - offset : (from[i] - offset) * static_cast<int32_t>(spread[i]);
+      };
       for (int64_t i = 0; i < n; ++i) {
-        const int32_t q = from[i] - offset;
+        const int32_t q = element(i);
         sum += q;
         squares += q * q;
       }
-      const numerics::NormRow f = rms ? numerics::NormRow::rms(n, squares, zero, epsilon) : numerics::NormRow::layer(n, sum, squares, epsilon);
+      const numerics::NormRow f = rms ? numerics::NormRow::rms(n, squares, 0, epsilon) : numerics::NormRow::layer(n, sum, squares, epsilon);
       const Epilogue& e = finish.epilogue;
       for (int64_t i = 0; i < n; ++i) {
-        const int32_t code = numerics::clamp(numerics::norm_code(f.quotient(from[i]), parameters[i], e.zero_point), e.low, e.high);
+        const int32_t code = numerics::clamp(numerics::norm_code(f.quotient(element(i)), parameters[i], e.zero_point), e.low, e.high);
         to[i] = e.table != nullptr ? e.table[code] : static_cast<uint8_t>(code);
       }
     }
@@ -152,11 +179,13 @@ const char* prepare_Norm(Builder& builder, Op& op) {
   }
   for (int i = 1; i < 3; ++i) {
     const Tensor* t = op.inputs[i];
-    if (t != nullptr && (t->dtype != PITH_F32 || (t->count() != parameters && t->count() != 1)))
-      return "its scale or bias doesn't fit";
+    if (t == nullptr) continue;
+    const int64_t n = i == 1 && has_spread(op) ? t->dims[1] : t->count();
+    if (t->dtype != PITH_F32 || (n != parameters && t->count() != 1)) return "its scale or bias doesn't fit";
   }
+  if (has_spread(op) && !spreads(*op.inputs[1])) return "what it spreads isn't by powers of two";
   if (codes) {
-    if (parameters > numerics::kNormMost) return "its rows are too long for integers";
+    if (parameters > (has_spread(op) ? numerics::kSpreadNormMost : numerics::kNormMost)) return "its rows are too long for integers";
     const U8Finish finish = computed_finish(builder, op, y);
     U8Finish* plan = builder.plan<U8Finish>(op);
     if (plan != nullptr) *plan = finish;

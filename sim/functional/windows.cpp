@@ -64,10 +64,16 @@ void arg_reduce(const Call& c, const T* x, int32_t* y) {
   });
 }
 
-// Statistics over positions `at`, then (x - mean) / deviation with parameters `parameter(i)`.
+// What layer and RMS normalisation multiply a row by first: the scale's second row, or ones.
+std::vector<int32_t> spread_of(const Call& c, int64_t n) {
+  const Operand& scale = c.in[1];
+  if (!scale || scale.dims.size() != 2 || scale.dims[0] != 2) return std::vector<int32_t>(static_cast<size_t>(n), 1);
+  return {scale.f32() + n, scale.f32() + 2 * n};
+}
+
+// Statistics over positions `at` of x, then (x - mean) / deviation with parameters `parameter(i)`.
 template <typename At, typename Parameter>
-void normalize(const Call& c, int64_t n, bool centred, const At& at, const Parameter& parameter) {
-  const float* x = c.in[0].f32();
+void normalize(const Call& c, const float* x, int64_t n, bool centred, const At& at, const Parameter& parameter) {
   float* y = reinterpret_cast<float*>(c.out[0].bytes);
   double mean = 0, square = 0;
   for (int64_t i = 0; i < n && centred; ++i) mean += x[at(i)];
@@ -213,18 +219,19 @@ void normalize_codes(Call& c) {
   const Finish finish = finish_of(c.op, c.out[0].affine);
   const uint64_t epsilon = numerics::norm_epsilon(c.op.reals[0], x.affine, n);
   const auto parameter = [](const Operand& p, int64_t i, float absent) { return p ? p.f32()[p.count() == 1 ? 0 : i] : absent; };
+  const std::vector<int32_t> spread = spread_of(c, n);
   for (int64_t r = 0; r < x.count(0, axis); ++r) {
     const uint8_t* from = x.u8() + r * n;
     int64_t sum = 0, squares = 0;
     for (int64_t i = 0; i < n; ++i) {
-      const int64_t q = from[i] - (rms ? zero : 0);
+      const int64_t q = (from[i] - zero) * spread[static_cast<size_t>(i)];
       sum += q;
       squares += q * q;
     }
-    const numerics::NormRow row = rms ? numerics::NormRow::rms(n, squares, zero, epsilon) : numerics::NormRow::layer(n, sum, squares, epsilon);
+    const numerics::NormRow row = rms ? numerics::NormRow::rms(n, squares, 0, epsilon) : numerics::NormRow::layer(n, sum, squares, epsilon);
     for (int64_t i = 0; i < n; ++i) {
       const numerics::NormParameter p = numerics::norm_parameter(parameter(scale, i, 1), parameter(bias, i, 0), finish.raw);
-      const int32_t code = numerics::clamp(numerics::norm_code(row.quotient(from[i]), p, finish.raw.zero_point), finish.low, finish.high);
+      const int32_t code = numerics::clamp(numerics::norm_code(row.quotient((from[i] - zero) * spread[static_cast<size_t>(i)]), p, finish.raw.zero_point), finish.low, finish.high);
       c.out[0].u8()[r * n + i] = finish.through(static_cast<uint8_t>(code));
     }
   }
@@ -242,12 +249,15 @@ std::optional<std::string> execute_Norm(Call& c) {
   if (kind <= 1) {
     const size_t axis = static_cast<size_t>(c.i(1));
     const int64_t n = x.count(axis, x.dims.size());
-    for (int64_t r = 0; r < x.count(0, axis); ++r) normalize(c, n, kind == 0, [&](int64_t i) { return r * n + i; }, [](int64_t i) { return i; });
+    const std::vector<int32_t> spread = spread_of(c, n);
+    std::vector<float> wide(x.f32(), x.f32() + x.count());
+    for (size_t i = 0; i < wide.size(); ++i) wide[i] *= static_cast<float>(spread[i % spread.size()]);
+    for (int64_t r = 0; r < x.count(0, axis); ++r) normalize(c, wide.data(), n, kind == 0, [&](int64_t i) { return r * n + i; }, [](int64_t i) { return i; });
   } else {
     const int64_t channels = x.dims.back(), groups = kind == 2 ? channels : c.i(2), width = channels / groups, positions = x.count(1, x.dims.size() - 1);
     for (int64_t g = 0; g < x.dims[0] * groups; ++g) {
       const int64_t first = g % groups * width;
-      normalize(c, positions * width, true, [&](int64_t i) { return (g / groups * positions + i / width) * channels + first + i % width; }, [&](int64_t i) { return first + i % width; });
+      normalize(c, x.f32(), positions * width, true, [&](int64_t i) { return (g / groups * positions + i / width) * channels + first + i % width; }, [&](int64_t i) { return first + i % width; });
     }
   }
   activate(c.op, c.out[0].f32(), x.count());

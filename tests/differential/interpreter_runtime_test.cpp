@@ -147,7 +147,13 @@ Graph random_transformer(uint64_t s) {
   const auto norm = [&](ValueId x) {
     std::vector<ValueId> inputs = {x, b.constant({wide}, 1)};
     if (!rms) inputs.push_back(b.constant({wide}, 0.3));
-    return b.node(rms ? Op::kRMSNormalization : Op::kLayerNormalization, inputs, {{"axis", int64_t{-1}}, {"epsilon", 1e-5}});
+    std::map<std::string, ir::Attribute> attributes = {{"axis", int64_t{-1}}, {"epsilon", 1e-5}};
+    if (b.random.integer(0, 1) == 1) {
+      std::vector<int64_t> spread;
+      for (int64_t i = 0; i < wide; ++i) spread.push_back(std::max<int64_t>(0, b.random.integer(-20, 6)));
+      attributes["spread"] = spread;
+    }
+    return b.node(rms ? Op::kRMSNormalization : Op::kLayerNormalization, inputs, attributes);
   };
   const ValueId x = b.input({1, tokens, wide});
   std::vector<ValueId> operands = {dense(x, wide), dense(x, wide), dense(x, wide)};
