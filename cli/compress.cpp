@@ -246,6 +246,7 @@ Result<void> compress(const Flags& f, const Global& global) {
     shrink.blocks = f.post.blocks;
     if (f.rate_weight < 0 && f.bits == 8 && !retrains) options.rate_weight = kRateWeight;
     if (retrains && f.bits_per_weight > 0) return usage_error("--bits-per-weight rounds without retraining, and --ratio retrains; give one of them");
+    if (shrink.sets > 0 && !retrains && f.bits_per_weight == 0) return usage_error("--share-layers holds matrices once only where they are rounded once; give --bits-per-weight, or --ratio to retrain");
     std::optional<ir::Graph> whole;
     const std::string& reads = g.metadata.at("head");
     if (reads == "generate" ? retrains || f.bits_per_weight > 0 || shrink.parts() : reads == "fill-mask" && retrains) {
@@ -260,7 +261,7 @@ Result<void> compress(const Flags& f, const Global& global) {
     return compress_language(
         g, {f.samples, output_path(f), f.count, f.held_back, options, f.bits_per_weight, codec, f.integers, std::move(whole), placing, retrains ? f.retrain : RetrainFlags{}, shrink, std::move(tokenizer)}, global);
   }
-  if (f.shrink.wanted()) return usage_error("--keep-tokens, --embedding-rank and --heads are for models that read text; this one has no vocabulary");
+  if (f.shrink.wanted()) return usage_error("--keep-tokens, --embedding-rank, --heads and --share-layers are for models that read text; this one has no vocabulary");
   if (f.bits_per_weight > 0) return usage_error("--bits-per-weight is for models that read text; for others --ratio retrains towards a size");
   const int64_t parameters = ir::parameter_count(g);
   std::unique_ptr<Engine> original = graph_engine(g);

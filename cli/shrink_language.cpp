@@ -13,6 +13,7 @@
 #include "macro/prune_heads.h"
 #include "macro/prune_tokens.h"
 #include "macro/prune_vocabulary.h"
+#include "macro/share_layers.h"
 
 namespace pith::cli {
 namespace {
@@ -66,6 +67,17 @@ Result<void> prune(TextForms& forms, const std::string& head, const TextSamples&
   return {};
 }
 
+Result<void> share(TextForms& forms, const std::string& head, const TextSamples& samples, int64_t sets, nlohmann::json& moves) {
+  const bool on_whole = forms.whole && head == "generate";
+  PITH_TRY(const ShareReport r, share_layers(on_whole ? *forms.whole : forms.used, {samples.begin(), samples.begin() + static_cast<std::ptrdiff_t>(std::min(kHeadSamples, samples.size()))}, {sets, head != "embedding"}));
+  if (on_whole) PITH_CHECK_OK(share_as(forms.used, r));
+  if (!on_whole && forms.whole) PITH_CHECK_OK(share_as(*forms.whole, r));
+  const double loss = r.losses.empty() ? 0 : r.losses.back();
+  log_info(fmt::format("{} layers share {} sets of matrices: {} of float32 weights less; distortion {:.4g}", r.layers, r.sets.size(), bytes_text(r.bytes), loss));
+  moves.push_back({{"move", "share matrices"}, {"sets", r.sets}, {"distortion", loss}, {"bytes", -r.bytes}, {"multiplications", 0}});
+  return {};
+}
+
 }  // namespace
 
 Result<std::vector<double>> count_tokens(const Vocabulary& vocabulary, const std::vector<std::string>& lines) {
@@ -84,6 +96,7 @@ void add_shrink_flags(CLI::App* verb, ShrinkFlags& f) {
       ->group(group);
   verb->add_option("--embedding-rank", f.rank, "the table of tokens becomes a product of two with so many numbers a token, as near as the samples' tokens need")->check(CLI::PositiveNumber)->group(group);
   verb->add_option("--heads", f.heads, "share of the attention heads that stay, of all layers together: those go whose absence the answers to samples show least")->check(CLI::Range(0.0, 1.0))->capture_default_str()->group(group);
+  verb->add_option("--share-layers", f.sets, "so many sets of matrices serve all layers, neighbours that are most alike together; the file holds a set once. With --bits-per-weight or --ratio")->check(CLI::PositiveNumber)->group(group);
 }
 
 Result<std::vector<uint32_t>> leave_out_tokens(TextForms& forms, const Tokenizer& tokenizer, const Vocabulary& vocabulary, const std::vector<std::string>& lines, const ShrinkFlags& f,
@@ -103,6 +116,7 @@ Result<std::vector<uint32_t>> leave_out_tokens(TextForms& forms, const Tokenizer
 Result<void> leave_out_parts(TextForms& forms, const std::string& head, const std::vector<double>& counts, const TextSamples& samples, const ShrinkFlags& f, nlohmann::json& moves) {
   if (f.blocks > 0) PITH_CHECK_OK(drop(forms, head, samples, f.blocks, moves));
   if (f.heads < 1) PITH_CHECK_OK(prune(forms, head, samples, f.heads, moves));
+  if (f.sets > 0) PITH_CHECK_OK(share(forms, head, samples, f.sets, moves));
   if (f.rank > 0) PITH_CHECK_OK(factor(forms, counts, f.rank, moves));
   return {};
 }

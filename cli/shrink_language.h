@@ -21,7 +21,8 @@ struct ShrinkFlags {
   int64_t rank = 0;    // of the table of tokens; 0: whole
   double blocks = 0;   // share of the multiplications (or their number) that stay where residual blocks are left out; 0: all
   double heads = 1;    // share of the attention heads that stay
-  bool parts() const { return rank > 0 || blocks > 0 || heads < 1; }
+  int64_t sets = 0;    // of matrices that all layers share; 0: each has its own
+  bool parts() const { return rank > 0 || blocks > 0 || heads < 1 || sets > 0; }
   bool wanted() const { return tokens > 0 || parts(); }
 };
 void add_shrink_flags(CLI::App* verb, ShrinkFlags& flags);

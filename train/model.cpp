@@ -83,7 +83,11 @@ Model start_transformer(const ir::Graph& canonical, bool per_channel, double sha
   for (const Node& n : m.graph.nodes) {
     if (const auto site = weight_site(m.graph, n)) {
       const ir::Value& v = m.graph.value(n.inputs[site->slot]);
-      if (!m.steps.count(v.name)) m.steps[v.name] = first_steps(v, site->axis, per_channel && is_product(n.op), share);
+      if (!m.steps.count(v.name)) {
+        m.steps[v.name] = first_steps(v, site->axis, per_channel && is_product(n.op), share);
+      } else if (is_product(n.op) && is_constant(m.graph, n, 2) && trained.insert(m.graph.value(n.inputs[2]).name).second) {
+        m.floats.push_back(m.graph.value(n.inputs[2]).name);  // of another layer with the same weights
+      }
       continue;
     }
     if (n.op != Op::kLayerNormalization && n.op != Op::kRMSNormalization) continue;

@@ -153,11 +153,20 @@ class Text(unittest.TestCase):
             text = "the sea was [MASK] ." if model == self.mlm else "the sea was calm"
             self.pith("run", self.out / "made.pith", "--text", text, "--tokens", 3)
 
+    def test_layers_share_matrices(self):
+        for model in (self.sentences, self.out / "llama.bin"):
+            sizes = [self.compress(model, "--bits-per-weight", 4, *more)["bytes"] for more in ((), ("--share-layers", 1))]
+            matrices = 4 * 16 * 16 + 2 * 16 * 24 if model.is_dir() else 3 * 16 * 16 + 3 * 16 * 24
+            self.assertLess(sizes[1], sizes[0] - 0.8 * matrices * 4 / 8, "a layer's matrices are held once")
+        sizes = [self.compress(self.mlm, "--lambda", "1e-6", "--steps", "3", "--batch", "2", *more)["bytes"] for more in ((), ("--share-layers", 1))]
+        self.assertLess(sizes[1], 0.9 * sizes[0], "and are one while they are trained")
+        self.assertIn("--bits-per-weight", self.compress(self.sentences, "--share-layers", 1, code=2).stderr)
+
     def test_all_at_once_and_retrained(self):
         for model in (self.mlm, self.sentences, self.out / "llama.bin"):
             tokens = 64 if model.is_dir() else self.token_count - 3
-            made = self.compress(model, "--keep-tokens", tokens, "--embedding-rank", 6, "--blocks", "0.9", "--heads", "0.8", "--lambda", "1e-6", "--steps", "3", "--batch", "2", "--window", "8")
-            self.assertEqual([m["move"] for m in made["moves"]], ["leave out tokens", "leave out blocks", "remove attention heads", "factor the table of tokens"])
+            made = self.compress(model, "--keep-tokens", tokens, "--embedding-rank", 6, "--blocks", "0.9", "--heads", "0.8", "--share-layers", 2, "--lambda", "1e-6", "--steps", "3", "--batch", "2", "--window", "8")
+            self.assertEqual([m["move"] for m in made["moves"]], ["leave out tokens", "leave out blocks", "remove attention heads", "share matrices", "factor the table of tokens"])
 
     def test_what_cannot_be_is_refused(self):
         self.assertIn("saves nothing", self.compress(self.mlm, "--embedding-rank", 16, code=2).stderr)
