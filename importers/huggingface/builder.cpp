@@ -118,7 +118,12 @@ Result<ir::Graph> NetworkBuilder::finish() {
   return std::move(graph);
 }
 
-Step begin_step(NetworkBuilder& b, int64_t context) {
+Result<void> check_sinks(int64_t context, int64_t sinks) {
+  if (sinks < context) return {};
+  return usage_error(fmt::format("of {} tokens that are remembered the first {} are kept, which leaves none for the latest; choose a smaller --dimension sinks or a larger context", context, sinks));
+}
+
+Step begin_step(NetworkBuilder& b, int64_t context, int64_t sinks) {
   Step s;
   s.context = context;
   s.token = b.input("token", ir::DType::kI64, {1, 1});
@@ -126,7 +131,12 @@ Step begin_step(NetworkBuilder& b, int64_t context) {
   std::vector<int64_t> slots(static_cast<size_t>(context));
   for (size_t i = 0; i < slots.size(); ++i) slots[i] = static_cast<int64_t>(i);
   const auto range = [&](ir::Shape shape) { return b.constant("slots", Tensor::i64(std::move(shape), slots)); };
-  const auto slot = b.node(Op::kMod, "slot", {s.position, b.constant("context", Tensor::i64({1}, {context}))});
+  const auto number = [&](const char* name, int64_t value) { return b.constant(name, Tensor::i64({1}, {value})); };
+  auto slot = b.node(Op::kMod, "slot", {sinks == 0 ? s.position : b.node(Op::kSub, "beyond", {s.position, number("sinks", sinks)}), number("context", context - sinks)});
+  if (sinks > 0) {
+    const auto first = b.node(Op::kLess, "first", {s.position, number("sinks", sinks)});
+    slot = b.node(Op::kWhere, "kept", {first, s.position, b.node(Op::kAdd, "rolled", {slot, number("sinks", sinks)})});
+  }
   s.slot_mask = b.node(Op::kEqual, "slot_mask", {range({1, 1, context, 1}), slot});
   const auto known = b.node(Op::kLessOrEqual, "known", {range({1, 1, 1, context}), s.position});
   s.score_mask = b.node(Op::kWhere, "score_mask", {known, b.constant("zero", Tensor::f32({1}, {0})), b.constant("masked", Tensor::f32({1}, {-1e4f}))});

@@ -59,7 +59,10 @@ struct Step {
   NetworkBuilder::Id token, position, slot_mask, score_mask;  // slot_mask [1, 1, context, 1], score_mask [1, 1, 1, context]
   int64_t context;
 };
-Step begin_step(NetworkBuilder& b, int64_t context);
+// Slots roll but for the first `sinks` (less than `context`), which stay the first tokens': a window with attention sinks (Xiao et al.,
+// "Efficient streaming language models with attention sinks", 2023).
+Step begin_step(NetworkBuilder& b, int64_t context, int64_t sinks);
+Result<void> check_sinks(int64_t context, int64_t sinks);  // kUsage where no window is left
 NetworkBuilder::Id remember(NetworkBuilder& b, const Step& step, NetworkBuilder::Id fresh, int64_t heads, int64_t depth, const std::string& name);
 
 // What a Llama-type network is made of, whichever file it comes from.

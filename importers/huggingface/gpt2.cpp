@@ -35,7 +35,8 @@ Result<ir::Graph> import_gpt2(const NetworkSource& s) {
   const int64_t context = s.options.context > 0 ? s.options.context : std::min<int64_t>(positions, 1024);
   const int64_t length = s.options.whole > 0 ? s.options.whole : 1;
   if (length > positions) return usage_error(fmt::format("the model has positions for {} tokens; choose --dimension whole={} or fewer", positions, positions));
-  const Step step = s.options.whole > 0 ? Step{b.input("tokens", ir::DType::kI64, {1, length}), ir::kNoValue, ir::kNoValue, ir::kNoValue, 0} : begin_step(b, context);
+  if (s.options.whole == 0) PITH_CHECK_OK(check_sinks(context, s.options.sinks));
+  const Step step = s.options.whole > 0 ? Step{b.input("tokens", ir::DType::kI64, {1, length}), ir::kNoValue, ir::kNoValue, ir::kNoValue, 0} : begin_step(b, context, s.options.sinks);
   std::vector<int64_t> places(static_cast<size_t>(length));
   for (size_t i = 0; i < places.size(); ++i) places[i] = static_cast<int64_t>(i);
   const Id position = s.options.whole > 0 ? b.constant("places", Tensor::i64({length}, places)) : step.position;

@@ -21,6 +21,7 @@ namespace pith::importers {
 struct TransformerOptions {
   int64_t sequence = 128;  // encoders: tokens of an input
   int64_t context = 0;     // decoders: tokens that are remembered; 0 = as many as the model has positions, at most 1024
+  int64_t sinks = 0;       // decoders: so many of the first tokens keep their place among the remembered ones, whatever comes after
   // Forms for training, with constants of the same names:
   int64_t whole = 0;       // decoders: not one step but so many tokens at once, without state: tokens [1, whole], logits [whole, vocabulary]
   int64_t masks = 0;       // masked-language heads: the logits of so many positions, mask_position [1, masks], logits [masks, vocabulary]

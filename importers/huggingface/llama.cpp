@@ -36,8 +36,9 @@ Result<ir::Graph> build_llama(const Weights& weights, const LlamaShape& s, const
   NetworkBuilder b(weights);
   b.graph.name = "llama";
   const int64_t context = options.context > 0 ? options.context : std::min<int64_t>(s.positions, 1024), length = options.whole > 0 ? options.whole : 1;
+  if (options.whole == 0) PITH_CHECK_OK(check_sinks(context, options.sinks));
   if (options.whole > s.positions) return usage_error(fmt::format("the model has positions for {} tokens; choose --dimension whole={} or fewer", s.positions, s.positions));
-  const Step step = options.whole > 0 ? Step{b.input("tokens", ir::DType::kI64, {1, length}), ir::kNoValue, ir::kNoValue, ir::kNoValue, 0} : begin_step(b, context);
+  const Step step = options.whole > 0 ? Step{b.input("tokens", ir::DType::kI64, {1, length}), ir::kNoValue, ir::kNoValue, ir::kNoValue, 0} : begin_step(b, context, options.sinks);
   const Id table = b.constant("model.embed_tokens.weight");
   const int64_t positions = options.whole > 0 ? length : s.positions;
   const Id cosines = b.constant("cosines", rotary_table(s, positions, false)), sines = b.constant("sines", rotary_table(s, positions, true));

@@ -22,7 +22,7 @@ uint64_t seed() {
   return text != nullptr ? std::strtoull(text, nullptr, 10) : 7;
 }
 
-ir::Graph decoder(int64_t layers, int64_t context) {
+ir::Graph decoder(int64_t layers, int64_t context, int64_t sinks = 0) {
   importers::LlamaShape s;
   s.width = kWidth, s.hidden = 48, s.layers = layers, s.heads = 4, s.key_heads = 2, s.head_width = 8,
   s.vocabulary = kWords, s.positions = 64, s.tied = true;
@@ -46,6 +46,7 @@ ir::Graph decoder(int64_t layers, int64_t context) {
   add("model.norm.weight", {kWidth}, 1);
   importers::TransformerOptions options;
   options.context = context;
+  options.sinks = sinks;
   auto graph = importers::build_llama(w, s, options);
   EXPECT_TRUE(graph.ok()) << graph.error().message;
   return *graph;
@@ -191,6 +192,34 @@ TEST(CodedCache, ARollingWindowIsTheLastTokensRecomputed) {
     for (int32_t at = kLast - kContext + 2; at <= kLast; ++at) less = other.step(word(at), at);
     EXPECT_NE(want, less);  // the oldest of the window counts
   }
+}
+
+// The first tokens stay: with one layer, the logits are those of a decoder with a longer window that was shown only the first tokens
+// and the latest, at their own positions.
+TEST(CodedCache, SinksStayWhileTheWindowRolls) {
+  constexpr int32_t kContext = 9, kSinks = 3, kLast = 31;
+  for (const int bits : {0, 8}) {
+    const Program p = compiled(decoder(1, kContext, kSinks), bits);
+    EXPECT_EQ(state_bytes(p), state_bytes(compiled(decoder(1, kContext), bits)));
+    Runner streamed(p), chosen(p), rolled(compiled(decoder(1, kContext), bits));
+    std::vector<float> want, got, other;
+    for (int32_t at = 0; at <= kLast; ++at) want = streamed.step(word(at), at), other = rolled.step(word(at), at);
+    for (int32_t at = 0; at < kSinks; ++at) chosen.step(word(at), at);
+    for (int32_t at = kLast - (kContext - kSinks) + 1; at <= kLast; ++at) got = chosen.step(word(at), at);
+    EXPECT_EQ(want, got) << bits << " bits";
+    EXPECT_NE(want, other);  // the first tokens count
+  }
+}
+
+TEST(CodedCache, SinksMustLeaveAWindow) {
+  importers::LlamaShape s;
+  s.width = 32, s.hidden = 48, s.layers = 1, s.heads = 4, s.key_heads = 2, s.head_width = 8, s.vocabulary = 50, s.positions = 64, s.tied = true;
+  importers::TransformerOptions options;
+  options.context = options.sinks = 8;
+  const auto graph = importers::build_llama(importers::Weights(), s, options);
+  ASSERT_FALSE(graph.ok());
+  EXPECT_EQ(graph.error().code, ErrorCode::kUsage);
+  EXPECT_NE(graph.error().message.find("sinks"), std::string::npos) << graph.error().message;
 }
 
 TEST(CodedCache, IsRefusedWhereNothingIsRemembered) {
