@@ -16,6 +16,7 @@
 #include "cli/language.h"
 #include "compile/compile.h"
 #include "ir/interpret.h"
+#include "micro/center_keys.h"
 #include "micro/layerwise.h"
 #include "micro/smooth.h"
 
@@ -230,6 +231,7 @@ Result<void> compress_language(const ir::Graph& g, const LanguageCompression& f,
     PITH_TRY(const bool writes, retrain_text(student, {teacher.whole ? *teacher.whole : teacher.used, smaller.whole ? *smaller.whole : smaller.used, reader, read, original_bytes, bytes_of}, f.retrain, global.seed, options));
     if (!writes) return {};
   }
+  if (f.placing.cache_bits == 4) PITH_CHECK_OK(center_keys(student, inputs));
   PITH_TRY(const ir::Graph quantized, quantize(student, inputs, options, &report));
   MemoryReport memory;
   PITH_TRY(Program program, compile(quantized, f.placing, &memory));
