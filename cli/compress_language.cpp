@@ -25,7 +25,7 @@ namespace {
 
 constexpr size_t kMostStateBytes = size_t{1} << 30;  // of decoder steps that calibrate: each carries the whole cache
 constexpr size_t kMostStates = 2048;
-constexpr size_t kPartLines = 24;       // on which leaving parts out is measured
+constexpr size_t kPartLines = 128;       // at most, on which leaving parts out is measured
 constexpr size_t kCountedLines = 50000;  // of which words are counted
 
 using Inputs = std::vector<std::vector<ir::Tensor>>;

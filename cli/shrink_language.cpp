@@ -18,7 +18,8 @@
 namespace pith::cli {
 namespace {
 
-constexpr size_t kHeadSamples = 12;  // each is run once for every head and round
+constexpr double kMeasuredMacs = 8e9;  // of all samples together, once: what leaving parts out is measured on, many times
+constexpr size_t kFewestSamples = 12;
 
 Result<void> factor(TextForms& forms, const std::vector<double>& counts, int64_t rank, nlohmann::json& moves) {
   PITH_TRY(const EmbeddingFactors f, factor_embedding(forms.used, counts, rank));
@@ -56,7 +57,7 @@ Result<void> prune(TextForms& forms, const std::string& head, const TextSamples&
   for (ir::ValueId id : measured.inputs) {
     if (measured.value(id).name == "attention_mask") o.row_mask = id;
   }
-  PITH_TRY(const HeadReport r, prune_heads(measured, {samples.begin(), samples.begin() + static_cast<std::ptrdiff_t>(std::min(kHeadSamples, samples.size()))}, o));
+  PITH_TRY(const HeadReport r, prune_heads(measured, samples, o));
   if (on_whole) PITH_CHECK_OK(cut_heads(forms.used, r));
   if (!on_whole && forms.whole) PITH_CHECK_OK(cut_heads(*forms.whole, r));
   nlohmann::json kept = nlohmann::json::object();
@@ -69,7 +70,7 @@ Result<void> prune(TextForms& forms, const std::string& head, const TextSamples&
 
 Result<void> share(TextForms& forms, const std::string& head, const TextSamples& samples, int64_t sets, nlohmann::json& moves) {
   const bool on_whole = forms.whole && head == "generate";
-  PITH_TRY(const ShareReport r, share_layers(on_whole ? *forms.whole : forms.used, {samples.begin(), samples.begin() + static_cast<std::ptrdiff_t>(std::min(kHeadSamples, samples.size()))}, {sets, head != "embedding"}));
+  PITH_TRY(const ShareReport r, share_layers(on_whole ? *forms.whole : forms.used, samples, {sets, head != "embedding"}));
   if (on_whole) PITH_CHECK_OK(share_as(forms.used, r));
   if (!on_whole && forms.whole) PITH_CHECK_OK(share_as(*forms.whole, r));
   const double loss = r.losses.empty() ? 0 : r.losses.back();
@@ -101,7 +102,11 @@ void add_shrink_flags(CLI::App* verb, ShrinkFlags& f) {
 
 Result<std::vector<uint32_t>> leave_out_tokens(TextForms& forms, const Tokenizer& tokenizer, const Vocabulary& vocabulary, const std::vector<std::string>& lines, const ShrinkFlags& f,
                                                nlohmann::json& moves) {
-  if (f.tokens == 0 || f.tokens >= static_cast<int64_t>(tokenizer.tokens.size())) return std::vector<uint32_t>();
+  if (f.tokens == 0) return std::vector<uint32_t>();
+  if (f.tokens >= static_cast<int64_t>(tokenizer.tokens.size())) {
+    log_info(fmt::format("the vocabulary has {} tokens, and --keep-tokens {} leaves none out", tokenizer.tokens.size(), f.tokens));
+    return std::vector<uint32_t>();
+  }
   PITH_TRY(const std::vector<double> counts, count_tokens(vocabulary, lines));
   PITH_TRY(const TokenChoice choice, choose_tokens(tokenizer, counts, f.tokens));
   PITH_TRY(const VocabularyCut cut, cut_vocabulary(forms.used, choice.kept));
@@ -113,7 +118,10 @@ Result<std::vector<uint32_t>> leave_out_tokens(TextForms& forms, const Tokenizer
   return choice.kept;
 }
 
-Result<void> leave_out_parts(TextForms& forms, const std::string& head, const std::vector<double>& counts, const TextSamples& samples, const ShrinkFlags& f, nlohmann::json& moves) {
+Result<void> leave_out_parts(TextForms& forms, const std::string& head, const std::vector<double>& counts, const TextSamples& all, const ShrinkFlags& f, nlohmann::json& moves) {
+  const double run = static_cast<double>(std::max<int64_t>(1, total_macs(forms.whole && head == "generate" ? *forms.whole : forms.used)));
+  const size_t count = std::min(all.size(), std::max(kFewestSamples, static_cast<size_t>(kMeasuredMacs / run)));
+  const TextSamples samples(all.begin(), all.begin() + static_cast<std::ptrdiff_t>(count));
   if (f.blocks > 0) PITH_CHECK_OK(drop(forms, head, samples, f.blocks, moves));
   if (f.heads < 1) PITH_CHECK_OK(prune(forms, head, samples, f.heads, moves));
   if (f.sets > 0) PITH_CHECK_OK(share(forms, head, samples, f.sets, moves));

@@ -8,7 +8,8 @@
 //
 // A text whose tokens (and, of pairs, their parts) all stay is read as before, token by token: longest pieces, pairs in
 // order of rank and the best path of unigrams remain what they were when only others are taken away. Any other text is
-// read as shorter tokens; no character becomes unknown that wasn't.
+// read as shorter tokens; no character becomes unknown that wasn't. (One case apart: a word of pieces that was unknown, because its
+// longest beginning led nowhere, may be read once that is gone.)
 #pragma once
 
 #include <cstdint>
