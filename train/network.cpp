@@ -111,8 +111,14 @@ std::vector<at::Tensor> Network::run(const std::vector<at::Tensor>& inputs, cons
       operands.push_back(!constant.defined() ? values[static_cast<size_t>(id)] : hooks.constant ? hooks.constant(id, constant) : constant);
     }
     Values results = call.step(operands);
-    results[0] = apply_function(call.activation, results[0]);
-    for (size_t i = 0; i < call.outputs.size() && i < results.size(); ++i) {
+    at::Tensor first;
+    if (hooks.result && call.outputs[0] != ir::kNoValue) first = hooks.result(call.outputs[0], call.activation, results[0]);
+    if (first.defined()) {
+      values[static_cast<size_t>(call.outputs[0])] = first;
+    } else {
+      results[0] = apply_function(call.activation, results[0]);
+    }
+    for (size_t i = first.defined() ? 1 : 0; i < call.outputs.size() && i < results.size(); ++i) {
       if (call.outputs[i] != ir::kNoValue) put(call.outputs[i], results[i]);
     }
     for (ValueId id : call.inputs) {

@@ -7,7 +7,8 @@
 // hold the two together.
 //
 // The caller sees and replaces tensors by hooks: `constant` gives a constant's tensor (a trained or quantised one),
-// `value` what flows on instead of a computed value (a fake-quantised one).
+// `value` what flows on instead of a computed value (a fake-quantised one). `result` may do both for a node's first result:
+// its function, and what flows on instead; undefined where it leaves them to the others.
 #pragma once
 
 #include <functional>
@@ -27,6 +28,7 @@ ir::Tensor from_torch(const at::Tensor& t);        // f32
 
 struct Hooks {
   std::function<at::Tensor(ir::ValueId, const at::Tensor&)> constant, value;
+  std::function<at::Tensor(ir::ValueId, const ir::Activation&, const at::Tensor&)> result;
 };
 
 class Network {

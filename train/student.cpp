@@ -66,14 +66,6 @@ at::Tensor grid_step(const at::Tensor& log2_step) {
   return at::exp2(straight_through(log2_step, at::round(log2_step * 16) / 16));
 }
 
-// Clamped with gradient; then rounded in its place, unseen by autograd: the gradient of hardtanh looks at its input only.
-at::Tensor fake_quantized(const at::Tensor& x, numerics::Affine a) {
-  const double s = numerics::scale_value(a.scale_code);
-  const at::Tensor y = at::hardtanh(x, (0 - a.zero_point) * s, (255 - a.zero_point) * s);
-  y.detach().mul_(1 / s).add_(0.5).floor_().mul_(s);
-  return y;
-}
-
 }  // namespace
 
 Result<Student> Student::create(const Model& model, const std::vector<at::Tensor>& probe) {
@@ -83,7 +75,7 @@ Result<Student> Student::create(const Model& model, const std::vector<at::Tensor
   std::map<std::string, ir::ValueId> by_name;
   for (size_t i = 0; i < model.graph.values.size(); ++i) by_name[model.graph.values[i].name] = static_cast<ir::ValueId>(i);
   for (const auto& [name, affine] : model.activations) {
-    if (by_name.count(name)) s.activations_[by_name[name]] = affine;
+    if (by_name.count(name)) s.activations_[by_name[name]] = {affine, model.coded.count(name) ? model.coded.at(name) : 8};
   }
   PITH_TRY(auto magnitude, s.magnitudes(probe));
   for (const ir::Node& n : model.graph.nodes) {
@@ -121,17 +113,17 @@ Result<Student> Student::create(const Model& model, const std::vector<at::Tensor
 // How large each value is in the network as it is rounded: latents that round to zero say nothing of it, and where they are
 // many they can make it larger layer after layer.
 Result<std::map<ir::ValueId, double>> Student::magnitudes(const std::vector<at::Tensor>& probe) const {
-  PITH_TRY(const Network rounded, Network::build(round_model(model_).graph));
+  PITH_TRY(const Network network, Network::build(round_model(model_).graph));
   std::map<ir::ValueId, double> found;
   at::NoGradGuard guard;
   Hooks hooks;
   hooks.value = [&](ir::ValueId id, const at::Tensor& t) {
     const auto a = activations_.find(id);
-    const at::Tensor y = a == activations_.end() ? t : fake_quantized(t, a->second);
+    const at::Tensor y = a == activations_.end() ? t : rounded({}, t, a->second);
     if (y.is_floating_point()) found[id] = std::sqrt(y.square().mean().item<double>());
     return y;
   };
-  rounded.run(probe, hooks);
+  network.run(probe, hooks);
   return found;
 }
 
@@ -200,8 +192,14 @@ std::vector<at::Tensor> Student::run(const std::vector<at::Tensor>& inputs, cons
   if (!activations_.empty() || comparison != nullptr) {
     hooks.value = [&](ir::ValueId id, const at::Tensor& t) {
       const auto found = activations_.find(id);
-      const at::Tensor rounded = found == activations_.end() ? t : fake_quantized(t, found->second);
-      return comparison == nullptr ? rounded : compare(id, rounded);
+      const at::Tensor flows = found == activations_.end() ? t : rounded({}, t, found->second);
+      return comparison == nullptr ? flows : compare(id, flows);
+    };
+    hooks.result = [&](ir::ValueId id, const ir::Activation& f, const at::Tensor& t) {
+      const auto found = activations_.find(id);
+      if (found == activations_.end()) return at::Tensor();
+      const at::Tensor flows = rounded(f, t, found->second);
+      return comparison == nullptr ? flows : compare(id, flows);
     };
   }
   const auto outputs = network_.run(inputs, hooks);

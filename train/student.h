@@ -2,6 +2,8 @@
 //
 // Rounding: u = w / s, q = round(u), w' = q s with s on the file's grid 2^(code/16). Gradients pass straight through the
 // rounding (Bengio et al. 2013), and reach the step as in LSQ (Esser et al., "Learned step size quantization", 2020).
+// Activations are clamped to the range of their codes and rounded likewise; pictures that the file stores in coded form go
+// through the very codec, which gradients don't see either (rounding.h).
 //
 // Rate: the adaptive coder's context sees neighbouring and preceding magnitudes, so its cost follows local density. The
 // estimate: weight (o, i) is nonzero with probability p whose log-odds are those of its output channel plus those of its
@@ -14,6 +16,7 @@
 #pragma once
 
 #include "train/network.h"
+#include "train/rounding.h"
 #include "train/trainer.h"
 
 namespace pith::train {
@@ -79,7 +82,7 @@ class Student {
   std::vector<TrainedWeight> weights_;
   std::vector<TrainedFloats> floats_;
   std::vector<Parameter> parameters_;
-  std::map<ir::ValueId, numerics::Affine> activations_;
+  std::map<ir::ValueId, Codes> activations_;
 };
 
 }  // namespace pith::train

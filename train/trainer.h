@@ -41,6 +41,7 @@ struct Model {
   ir::Graph graph;
   std::map<std::string, Steps> steps;               // by the weights' value name
   std::map<std::string, numerics::Affine> activations;  // by value name: rounded to 8 bits while training
+  std::map<std::string, double> coded;  // of these, pictures that wait in coded form: bits a value of their rows (ir/recode.h)
   std::vector<std::string> floats;  // constants that are trained without a grid: gains and shifts of normalisations
   bool dead_biases_vanish = true;   // where a row of weights is zero, as channels are then removed
 };

@@ -1,0 +1,87 @@
+// See rounding.h.
+#include "train/rounding.h"
+
+#include <torch/csrc/autograd/custom_function.h>
+
+#include <cmath>
+#include <limits>
+
+#include "ir/recode.h"
+#include "train/node.h"
+#include "train/rounding_loops.h"
+
+namespace pith::train {
+namespace {
+
+using numerics::Unary;
+
+// Nothing of a bounded function but its ends; nothing for others.
+std::optional<std::pair<double, double>> ends_of(const ir::Activation& f) {
+  constexpr double kFar = std::numeric_limits<float>::max();
+  switch (f.function) {
+    case Unary::kIdentity: return std::pair{-kFar, kFar};
+    case Unary::kRelu: return std::pair{0.0, kFar};
+    case Unary::kClip: return std::pair{double{f.a}, double{f.b}};
+    default: return std::nullopt;
+  }
+}
+
+// Pictures of whole steps from the zero point, in place: each row stored in so many bits a value, and taken up again.
+void recode(const at::Tensor& values, const Codes& codes) {
+  const double step = numerics::scale_value(codes.affine.scale_code);
+  const int zero = codes.affine.zero_point;
+  const at::Tensor whole = (values / step).add_(zero).round_().to(at::kCPU, at::kByte).permute({0, 2, 3, 1}).contiguous();
+  const at::Tensor waited = at::empty_like(whole);
+  const ir::PictureView view{whole.size(1), whole.size(2), whole.size(3), whole.size(2) * whole.size(3), whole.size(3), 1};
+  const auto row_bytes = std::max<int64_t>(1, static_cast<int64_t>(std::floor(codes.bits * static_cast<double>(view.row_stride) / 8 + 1e-6)));
+  const int64_t picture = view.rows * view.row_stride;
+  for (int64_t i = 0; i < whole.size(0); ++i) ir::recode_picture(whole.data_ptr<uint8_t>() + i * picture, waited.data_ptr<uint8_t>() + i * picture, view, row_bytes, codes.affine.zero_point);
+  values.copy_((waited.permute({0, 3, 1, 2}).to(at::kFloat) - zero) * step);
+}
+
+// Memory in the order of `like`, so that two tensors can be walked side by side.
+at::Tensor in_order_of(const at::Tensor& t, const at::Tensor& like) { return t.strides() == like.strides() ? t : at::empty_like(like, like.options().dtype(t.dtype())).copy_(t); }
+
+struct ClampAndRound : torch::autograd::Function<ClampAndRound> {
+  static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& given, double low, double high, double step, double zero) {
+    const at::Tensor x = given.is_non_overlapping_and_dense() ? given : given.contiguous();
+    const at::Tensor y = at::empty_like(x), passes = at::empty_like(x, x.options().dtype(at::kByte));
+    const RoundLoop loop{static_cast<float>(low), static_cast<float>(high), static_cast<float>(step), static_cast<float>(zero)};
+    round_codes(loop, x.data_ptr<float>(), static_cast<size_t>(x.numel()), y.data_ptr<float>(), passes.data_ptr<uint8_t>());
+    context->save_for_backward({passes});
+    return y;
+  }
+  static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context, torch::autograd::variable_list gradients) {
+    const at::Tensor passes = context->get_saved_variables()[0];
+    const at::Tensor to = at::empty_like(passes, gradients[0].options()), gradient = in_order_of(gradients[0], to);
+    pass_gradient(gradient.data_ptr<float>(), passes.data_ptr<uint8_t>(), static_cast<size_t>(to.numel()), to.data_ptr<float>());
+    return {to, at::Tensor(), at::Tensor(), at::Tensor(), at::Tensor()};
+  }
+};
+
+}  // namespace
+
+at::Tensor rounded(const ir::Activation& f, const at::Tensor& x, const Codes& codes) {
+  const double s = numerics::scale_value(codes.affine.scale_code), low = (0 - codes.affine.zero_point) * s, high = (255 - codes.affine.zero_point) * s;
+  const bool walked = x.is_cpu() && x.scalar_type() == at::kFloat;
+  const auto ends = ends_of(f);
+  at::Tensor y, unseen;
+  if (walked && ends && ends->first < high && ends->second > low) {
+    y = ClampAndRound::apply(x, std::max(low, ends->first), std::min(high, ends->second), s, codes.affine.zero_point);
+    unseen = y.detach();
+  } else {
+    const at::Tensor made = apply_function(f, x);
+    if (walked) {
+      y = ClampAndRound::apply(made, low, high, s, codes.affine.zero_point);
+      unseen = y.detach();
+    } else {  // rounded in its place: the gradient of hardtanh looks at its input only
+      y = at::hardtanh(made, low, high);
+      unseen = y.detach();
+      unseen.mul_(1 / s).add_(0.5).floor_().mul_(s);
+    }
+  }
+  if (codes.bits < 8 && y.dim() == 4) recode(unseen, codes);
+  return y;
+}
+
+}  // namespace pith::train
