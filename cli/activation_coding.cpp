@@ -151,18 +151,22 @@ void add_coding_flags(CLI::App* verb, CodingFlags& f) {
   verb->add_flag("--code-all", f.all, "send all 8-bit pictures between operators through the codec, whether that saves memory or not: to see what it costs");
 }
 
-Result<ActivationCoding> choose_coding(const CodingFlags& f, const Program& program, const CompileOptions& placing) {
-  ActivationCoding coding;
-  if (f.bits.empty() && f.error == 0) {
-    if (f.all || !f.samples.empty()) return usage_error("--code-all and --activation-samples need --activation-bits or --activation-error");
-    return coding;
-  }
+Result<void> check_coding(const CodingFlags& f, const CompileOptions& placing) {
+  if (!f.wanted()) return {};
+  if (f.bits.empty() && f.error == 0) return usage_error("--code-all and --activation-samples need --activation-bits or --activation-error");
   if (!f.bits.empty() && f.error > 0) return usage_error("--activation-bits and --activation-error exclude each other");
   if (f.error > 0 && f.samples.empty()) return usage_error("--activation-error needs samples to measure it on; give --activation-samples");
   if (!f.all && placing.ram == 0 && !placing.least) return usage_error("activations are coded where memory is short; give --ram, or --code-all");
+  if (f.bits == "lossless" && f.samples.empty()) return usage_error("--activation-bits lossless needs samples to see how much its rows hold; give --activation-samples");
+  return {};
+}
+
+Result<ActivationCoding> choose_coding(const CodingFlags& f, const Program& program, const CompileOptions& placing) {
+  ActivationCoding coding;
+  PITH_CHECK_OK(check_coding(f, placing));
+  if (!f.wanted()) return coding;
   coding.all = f.all;
   coding.lossless = f.bits == "lossless";
-  if (coding.lossless && f.samples.empty()) return usage_error("--activation-bits lossless needs samples to see how much its rows hold; give --activation-samples");
   coding.bits = coding.lossless || f.bits.empty() ? 8 : std::stod(f.bits);
   if (f.samples.empty()) return coding;
   const std::vector<int32_t> tensors = codable_tensors(program);
@@ -183,6 +187,32 @@ Result<ActivationCoding> choose_coding(const CodingFlags& f, const Program& prog
   }
   for (size_t i = 0; i < tensors.size(); ++i) coding.bits_of[tensors[i]] = kRates[chosen.option[i]];
   return coding;
+}
+
+Result<ActivationCoding> CodingChoice::of(const Program& program) {
+  if (!first_) {
+    PITH_TRY(first_, choose_coding(flags_, program, placing_));
+    for (const auto& [id, bits] : first_->bits_of) bits_[program.tensors[static_cast<size_t>(id)].name] = bits;
+    return *first_;
+  }
+  if (first_->lossless) return choose_coding(flags_, program, placing_);  // its rows hold what this network's values need
+  ActivationCoding coding = *first_;
+  coding.bits_of.clear();
+  for (int32_t id : codable_tensors(program))
+    if (const auto at = bits_.find(program.tensors[static_cast<size_t>(id)].name); at != bits_.end()) coding.bits_of[id] = at->second;
+  return coding;
+}
+
+Result<std::map<std::string, double>> CodingChoice::coded(const Program& program) {
+  std::map<std::string, double> bits;
+  if (!flags_.wanted() || flags_.bits == "lossless") return bits;
+  CompileOptions placing = placing_;
+  PITH_TRY(placing.coding, of(program));
+  MemoryReport memory;
+  memory.coded = describe_coded(program, placing.coding.all ? all_coded(program, placing.coding) : std::vector<CodedTensor>{});
+  if (!placing.coding.all) PITH_CHECK_OK(place(program, placing, &memory));
+  for (const CodedActivation& c : memory.coded) bits[c.name] = 8.0 * static_cast<double>(c.bytes) / static_cast<double>(c.values);
+  return bits;
 }
 
 nlohmann::json coding_json(const MemoryReport& m) {

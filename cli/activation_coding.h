@@ -27,12 +27,32 @@ struct CodingFlags {
   bool all = false;
   std::string samples;
   size_t count = 8;
+  bool wanted() const { return !bits.empty() || error > 0 || all || !samples.empty(); }
 };
 void add_coding_flags(CLI::App* verb, CodingFlags& flags);
 
-// For a lowered (or placed) program with its preprocessing in the metadata. Error kUsage where flags don't go together.
+// Error kUsage where flags don't go together.
+Result<void> check_coding(const CodingFlags& flags, const CompileOptions& placing);
+
+// For a lowered (or placed) program with its preprocessing in the metadata. Errors as check_coding()'s.
 // Where activations shall stay as they are, metadata "activations" should say "lossless".
 Result<ActivationCoding> choose_coding(const CodingFlags& flags, const Program& program, const CompileOptions& placing);
+
+// One choice for a network that changes: made on the first program that is shown, and carried over to later ones by the
+// tensors' names.
+class CodingChoice {
+ public:
+  CodingChoice(const CodingFlags& flags, const CompileOptions& placing) : flags_(flags), placing_(placing) {}
+  Result<ActivationCoding> of(const Program& program);
+  // Bits a value of what would be stored in coded form, lossy, if `program` (lowered) were placed now; by name.
+  Result<std::map<std::string, double>> coded(const Program& program);
+
+ private:
+  CodingFlags flags_;
+  CompileOptions placing_;
+  std::optional<ActivationCoding> first_;
+  std::map<std::string, double> bits_;  // first_'s bits_of
+};
 
 // Values and bytes of what was coded.
 nlohmann::json coding_json(const MemoryReport& memory);

@@ -45,6 +45,7 @@ struct Flags {
   PostFlags post;
   PlacingFlags placing;
   ShrinkFlags shrink;
+  CodingFlags coding;
   size_t count = 1024, held_back = 64;
   int bits = 8;
   double percentile = 99.99, max_drop = -1, rate_weight = -1, bits_per_weight = 0;
@@ -229,6 +230,7 @@ Result<void> compress(const Flags& f, const Global& global) {
   if (f.retrain.allocate && !(retrains && f.retrain.ratio > 0)) return usage_error("--allocate begins retraining towards a size; give --ratio, and --time or --steps");
   const auto started = std::chrono::steady_clock::now();
   PITH_TRY(const CompileOptions placing, compile_options(f.placing));
+  PITH_CHECK_OK(check_coding(f.coding, placing));
   PITH_TRY(const ir::Graph g, import_with_metadata(f, global.seed));
   if (!is_language(g) && f.retrain.wanted() && f.post.wanted() && !f.post.no_retrain) return usage_error("--blocks, --macs or --low-rank goes with --no-retrain or alone; to retrain a network with fewer channels, write it with --write-graph first");
   PITH_CHECK_OK(check_gate(f, g));
@@ -245,6 +247,7 @@ Result<void> compress(const Flags& f, const Global& global) {
     ShrinkFlags shrink = f.shrink;
     shrink.blocks = f.post.blocks;
     if (f.rate_weight < 0 && f.bits == 8 && !retrains) options.rate_weight = kRateWeight;
+    if (f.coding.wanted()) return usage_error("--activation-bits and what belongs to it are for networks with 8-bit pictures inside; for what a model that continues text remembers there is --cache-bits");
     if (retrains && f.bits_per_weight > 0) return usage_error("--bits-per-weight rounds without retraining, and --ratio retrains; give one of them");
     if (shrink.sets > 0 && !retrains && f.bits_per_weight == 0) return usage_error("--share-layers holds matrices once only where they are rounded once; give --bits-per-weight, or --ratio to retrain");
     std::optional<ir::Graph> whole;
@@ -272,6 +275,13 @@ Result<void> compress(const Flags& f, const Global& global) {
   PITH_TRY(const auto inputs, calibration_inputs(*original, g, parts.calibration, preprocess));
   const std::string head = head_of(g);
   ir::Graph student = g;
+  CodingChoice coding(f.coding, placing);
+  const auto lowered = [&](const ir::Graph& quantized) -> Result<Program> {
+    PITH_TRY(Program program, lower_graph(quantized));
+    program.metadata["parameters"] = std::to_string(parameters);
+    if (preprocess.kind != InputKind::kTensor) program.metadata["preprocess"] = format_preprocess(preprocess);
+    return program;
+  };
   PostResult post;
   if (f.post.wanted()) {
     PITH_TRY(post, without_retraining(student, f, *original, parts, inputs, preprocess, head, global.seed, f.post, options));
@@ -286,15 +296,21 @@ Result<void> compress(const Flags& f, const Global& global) {
       start.codes = allocated.rounded.codes;
     }
     PITH_TRY(const SampleSplit whole, split(all, all.size(), f.held_back, global.seed));
-    PITH_TRY(const bool writes, retrain(student, whole.calibration, preprocess, head, f.retrain, global.seed, inputs, f.retrain.allocate ? &start : nullptr, options));
+    const CodedBits coded = [&](const ir::Graph& quantized) -> Result<std::map<std::string, double>> {
+      PITH_TRY(const Program program, lowered(quantized));
+      return coding.coded(program);
+    };
+    PITH_TRY(const bool writes, retrain(student, whole.calibration, preprocess, head, f.retrain, global.seed, inputs, f.retrain.allocate ? &start : nullptr, coded, options));
     if (!writes) return {};
   }
   QuantizeReport report;
   PITH_TRY(const ir::Graph quantized, quantize(student, inputs, options, &report));
   MemoryReport memory;
-  PITH_TRY(Program program, compile(quantized, placing, &memory));
-  program.metadata["parameters"] = std::to_string(parameters);
-  if (preprocess.kind != InputKind::kTensor) program.metadata["preprocess"] = format_preprocess(preprocess);
+  PITH_TRY(Program program, lowered(quantized));
+  CompileOptions placed = placing;
+  PITH_TRY(placed.coding, coding.of(program));
+  if (placed.coding.lossless) program.metadata["activations"] = "lossless";
+  PITH_TRY(program, place(std::move(program), placed, &memory));
   std::string path;
   WrittenSizes sizes;
   PITH_TRY(const std::vector<uint8_t> file, write_model(program, f, path, &sizes));
@@ -306,7 +322,7 @@ Result<void> compress(const Flags& f, const Global& global) {
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
   if (global.json) {
     nlohmann::json body = {{"output", path}, {"bytes", file.size()}, {"parameters", parameters}, {"ratio", ratio},
-                           {"bits_per_parameter", 8.0 * static_cast<double>(file.size()) / static_cast<double>(parameters)}, {"arena_bytes", memory.arena}, {"memory", memory_json(memory)},
+                           {"bits_per_parameter", 8.0 * static_cast<double>(file.size()) / static_cast<double>(parameters)}, {"arena_bytes", memory.arena}, {"memory", memory_json(memory)}, {"coded_activations", coding_json(memory)},
                            {"calibration_samples", report.samples}, {"saturating", report.saturating}, {"seconds", seconds},
                            {"held_back", {{"samples", agreed.samples}, {"cosine", agreed.cosine}, {"sqnr_db", agreed.sqnr}, {"rows", agreed.rows}, {"same_answer", 100 - agreed.drop()}}}};
     if (f.post.explain) body["layers"] = explanation_json(post);
@@ -344,6 +360,7 @@ void add_compress(Context c) {
   verb->add_option("--percentile", f.percentile, "for --range percentile")->capture_default_str();
   verb->add_option("--max-drop", f.max_drop, "fail with exit code 5 when more than so many percent of the answers differ");
   add_shrink_flags(verb, f.shrink);
+  add_coding_flags(verb, f.coding);
   add_retrain_flags(verb, f.retrain);
   add_post_flags(verb, f.post);
   verb->add_flag("--no-equalize", f.no_equalize, "leave the channels' ranges as they are");

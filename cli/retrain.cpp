@@ -3,7 +3,7 @@
 //
 // The loop alternates: train for a stretch, round, remove the channels that carry nothing, measure the real file, correct
 // the target of the estimated bits by what the file adds to them, go on with the smaller student. Once the ratio is reached the
-// activations are rounded as the file will round them.
+// activations are rounded as the file will round them, and go through the codec where it will store them in coded form.
 #include "cli/retrain.h"
 
 #include <fmt/format.h>
@@ -16,6 +16,8 @@
 #include "compile/compile.h"
 #include "macro/channels.h"
 #include "micro/post_training.h"
+#include "program/scratch.h"
+#include "runtime/kernels/kernels.h"
 #include "train/trainer.h"
 
 namespace pith::cli {
@@ -99,20 +101,37 @@ Result<Pruned> prune(const train::Model& model) {
 struct Measured {
   size_t bytes = 0;
   std::map<std::string, numerics::Affine> activations;
+  std::map<std::string, double> coded;  // of these
 };
 
-// The file that this student would be now.
-Result<Measured> measure(const train::Rounded& r, const std::vector<std::vector<ir::Tensor>>& calibration, const QuantizeOptions& options) {
+// The file that this student would be now; which of its activations wait in coded form only where `coded` is given.
+Result<Measured> measure(const train::Rounded& r, const std::vector<std::vector<ir::Tensor>>& calibration, const QuantizeOptions& options, const CodedBits* coded = nullptr) {
   QuantizeOptions o = options;
   o.weight_codes = r.codes;
   PITH_TRY(const ir::Graph quantized, quantize(r.graph, calibration, o));
   PITH_TRY(const Program program, compile(quantized, {}));
   PITH_TRY(const std::vector<uint8_t> file, write_program(program, CodecChoice::kSmallest, nullptr));
-  Measured m{file.size(), {}};
+  Measured m{file.size(), {}, {}};
   for (const ir::Value& v : quantized.values) {
     if (v.quant && !v.constant) m.activations[v.name] = v.quant->affine;
   }
+  if (coded != nullptr) {
+    PITH_TRY(m.coded, (*coded)(quantized));
+    const size_t all = m.coded.size();  // with copies that lowering makes of a value, which the graph doesn't have
+    std::erase_if(m.coded, [&](const auto& c) { return !m.activations.count(c.first); });
+    if (all > 0) log_info(fmt::format("{} of {} activations that wait in coded form go through the codec from here on", m.coded.size(), all));
+  }
   return m;
+}
+
+// The runtime's own kernels, as fast as this processor has them; the same bits in all (runtime/kernels/kernels.h).
+void recode(const uint8_t* x, uint8_t* y, int64_t rows, int64_t width, int64_t channels, int64_t row_bytes, uint8_t zero) {
+  const runtime::Kernels& kernels = runtime::kernels_of(runtime::best_isa());
+  std::vector<uint8_t> state(static_cast<size_t>((PITH_ROW_CHANNEL + 1) * channels + train::kRecodeSlack)), row(static_cast<size_t>(row_bytes + train::kRecodeSlack));
+  for (int64_t i = 0; i < rows; ++i, x += width * channels, y += width * channels) {
+    kernels.encode_row_u8({x, static_cast<int32_t>(width), static_cast<int32_t>(channels), zero, state.data(), row.data(), row_bytes});
+    kernels.decode_row_u8({row.data(), row_bytes, static_cast<int32_t>(width), static_cast<int32_t>(channels), zero, state.data(), y});
+  }
 }
 
 train::Model even_start(const ir::Graph& teacher, const RetrainFlags& f, double target_bits) {
@@ -122,15 +141,15 @@ train::Model even_start(const ir::Graph& teacher, const RetrainFlags& f, double 
 
 // The allocation's grids and weights; constants that it left alone aren't trained. Activations are rounded from the first
 // step on.
-Result<train::Model> allocated_start(const RetrainStart& start, const ir::Shape& shape, const std::vector<std::vector<ir::Tensor>>& calibration, const QuantizeOptions& options) {
+Result<train::Model> allocated_start(const RetrainStart& start, const ir::Shape& shape, const std::vector<std::vector<ir::Tensor>>& calibration, const QuantizeOptions& options, const CodedBits& coded) {
   train::Model m = train::start_model(start.graph, true, 1);
   std::erase_if(m.steps, [&](const auto& s) { return !start.codes.count(s.first); });
   for (auto& [name, steps] : m.steps) {
     steps.log2.clear();
     for (int16_t code : start.codes.at(name)) steps.log2.push_back(static_cast<float>(code) / numerics::kScaleStepsPerOctave);
   }
-  PITH_TRY(const Measured measured, measure({m.graph, start.codes}, calibration, options));
-  m.activations = measured.activations;
+  PITH_TRY(const Measured measured, measure({m.graph, start.codes}, calibration, options, &coded));
+  m.activations = measured.activations, m.coded = measured.coded, m.recode = recode;
   PITH_CHECK_OK(resize_input(m.graph, shape));
   return m;
 }
@@ -142,10 +161,11 @@ struct Beginning {
   bool sized = false;  // the size is right as it is: lambda need not move
 };
 
-Result<Beginning> begin(const ir::Graph& teacher, const RetrainFlags& f, const std::vector<std::vector<ir::Tensor>>& calibration, const RetrainStart* start, const QuantizeOptions& options, train::TrainOptions& t) {
+Result<Beginning> begin(const ir::Graph& teacher, const RetrainFlags& f, const std::vector<std::vector<ir::Tensor>>& calibration, const RetrainStart* start, const CodedBits& coded, const QuantizeOptions& options,
+                        train::TrainOptions& t) {
   Beginning b;
   if (start != nullptr) {
-    PITH_TRY(b.model, allocated_start(*start, teacher.value(teacher.inputs[0]).shape, calibration, options));
+    PITH_TRY(b.model, allocated_start(*start, teacher.value(teacher.inputs[0]).shape, calibration, options, coded));
     b.sized = true;
     t.ramp = 0.02;
     t.lambda = f.lambda;
@@ -163,7 +183,7 @@ Result<Beginning> begin(const ir::Graph& teacher, const RetrainFlags& f, const s
 Result<void> hand_over(const std::string&) { return {}; }
 
 Result<bool> retrain(ir::Graph& graph, const SampleSet& samples, const Preprocess& preprocess, const std::string& head, const RetrainFlags& f, uint64_t seed,
-                     const std::vector<std::vector<ir::Tensor>>& calibration, const RetrainStart* start, QuantizeOptions& options) {
+                     const std::vector<std::vector<ir::Tensor>>& calibration, const RetrainStart* start, const CodedBits& coded, QuantizeOptions& options) {
   ir::Graph teacher = graph;
   if (start != nullptr) {
     PITH_TRY(teacher, prepare_post_training(graph));
@@ -183,7 +203,7 @@ Result<bool> retrain(ir::Graph& graph, const SampleSet& samples, const Preproces
   t.target_bits = target > 0 ? std::max(64.0, 8 * target * 0.8) : 0;
   options.equalize = options.correct_bias = options.round_by_covariance = false;
   PITH_TRY(train::Dataset data, load(teacher, samples, training, f.label_weight > 0));
-  PITH_TRY(const Beginning beginning, begin(teacher, f, calibration, start, options, t));
+  PITH_TRY(const Beginning beginning, begin(teacher, f, calibration, start, coded, options, t));
   PITH_TRY(const std::unique_ptr<train::Trainer> trainer, train::Trainer::create(teacher, beginning.model, std::move(data), t));
   if (!f.checkpoint.empty() && std::filesystem::exists(f.checkpoint)) {
     PITH_CHECK_OK(trainer->load(f.checkpoint));
@@ -203,7 +223,7 @@ Result<bool> retrain(ir::Graph& graph, const SampleSet& samples, const Preproces
     PITH_TRY(Pruned p, prune(trainer->model()));
     PITH_CHECK_OK(resize_input(p.rounded.graph, full));
     const bool ranges = share > t.ramp && p.model.activations.empty();  // are wanted; elsewhere only bytes are
-    PITH_TRY(measured, measure(p.rounded, ranges ? calibration : few, options));
+    PITH_TRY(measured, measure(p.rounded, ranges ? calibration : few, options, ranges ? &coded : nullptr));
     const train::Status s = trainer->status();
     if (first_process) log_info(fmt::format("{:3.0f} %: the file has {} bytes, distortion {:.5f}, {} channels removed", 100 * s.share, measured.bytes, s.distortion, p.report.removed));
     if (stop_asked() || share == 1.0) {
@@ -213,7 +233,7 @@ Result<bool> retrain(ir::Graph& graph, const SampleSet& samples, const Preproces
     const double added = static_cast<double>(measured.bytes) - s.bits / 8;
     if (target > 0) trainer->aim(8 * std::max(target * 0.3, target - std::min(added, 0.7 * target)));
     if (share < f.layerwise) continue;  // layers are still compared with the original's, channel by channel
-    if (ranges) p.model.activations = measured.activations;
+    if (ranges) p.model.activations = measured.activations, p.model.coded = measured.coded, p.model.recode = recode;
     PITH_CHECK_OK(trainer->replace(p.model));
     if (!f.checkpoint.empty() && first_process) PITH_CHECK_OK(trainer->save(f.checkpoint));
   }

@@ -31,9 +31,12 @@ struct RetrainStart {
   std::map<std::string, std::vector<int16_t>> codes;  // its grids, by the weights' value name
 };
 
+// Of a quantised graph: bits a value of the pictures that its file will store in coded form, by the values' names.
+using CodedBits = std::function<Result<std::map<std::string, double>>(const ir::Graph& quantized)>;
+
 // True where this is the process that writes the file (the first of those that train together). On return `graph` is smaller and `options` hold its grids and ranges. `calibration` as quantize() takes it.
 Result<bool> retrain(ir::Graph& graph, const SampleSet& samples, const Preprocess& preprocess, const std::string& head, const RetrainFlags& flags, uint64_t seed,
-                     const std::vector<std::vector<ir::Tensor>>& calibration, const RetrainStart* start, QuantizeOptions& options);
+                     const std::vector<std::vector<ir::Tensor>>& calibration, const RetrainStart* start, const CodedBits& coded, QuantizeOptions& options);
 
 class Language;
 struct TextRetraining {

@@ -41,7 +41,7 @@ Result<void> hand_over(const std::string& what) {
 }
 
 Result<bool> retrain(ir::Graph&, const SampleSet&, const Preprocess&, const std::string&, const RetrainFlags&, uint64_t, const std::vector<std::vector<ir::Tensor>>&, const RetrainStart*,
-                     QuantizeOptions&) {
+                     const CodedBits&, QuantizeOptions&) {
   return internal_error("retraining wasn't handed over");
 }
 

@@ -26,17 +26,27 @@ std::optional<std::pair<double, double>> ends_of(const ir::Activation& f) {
   }
 }
 
-// Pictures of whole steps from the zero point, in place: each row stored in so many bits a value, and taken up again.
+at::Tensor with_slack(at::IntArrayRef sizes) {
+  int64_t count = 1;
+  for (int64_t s : sizes) count *= s;
+  return at::empty({count + kRecodeSlack}, at::kByte).narrow(0, 0, count).view(sizes);
+}
+
+void recode_rows(const uint8_t* x, uint8_t* y, int64_t rows, int64_t width, int64_t channels, int64_t row_bytes, uint8_t zero) {
+  ir::recode_picture(x, y, {rows, width, channels, width * channels, channels, 1}, row_bytes, zero);
+}
+
+// Pictures on whole steps, in place: each row is stored in so many bits a value, and taken up again.
 void recode(const at::Tensor& values, const Codes& codes) {
   const double step = numerics::scale_value(codes.affine.scale_code);
   const int zero = codes.affine.zero_point;
-  const at::Tensor whole = (values / step).add_(zero).round_().to(at::kCPU, at::kByte).permute({0, 2, 3, 1}).contiguous();
-  const at::Tensor waited = at::empty_like(whole);
-  const ir::PictureView view{whole.size(1), whole.size(2), whole.size(3), whole.size(2) * whole.size(3), whole.size(3), 1};
-  const auto row_bytes = std::max<int64_t>(1, static_cast<int64_t>(std::floor(codes.bits * static_cast<double>(view.row_stride) / 8 + 1e-6)));
-  const int64_t picture = view.rows * view.row_stride;
-  for (int64_t i = 0; i < whole.size(0); ++i) ir::recode_picture(whole.data_ptr<uint8_t>() + i * picture, waited.data_ptr<uint8_t>() + i * picture, view, row_bytes, codes.affine.zero_point);
-  values.copy_((waited.permute({0, 3, 1, 2}).to(at::kFloat) - zero) * step);
+  const at::Tensor last = values.permute({0, 2, 3, 1});
+  const at::Tensor whole = with_slack(last.sizes()), waited = with_slack(last.sizes());
+  whole.copy_((last / step).add_(zero).round_());
+  const int64_t width = last.size(2), channels = last.size(3);
+  const auto row_bytes = std::max<int64_t>(1, static_cast<int64_t>(std::floor(codes.bits * static_cast<double>(width * channels) / 8 + 1e-6)));
+  (codes.recode ? codes.recode : Recode(recode_rows))(whole.data_ptr<uint8_t>(), waited.data_ptr<uint8_t>(), last.size(0) * last.size(1), width, channels, row_bytes, codes.affine.zero_point);
+  last.copy_((waited.to(at::kFloat) - zero) * step);
 }
 
 // Memory in the order of `like`, so that two tensors can be walked side by side.

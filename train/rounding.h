@@ -5,16 +5,17 @@
 // byte an element between them that says whether the gradient passes (Bengio et al. 2013).
 #pragma once
 
-#include "ir/graph.h"
 #include "train/torch.h"
+#include "train/trainer.h"
 
 namespace pith::train {
 
 // The codes of an 8-bit tensor: multiples of a step between two ends. `bits` below 8: a picture (batch x channels x rows x
-// columns) that waits in coded form, in rows of so many bits a value (ir/recode.h); what comes is what is then decoded.
+// columns) that waits in coded form, in rows of so many bits a value; what comes is what is then decoded.
 struct Codes {
   numerics::Affine affine;
   double bits = 8;
+  Recode recode;  // none: ir/recode.h
 };
 
 // f(x), rounded to codes. Error-free for every function that apply_function() knows.

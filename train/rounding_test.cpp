@@ -33,7 +33,7 @@ TEST_P(Rounding, IsClampingAndRoundingApart) {
     const at::Tensor limited = at::hardtanh(apply_function(GetParam(), x), -20 * s, 235 * s);
     const at::Tensor expected = limited + ((limited / s + 0.5).floor() * s - limited).detach();
     const at::Tensor expected_gradient = gradient_of(expected, weights, x);
-    const at::Tensor y = rounded(GetParam(), x, {affine});
+    const at::Tensor y = rounded(GetParam(), x, {affine, 8, {}});
     EXPECT_LT((y - expected).abs().max().item<double>(), 1e-5);
     EXPECT_LT((gradient_of(y, weights, x) - expected_gradient).abs().max().item<double>(), 1e-5);
     EXPECT_EQ(y.strides(), x.strides());
@@ -51,7 +51,7 @@ INSTANTIATE_TEST_SUITE_P(Functions, Rounding,
 
 TEST(RoundingOfNarrowViews, GradientsFindTheirPlaces) {
   const at::Tensor x = at::randn({4, 6}).set_requires_grad(true), weights = at::randn({6, 4});
-  const at::Tensor g = gradient_of(rounded({}, x.transpose(0, 1), {{-100, 128}}), weights, x);  // a small step: ends cut
+  const at::Tensor g = gradient_of(rounded({}, x.transpose(0, 1), {{-100, 128}, 8, {}}), weights, x);  // a small step: ends cut
   const double s = numerics::scale_value(-100);
   const at::Tensor inside = ((x > -128 * s) & (x < 127 * s)).to(at::kFloat);
   EXPECT_GT(inside.sum().item<double>(), 0);
@@ -65,7 +65,7 @@ TEST(RoundingOfPictures, ComesBackAsTheCoderSays) {
   const double s = numerics::scale_value(affine.scale_code);
   constexpr int64_t kBatch = 2, kChannels = 12, kRows = 5, kWidth = 16;
   const at::Tensor x = (at::randn({kBatch, kChannels, kRows, kWidth}) * 3).contiguous(at::MemoryFormat::ChannelsLast).set_requires_grad(true);
-  const at::Tensor y = rounded({}, x, {affine, 3.5}), whole = rounded({}, x, {affine});
+  const at::Tensor y = rounded({}, x, {affine, 3.5, {}}), whole = rounded({}, x, {affine, 8, {}});
   const int64_t row_bytes = kWidth * kChannels * 7 / 16;
   std::vector<coding::RowChannel> state(kChannels);
   std::vector<uint8_t> row(kWidth * kChannels), decoded(kChannels), bytes(static_cast<size_t>(row_bytes)), back(row.size());

@@ -36,12 +36,18 @@ struct Steps {
   std::vector<float> log2;
 };
 
+// What becomes of `rows` rows (of width x channels values, channels innermost) that are stored in `row_bytes` bytes each and
+// taken up again. May read up to kRecodeSlack bytes beyond `x`, and `y` has as many to spare.
+using Recode = std::function<void(const uint8_t* x, uint8_t* y, int64_t rows, int64_t width, int64_t channels, int64_t row_bytes, uint8_t zero)>;
+constexpr int64_t kRecodeSlack = 64;
+
 // A student as a value: a canonical float graph (ir::canonicalize) whose weights may lie between grid points.
 struct Model {
   ir::Graph graph;
   std::map<std::string, Steps> steps;               // by the weights' value name
   std::map<std::string, numerics::Affine> activations;  // by value name: rounded to 8 bits while training
-  std::map<std::string, double> coded;  // of these, pictures that wait in coded form: bits a value of their rows (ir/recode.h)
+  std::map<std::string, double> coded;  // of these, pictures that wait in coded form: bits a value of their rows
+  Recode recode;                        // how they do; none: ir/recode.h, which is slow
   std::vector<std::string> floats;  // constants that are trained without a grid: gains and shifts of normalisations
   bool dead_biases_vanish = true;   // where a row of weights is zero, as channels are then removed
 };

@@ -57,6 +57,14 @@ class Retraining(unittest.TestCase):
         self.assertGreater(made["ratio"], 11)
         self.assertLess(made["ratio"], 14)
 
+    def test_training_sees_the_codec_of_the_file(self):
+        done = self.pith("--lambda", "1e-7", "--ramp", "0.1", "--steps", "4", "--activation-bits", "4", "--code-all", "-o", self.out / "e.pith", "--json")
+        coded = json.loads(done.stdout)["coded_activations"]
+        self.assertRegex(done.stderr, rf"[1-9][0-9]* of {len(coded['tensors'])} activations that wait in coded form go through the codec")
+        self.assertLess(coded["bytes"], 0.51 * coded["values"])
+        for refused, why in ((["--activation-bits", "4"], "--ram"), (["--activation-bits", "lossless", "--code-all"], "--activation-samples"), (["--code-all"], "--activation-bits")):
+            self.assertIn(why, self.pith("--lambda", "1e-7", "--steps", "4", *refused, "-o", self.out / "never.pith", code=2).stderr)
+
     def test_refusals_come_before_the_work(self):
         for more in (["--allocate", "--steps", "4"], ["--allocate", "--ratio", "12", "--no-retrain"]):
             refused = self.pith(*more, "-o", self.out / "never.pith", code=2)
