@@ -33,9 +33,9 @@ inline bool is_transformer(const std::string& path) { return importers::is_huggi
 inline Result<ir::Graph> import_transformer(const std::string& path, const std::map<std::string, int64_t>& dimensions) {
   importers::TransformerOptions options;
   for (const auto& [name, size] : dimensions) {
-    if (name != "sequence" && name != "context" && name != "sinks" && name != "whole" && name != "masks")
-      return usage_error(fmt::format("'{}' has no dimension '{}'; sequence and masks (encoders), context, sinks and whole (decoders) can be set", path, name));
-    (name == "sequence" ? options.sequence : name == "context" ? options.context : name == "sinks" ? options.sinks : name == "whole" ? options.whole : options.masks) = size;
+    if (name != "sequence" && name != "band" && name != "context" && name != "sinks" && name != "whole" && name != "masks")
+      return usage_error(fmt::format("'{}' has no dimension '{}'; sequence, band and masks (encoders), context, sinks and whole (decoders) can be set", path, name));
+    (name == "sequence" ? options.sequence : name == "band" ? options.band : name == "context" ? options.context : name == "sinks" ? options.sinks : name == "whole" ? options.whole : options.masks) = size;
   }
   return importers::is_huggingface(path) ? importers::import_huggingface(path, options) : importers::import_llama2c(path, options);
 }

@@ -55,6 +55,13 @@ struct Encoder {
     return b.layer_norm(placed, "embeddings.LayerNorm", epsilon);
   }
 
+  // Added to scores: hides what is further than `most` tokens away. Attention skips what its mask hides at either end of a row.
+  Tensor band(int64_t most) const {
+    Tensor t(ir::DType::kF32, {1, 1, length, length});
+    for (int64_t i = 0; i < t.count(); ++i) t.set(i, std::abs(i / length - i % length) > most ? -1e4 : 0);
+    return t;
+  }
+
   Id layer(Id x, int64_t index) {
     const Names& n = distil ? kDistilBert : kBert;
     const std::string at = fmt::format(fmt::runtime(n.layer), index);
@@ -107,6 +114,7 @@ struct Encoder {
     const Id weights = b.node(Op::kCast, "token_weights_f32", {given}, {{"to", std::string("f32")}});
     const Id missing = b.node(Op::kSub, "masked_tokens", {b.reshape(weights, {1, 1, 1, length}, "score_weights"), b.constant("one", Tensor::f32({1}, {1}))});
     mask = b.multiply(missing, b.constant("large", Tensor::f32({1}, {1e4f})), "score_mask");  // enough for exp() to give 0, and no trouble for 8 bits
+    if (s.options.band > 0) mask = b.add(mask, b.constant("band", band(s.options.band)), "band_mask");
     Id x = embed(ids);
     const int64_t layers = s.integer({"num_hidden_layers", "n_layers"}, 12);
     for (int64_t i = 0; i < layers; ++i) x = layer(x, i);

@@ -20,6 +20,7 @@ namespace pith::importers {
 
 struct TransformerOptions {
   int64_t sequence = 128;  // encoders: tokens of an input
+  int64_t band = 0;        // encoders: a token attends to so many on either side; 0 = to all
   int64_t context = 0;     // decoders: tokens that are remembered; 0 = as many as the model has positions, at most 1024
   int64_t sinks = 0;       // decoders: so many of the first tokens keep their place among the remembered ones, whatever comes after
   // Forms for training, with constants of the same names:

@@ -95,6 +95,26 @@ TEST(HuggingFace, TheWindowOfADecoderRolls) {
   EXPECT_GT(difference, 1e-4f);  // beyond it the first tokens are forgotten
 }
 
+// Within a band a token hears of others from so many places away in each layer, and of no more.
+TEST(HuggingFace, ABandHidesWhatIsFar) {
+  TransformerOptions options;
+  options.sequence = 16;
+  const auto with_last = [&](int64_t band, int last) {
+    options.band = band;
+    const auto g = import_huggingface(golden("bert"), options);
+    EXPECT_TRUE(g.ok()) << g.error().message;
+    nlohmann::json ids = nlohmann::json::array(), known = nlohmann::json::array();
+    for (int i = 0; i < 16; ++i) ids.push_back(i == 15 ? last : 5 + i), known.push_back(1);
+    std::vector<float> all = outputs(*g, nlohmann::json::array({{{"input_ids", ids}, {"attention_mask", known}}}));
+    all.resize(all.size() / 16);  // the first token's
+    return all;
+  };
+  EXPECT_EQ(with_last(0, 6), with_last(16, 6));
+  EXPECT_NE(with_last(0, 6), with_last(0, 9));
+  EXPECT_EQ(with_last(1, 6), with_last(1, 9));
+  EXPECT_NE(with_last(1, 6), with_last(0, 6));
+}
+
 class Whole : public ::testing::TestWithParam<const char*> {};
 
 TEST_P(Whole, ManyTokensAtOnceAreWhatTheStepsGive) {
