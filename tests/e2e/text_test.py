@@ -168,6 +168,27 @@ class Text(unittest.TestCase):
             made = self.compress(model, "--keep-tokens", tokens, "--embedding-rank", 6, "--blocks", "0.9", "--heads", "0.8", "--share-layers", 2, "--lambda", "1e-6", "--steps", "3", "--batch", "2", "--window", "8")
             self.assertEqual([m["move"] for m in made["moves"]], ["leave out tokens", "leave out blocks", "remove attention heads", "share matrices", "factor the table of tokens"])
 
+    def test_windows_and_bands_are_kept_to(self):
+        llama_file, made = self.out / "llama.bin", self.out / "made.pith"
+        states = {}
+        for bits in ([], ["--cache-bits", "8"], ["--cache-bits", "4"]):
+            self.compress(llama_file, "--dimension", "context=10", "--dimension", "sinks=2", *bits)
+            states[len(states)] = json.loads(self.pith("info", made, "--json").stdout)["state_bytes"]
+            self.pith("run", made, "--text", "the sea", "--tokens", 14)  # the window rolls
+        tensors, rows = 2 * 2, 2 * 10  # of layers, keys and values; heads times slots: rows of 4 values in float, 8 and 4 bits
+        self.assertEqual(list(states.values()), [tensors * -(-rows * width // 16) * 16 for width in (16, 5, 3)])
+        self.assertIn("leaves none for the latest", self.compress(llama_file, "--dimension", "context=4", "--dimension", "sinks=4", code=2).stderr)
+        embeddings = []
+        for band in ([], ["--dimension", "band=16"], ["--dimension", "band=1"]):
+            self.compress(self.sentences, "--bits", 8, *band)
+            embeddings.append(json.loads(self.pith("run", made, "--text", "the sea was calm by the ship", "--json").stdout)["results"][0]["embeddings"][0]["embedding"])
+        for whole, wide, narrow in zip(*embeddings):
+            self.assertAlmostEqual(whole, wide, 4)
+        self.assertNotEqual(embeddings[0], embeddings[2])
+
+    def test_everything_in_integers_stays_near(self):
+        self.assertGreater(self.compress(self.sentences, "--integers", "--rate-weight", 0)["held_back"]["mean_cosine"], 0.97)
+
     def test_what_cannot_be_is_refused(self):
         self.assertIn("saves nothing", self.compress(self.mlm, "--embedding-rank", 16, code=2).stderr)
         self.assertIn("tokens must stay", self.compress(self.mlm, "--keep-tokens", 40, code=4).stderr)
