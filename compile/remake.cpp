@@ -155,11 +155,11 @@ Program make_again(const Program& source, const Remade& r) {
 Result<void> fit_remade(Program& program, const CompileOptions& options, MemoryReport* report) {
   const int64_t macs = macs_of(program), most = static_cast<int64_t>((1 + options.macs_overhead) * static_cast<double>(macs));
   // What is left of the multiplications goes to borders of bands.
-  const auto fit = [&](Program source, bool rough) -> Result<Placed> {
+  const auto fit = [&](Program source, bool rough, bool again = true) -> Result<Placed> {
     CompileOptions now = options;
     now.rough = rough;
     now.least = options.least || rough;
-    now.macs_overhead = std::max(0.0, static_cast<double>(most) / static_cast<double>(std::max<int64_t>(macs_of(source), 1)) - 1);
+    now.macs_overhead = !again ? 0 : std::max(0.0, static_cast<double>(most) / static_cast<double>(std::max<int64_t>(macs_of(source), 1)) - 1);
     Placed placed;
     placed.program = source;
     placed.source = std::move(source);
@@ -186,18 +186,19 @@ Result<void> fit_remade(Program& program, const CompileOptions& options, MemoryR
     }
     if (!better) break;
   }
-  // In earnest; without them, too, since a first look may be wrong.
+  // In earnest; with less of it, too, since a first look may be wrong, and bands are chosen one group after the other.
+  enum class Again { kNothing, kBorders, kTensors };
   std::optional<Placed> chosen;
   Error refused;
-  for (const bool with : {false, true}) {
-    if (with && remade.empty()) continue;
-    auto now = fit(with ? best.source : program, false);
+  for (const Again again : {Again::kNothing, Again::kBorders, Again::kTensors}) {
+    if (again == Again::kTensors && remade.empty()) continue;
+    auto now = fit(again == Again::kTensors ? best.source : program, false, again != Again::kNothing);
     if (!now.ok()) {
       if (now.error().code != ErrorCode::kDoesNotFit) return now.error();
       refused = now.error();
       continue;
     }
-    if (with) now->report.remade = remade;
+    if (again == Again::kTensors) now->report.remade = remade;
     if (!chosen || now->program.arena_bytes < chosen->program.arena_bytes) chosen = std::move(*now);
     if (!options.least) break;
   }
