@@ -226,6 +226,7 @@ Result<bool> retrain(ir::Graph& graph, const SampleSet& samples, const Preproces
     PITH_TRY(measured, measure(p.rounded, ranges ? calibration : few, options, ranges ? &coded : nullptr));
     const train::Status s = trainer->status();
     if (first_process) log_info(fmt::format("{:3.0f} %: the file has {} bytes, distortion {:.5f}, {} channels removed", 100 * s.share, measured.bytes, s.distortion, p.report.removed));
+    if (share == 1.0 && first_process) tell_choice(s);
     if (stop_asked() || share == 1.0) {
       if (!f.checkpoint.empty() && first_process) PITH_CHECK_OK(trainer->save(f.checkpoint));
       break;

@@ -13,7 +13,7 @@ void add_retrain_flags(CLI::App* verb, RetrainFlags& f) {
   verb->add_option("--checkpoint", f.checkpoint, "file that the run is saved to, and resumed from when it exists")->group(group);
   verb->add_option("--shift", f.shift, "augment: move pictures by up to so many pixels")->capture_default_str()->group(group);
   verb->add_flag("--flip", f.flip, "augment: mirror pictures")->group(group);
-  verb->add_option("--variants", f.variants, "augmented versions of each sample")->capture_default_str()->group(group);
+  verb->add_option("--variants", f.variants, "augmented versions of each sample that the original answers once; new ones in every epoch where it answers at every step (--mix, --features); 1: none")->capture_default_str()->group(group);
   verb->add_option("--label-weight", f.label_weight, "weight of the samples' labels beside the original's answers")->capture_default_str()->group(group);
   verb->add_option("--temperature", f.temperature, "of the original's answers; 0: 2, of models that read text 1")->capture_default_str()->group(group);
   verb->add_flag("--per-channel", f.per_channel, "a step for each output channel instead of one for each tensor")->group(group);

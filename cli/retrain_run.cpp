@@ -44,6 +44,11 @@ Result<train::TrainOptions> train_options(const RetrainFlags& f, uint64_t seed) 
   return t;
 }
 
+void tell_choice(const train::Status& s) {
+  if (s.validation > 0)
+    log_info(fmt::format("on samples held apart: distortion {:.5f}, of the moving average {:.5f}, of the better one with its biases at the original's means {:.5f}", s.validation, s.validation_average, s.validation_recentred));
+}
+
 void Teller::operator()(const train::Status& s) {
   const bool terminal = isatty(2) != 0;
   const double now = std::chrono::duration<double>(std::chrono::steady_clock::now() - started_).count();

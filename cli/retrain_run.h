@@ -23,6 +23,9 @@ class StopOnInterrupt {
 };
 const std::atomic<bool>& stop_asked();
 
+// What the result was chosen by, where something was held apart.
+void tell_choice(const train::Status& status);
+
 // Progress: one line that is redrawn on a terminal, else a line now and then.
 class Teller {
  public:

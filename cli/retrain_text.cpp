@@ -78,7 +78,7 @@ Result<bool> retrain_text(ir::Graph& student, const TextRetraining& text, const 
     PITH_TRY(const size_t bytes, text.bytes_of(with_constants(student, rounded.graph), options));
     const train::Status s = trainer->status();
     if (first_process) log_info(fmt::format("{:3.0f} %: the file has {} bytes, distortion {:.5f}", 100 * s.share, bytes, s.distortion));
-    if (share == 1.0 && s.validation > 0 && first_process) log_info(fmt::format("on lines held apart: distortion {:.5f}, of the moving average {:.5f}", s.validation, s.validation_average));
+    if (share == 1.0 && first_process) tell_choice(s);
     if (target > 0) trainer->aim(8 * std::max(target * 0.3, target - std::min(static_cast<double>(bytes) - s.bits / 8, 0.7 * target)));
     if (!f.checkpoint.empty() && first_process) PITH_CHECK_OK(trainer->save(f.checkpoint));
     if (stop_asked()) break;

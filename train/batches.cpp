@@ -5,6 +5,7 @@
 #include <numeric>
 
 #include "base/random.h"
+#include "train/student.h"
 
 namespace pith::train {
 
@@ -14,6 +15,8 @@ Result<Batches> Batches::create(const ir::Graph& teacher, Dataset data, const Tr
   b.options_ = options;
   b.data_ = std::move(data);
   for (const ir::Value& v : teacher.values) b.names_.push_back(v.name);
+  for (const ir::Node& n : teacher.nodes)
+    if (is_product(n.op)) b.channels_[n.outputs[0]] = channel_dimension(n.op);
   if (b.data_.draw) {
     for (int64_t i = 0; i * options.batch < options.validation; ++i) {
       at::NoGradGuard guard;
@@ -50,6 +53,19 @@ Result<Batches> Batches::create(const ir::Graph& teacher, Dataset data, const Tr
 std::vector<at::Tensor> Batches::probe() const {
   if (data_.draw) return drawn(0).inputs;
   return {placed(all_.narrow(0, 0, std::min<int64_t>(count_, 32)))};
+}
+
+std::map<std::string, at::Tensor> Batches::means(const std::vector<at::Tensor>& inputs) const {
+  at::NoGradGuard guard;
+  std::map<std::string, at::Tensor> found;
+  Hooks hooks;
+  hooks.result = [&](ir::ValueId id, const ir::Activation&, const at::Tensor& t) {
+    const auto channels = channels_.find(id);
+    if (channels != channels_.end()) found[names_[static_cast<size_t>(id)]] = channel_means(t, channels->second);
+    return at::Tensor();
+  };
+  teacher_.run(inputs, hooks);
+  return found;
 }
 
 Batch Batches::drawn(int64_t number) const {
@@ -123,7 +139,7 @@ Batch Batches::at_step(int64_t step, const std::set<std::string>* wanted) {
   std::vector<int64_t> keys, labels;
   for (int64_t i = 0; i < options_.batch; ++i) {
     const int64_t position = (step * options_.place.size + options_.place.rank) * options_.batch + i, sample = sample_at(position);
-    const int64_t variant = (position / count_ + sample) % options_.variants;
+    const int64_t epoch = position / count_, variant = known_.empty() && options_.variants > 1 ? epoch : (epoch + sample) % options_.variants;
     rows.push_back(augmented(sample, variant));
     keys.push_back(sample * options_.variants + variant);
     if (!data_.labels.empty()) labels.push_back(data_.labels[static_cast<size_t>(sample)]);

@@ -2,7 +2,8 @@
 //
 // A sample has a fixed number of augmented variants, each drawn from (seed, sample, variant), so that the teacher answers
 // each once; its answers are kept where they fit into a gigabyte. They are not where pictures are mixed or values of its
-// inside are wanted: then it runs at every step. Nor are they for samples that are drawn anew (text with other tokens masked).
+// inside are wanted: then it runs at every step, and every epoch has variants of its own. Nor are they for samples that are
+// drawn anew (text with other tokens masked).
 //
 // Mixing (Zhang et al., "mixup", 2018; for distillation: Beyer et al., "Knowledge distillation: a good teacher is patient
 // and consistent", 2022): x = a x1 + (1 - a) x2 makes many samples of few, and the teacher says what they are.
@@ -28,6 +29,8 @@ class Batches {
   // `wanted`: names of the teacher's values to hand over; null: none.
   Batch at_step(int64_t step, const std::set<std::string>* wanted = nullptr);
   std::vector<at::Tensor> probe() const;  // a few samples as they are
+  // The teacher's channel means (student.h) on these inputs, of what its products make, by name.
+  std::map<std::string, at::Tensor> means(const std::vector<at::Tensor>& inputs) const;
   // Samples that are never trained on, as they are, with the teacher's answers; none where too few are there.
   const std::vector<Batch>& validation() const { return validation_; }
   int64_t count() const { return count_; }
@@ -45,6 +48,7 @@ class Batches {
   Dataset data_;
   at::Tensor all_;
   std::vector<std::string> names_;  // of the teacher's values
+  std::map<ir::ValueId, int> channels_;  // of its products' results: their channels' dimension
   std::vector<Batch> validation_;
   int64_t count_ = 0;
   std::vector<at::Tensor> kept_;  // by output, [samples * variants, elements]; empty: not kept

@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "train/loss.h"
+#include "train/node.h"
 
 namespace pith::train {
 namespace {
@@ -90,6 +91,8 @@ Result<Student> Student::create(const Model& model, const std::vector<at::Tensor
     const ir::ValueId bias = is_product(n.op) && n.inputs.size() > 2 ? n.inputs[2] : ir::kNoValue;
     if (bias == ir::kNoValue || known->bias != ir::kNoValue || !model.graph.value(bias).constant) continue;
     known->bias = bias;
+    known->result = n.outputs[0];
+    known->channels = channel_dimension(n.op);
     known->leaves = !model.dead_biases_vanish || std::find(model.graph.outputs.begin(), model.graph.outputs.end(), n.outputs[0]) != model.graph.outputs.end();
     const double unit = std::max(magnitude[n.outputs[0]], 1e-6) * 0.3;
     known->bias_unit = at::full({}, unit);
@@ -134,7 +137,7 @@ void Student::add_weight(ir::ValueId id) {
   w.id = id;
   w.name = v.name;
   w.axis = steps.axis;
-  w.bias = ir::kNoValue;
+  w.bias = w.result = ir::kNoValue;
   const at::Tensor real = to_torch(*v.constant);
   w.log2_step = placed(at::tensor(steps.log2));
   w.unit = at::exp2(w.log2_step).view(along(real, w.axis, w.log2_step.numel())).clone();
@@ -205,6 +208,38 @@ std::vector<at::Tensor> Student::run(const std::vector<at::Tensor>& inputs, cons
   const auto outputs = network_.run(inputs, hooks);
   if (compared > 0) comparison->error = comparison->error / compared;
   return outputs;
+}
+
+int channel_dimension(ir::Op product) { return product == ir::Op::kConv || product == ir::Op::kConvTranspose ? 1 : -1; }
+
+at::Tensor channel_means(const at::Tensor& result, int dimension) {
+  const at::Tensor last = dimension == -1 ? result : result.movedim(dimension, -1);
+  return last.dim() == 1 ? last : last.flatten(0, -2).mean(0);
+}
+
+void Student::recentre(const std::vector<at::Tensor>& inputs, const std::map<std::string, at::Tensor>& means) {
+  at::NoGradGuard guard;
+  std::map<ir::ValueId, TrainedWeight*> by_result;
+  for (TrainedWeight& w : weights_)
+    if (w.bias != ir::kNoValue) by_result[w.result] = &w;
+  const Forward f = forward();
+  Hooks hooks;
+  hooks.constant = [&](ir::ValueId id, const at::Tensor& t) { return f.constants.count(id) ? f.constants.at(id) : t; };
+  hooks.result = [&](ir::ValueId id, const ir::Activation& function, const at::Tensor& t) {
+    at::Tensor moved = t;
+    const auto w = by_result.find(id);
+    const auto mean = means.find(model_.graph.value(id).name);
+    if (w != by_result.end() && mean != means.end() && mean->second.numel() == w->second->bias_latent.numel()) {
+      TrainedWeight& layer = *w->second;
+      at::Tensor by = mean->second - channel_means(t, layer.channels);
+      if (!layer.leaves) by = by * (f.constants.at(layer.bias) != 0).to(at::kFloat).view(by.sizes());  // a dead channel stays dead
+      moved = t + by.view(along(t, layer.channels == -1 ? static_cast<int>(t.dim()) - 1 : layer.channels, by.numel()));
+      layer.bias_latent.add_(by.view(layer.bias_latent.sizes()) / layer.bias_unit);
+    }
+    const auto codes = activations_.find(id);
+    return codes == activations_.end() ? apply_function(function, moved) : rounded(function, moved, codes->second);
+  };
+  network_.run(inputs, hooks);
 }
 
 void Student::freeze_zeros() {

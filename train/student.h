@@ -25,6 +25,8 @@ struct TrainedWeight {
   ir::ValueId id, bias;  // bias may be kNoValue; a table that a product reads too (tied embeddings) is one weight
   std::string name;
   int axis = 0;               // of the output channels
+  ir::ValueId result;         // of the product that the bias belongs to
+  int channels = 1;           // its dimension (-1: the last)
   bool leaves = false;        // the bias stays where a row of weights is zero
   at::Tensor latent, log2_step;  // leaves; latent in units of `unit`
   at::Tensor unit;
@@ -60,6 +62,11 @@ class Student {
   };
   std::vector<at::Tensor> run(const std::vector<at::Tensor>& inputs, const Forward& f, Comparison* comparison = nullptr) const;
 
+  // Moves biases so that every layer's results, before its function, have the means of the original's in each channel: layer
+  // after layer in one run, each for what it reads by then. `means`: of the original on these inputs, by the results' names
+  // (channel_means). Batch norms are folded into products before training; this is what re-estimating their means comes to.
+  void recentre(const std::vector<at::Tensor>& inputs, const std::map<std::string, at::Tensor>& means);
+
   // Weights that are zero now stay zero.
   void freeze_zeros();
   std::vector<at::Tensor> masks() const;  // what freeze_zeros() set (undefined before), for checkpoints
@@ -84,5 +91,10 @@ class Student {
   std::vector<Parameter> parameters_;
   std::map<ir::ValueId, Codes> activations_;
 };
+
+// The dimension of a product's results in which its channels lie: 1 of convolutions, the last (-1) of others.
+int channel_dimension(ir::Op product);
+// The mean of each channel over samples and positions.
+at::Tensor channel_means(const at::Tensor& result, int dimension);
 
 }  // namespace pith::train

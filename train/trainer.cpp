@@ -186,8 +186,22 @@ class TorchTrainer : public Trainer {
     return sum / count;
   }
 
-  // Keeps the moving average where it is better, or where nothing can tell.
+  // Keeps the moving average where it is better, or where nothing can tell; and biases moved to the original's means where
+  // those are better, on the samples that were held apart.
   void choose() {
+    choose_average();
+    if (batches_.validation().empty()) return;
+    at::NoGradGuard guard;
+    std::vector<at::Tensor> before;
+    for (const auto& p : student_.parameters()) before.push_back(p.tensor.detach().clone());
+    const std::vector<at::Tensor> inputs = batches_.probe();
+    student_.recentre(inputs, batches_.means(inputs));
+    status_.validation_recentred = validate();
+    if (status_.validation_recentred < std::min(status_.validation, status_.validation_average)) return;
+    for (size_t i = 0; i < before.size(); ++i) at::Tensor(student_.parameters()[i].tensor).copy_(before[i]);
+  }
+
+  void choose_average() {
     at::NoGradGuard guard;
     const auto swap = [&] {
       for (size_t i = 0; i < averages_.size(); ++i) {
@@ -234,7 +248,7 @@ class TorchTrainer : public Trainer {
 
 // A checkpoint: numbers of the run, the student as text, then each parameter's tensors as raw floats.
 struct Head {
-  char magic[8] = {'p', 'i', 't', 'h', 'c', 'k', 'p', '2'};
+  char magic[8] = {'p', 'i', 't', 'h', 'c', 'k', 'p', '3'};
   Status status;
   int64_t updates = 0, text = 0;
   double spent = 0, first_bits = 0, target_bits = 0, lambda = 0;

@@ -132,7 +132,9 @@ struct Status {
   double share = 0;     // of the whole way, 0..1
   double distortion = 0, bits = 0, lambda = 0;  // running means; bits as estimated
   double nonzero = 0;   // share of the weights
-  double validation = 0, validation_average = 0;  // distortion on what was held apart, at the end; 0: not measured
+  // Distortion on what was held apart, at the end: as trained, of the moving average, and of the better one with its biases moved
+  // to the original's means; 0: not measured.
+  double validation = 0, validation_average = 0, validation_recentred = 0;
 };
 
 class Trainer {

@@ -8,6 +8,7 @@
 #include <cstdio>
 
 #include "base/file.h"
+#include "train/batches.h"
 #include "train/small_network.h"
 #include "train/student.h"
 
@@ -43,6 +44,37 @@ TEST(Trainer, DistortionFalls) {
   const double before = coarse->status().distortion;
   ASSERT_TRUE(coarse->run(1, kGoOn, nullptr).ok());
   EXPECT_LT(coarse->status().distortion, 0.5 * before);
+}
+
+// Batch norms are folded: their means are re-estimated by moving biases.
+TEST(Trainer, RecentredBiasesGiveTheOriginalsMeans) {
+  const ir::Graph g = small_network();
+  TrainOptions o = small_options(1);
+  const auto batches = Batches::create(g, small_samples(200), o);
+  ASSERT_TRUE(batches.ok());
+  const std::vector<at::Tensor> inputs = batches->probe();
+  auto student = Student::create(start_model(g, false, 1.5), inputs);  // coarse
+  ASSERT_TRUE(student.ok());
+  const auto expected = batches->means(inputs);
+  const auto off = [&] {
+    const Student::Forward f = student->forward();
+    const Network network = std::move(Network::build(student->model().graph)).value();
+    Hooks hooks;
+    hooks.constant = [&](ir::ValueId id, const at::Tensor& t) { return f.constants.count(id) ? f.constants.at(id) : t; };
+    double sum = 0;
+    hooks.result = [&](ir::ValueId id, const ir::Activation&, const at::Tensor& t) {
+      const auto mean = expected.find(student->model().graph.value(id).name);
+      if (mean != expected.end()) sum += (channel_means(t, t.dim() == 4 ? 1 : -1) - mean->second).abs().max().item<double>();
+      return at::Tensor();
+    };
+    at::NoGradGuard guard;
+    network.run(inputs, hooks);
+    return sum;
+  };
+  const double before = off();
+  student->recentre(inputs, expected);
+  EXPECT_GT(before, 0.05);
+  EXPECT_LT(off(), 1e-4);
 }
 
 TEST(Trainer, CheckpointResumesBitForBit) {
