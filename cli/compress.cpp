@@ -236,7 +236,7 @@ Result<void> compress(const Flags& f, const Global& global) {
   PITH_CHECK_OK(check_gate(f, g));
   QuantizeOptions options;
   options.weight_bits = f.bits;
-  options.rate_weight = f.rate_weight >= 0 ? f.rate_weight : f.bits == 8 && !retrains && !f.post.wanted() ? kRateWeight : 0;
+  options.rate_weight = f.rate_weight >= 0 ? f.rate_weight : f.bits == 8 && !retrains && (is_language(g) || !f.post.wanted()) ? kRateWeight : 0;
   PITH_TRY(options.method, range_method(f.method));
   options.percentile = f.percentile;
   options.equalize = !f.no_equalize;
@@ -246,7 +246,6 @@ Result<void> compress(const Flags& f, const Global& global) {
     if (f.post.no_retrain || f.post.macs > 0 || f.post.low_rank > 0) return usage_error("--no-retrain, --macs and --low-rank are for models that don't read text; give --bits-per-weight, or --ratio to retrain");
     ShrinkFlags shrink = f.shrink;
     shrink.blocks = f.post.blocks;
-    if (f.rate_weight < 0 && f.bits == 8 && !retrains) options.rate_weight = kRateWeight;
     if (f.coding.wanted()) return usage_error("--activation-bits and what belongs to it are for networks with 8-bit pictures inside; for what a model that continues text remembers there is --cache-bits");
     if (retrains && f.bits_per_weight > 0) return usage_error("--bits-per-weight rounds without retraining, and --ratio retrains; give one of them");
     if (shrink.sets > 0 && !retrains && f.bits_per_weight == 0) return usage_error("--share-layers holds matrices once only where they are rounded once; give --bits-per-weight, or --ratio to retrain");

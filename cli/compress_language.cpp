@@ -202,9 +202,8 @@ Result<void> compress_language(const ir::Graph& g, const LanguageCompression& f,
   PITH_TRY(const Language reader, Language::open(*same_tokens, own_vocabulary));
   TextForms smaller = teacher;
   if (f.shrink.parts()) {
-    const bool decoder = smaller.whole && reader.head() == "generate";
     const std::vector<std::string> few(calibration.begin(), calibration.begin() + static_cast<int64_t>(std::min(kPartLines, calibration.size())));
-    PITH_TRY(const Inputs samples, decoder ? whole_inputs(*smaller.whole, reader, calibration, kPartLines) : encoder_inputs(smaller.used, reader, few, random));
+    PITH_TRY(const Inputs samples, smaller.on_whole(reader.head()) ? whole_inputs(*smaller.whole, reader, calibration, kPartLines) : encoder_inputs(smaller.used, reader, few, random));
     PITH_TRY(const std::vector<double> counts, count_tokens(own_vocabulary, read));
     PITH_CHECK_OK(leave_out_parts(smaller, reader.head(), counts, samples, f.shrink, moves));
   }

@@ -16,6 +16,7 @@
 #include "cli/sensitivity.h"
 #include "macro/drop_blocks.h"
 #include "macro/low_rank.h"
+#include "macro/measure.h"
 #include "macro/prune_channels.h"
 
 namespace pith::cli {
@@ -55,18 +56,9 @@ Samples first_of(const Samples& samples, size_t count) { return {samples.begin()
 // Samples that a walk through both networks has memory for.
 size_t walkable(const ir::Graph& g) { return std::min(kSamples, static_cast<size_t>(std::max<int64_t>(4, kLiveBytes / (2 * live_bytes(g))))); }
 
-int64_t total_macs(const ir::Graph& g) {
-  int64_t macs = 0;
-  for (const ir::Node& n : g.nodes) macs += ir::mac_count(g, n);
-  return macs;
-}
-
-// A share, or a number of multiply-accumulates, as a share; at most 1.
-double share_of(const ir::Graph& g, double asked) { return std::min(1.0, asked <= 1 ? asked : asked / static_cast<double>(total_macs(g))); }
-
 Result<void> leave_out_blocks(ir::Graph& g, const Samples& samples, const std::string& head, double asked) {
   DropOptions o;
-  o.macs_share = share_of(g, asked);
+  o.macs_share = macs_share(g, asked);
   o.distribution = head == "classifier" || head == "ctc";
   PITH_TRY(const DropReport r, drop_blocks(g, first_of(samples, kBlockSamples), o));
   for (size_t i = 0; i < r.dropped.size(); ++i) log_info(fmt::format("left out the block of '{}': loss {:.4g}", r.dropped[i], r.losses[i]));
@@ -76,7 +68,7 @@ Result<void> leave_out_blocks(ir::Graph& g, const Samples& samples, const std::s
 
 Result<void> remove_operations(ir::Graph& g, const Samples& samples, const std::string& head, uint64_t seed, double asked) {
   PruneOptions o;
-  o.macs_share = share_of(g, asked);
+  o.macs_share = macs_share(g, asked);
   if (o.macs_share == 1) return {};
   PITH_TRY(Pruned p, prune_channels(g, first_of(samples, walkable(g)), measure_gradients(g, first_of(samples, kGradientSamples), head, seed), o));
   log_info(fmt::format("removed {} channels: {:.1f} of {:.1f} million multiply-accumulates, {} of {} parameters, {} of {} activations stay", p.removed, static_cast<double>(p.macs_after) / 1e6,
@@ -87,7 +79,7 @@ Result<void> remove_operations(ir::Graph& g, const Samples& samples, const std::
 
 Result<void> split_layers(ir::Graph& g, const Samples& samples, const std::string& head, uint64_t seed, double asked) {
   LowRankOptions o;
-  o.macs_share = share_of(g, asked);
+  o.macs_share = macs_share(g, asked);
   if (o.macs_share == 1) return {};
   PITH_TRY(const LowRankReport r, split_low_rank(g, first_of(samples, walkable(g)), measure_gradients(g, first_of(samples, kGradientSamples), head, seed), o));
   log_info(fmt::format("split {} layers: {:.1f} of {:.1f} million multiply-accumulates stay, at a loss of {:.4g}", r.layers.size(), static_cast<double>(r.macs_after) / 1e6, static_cast<double>(r.macs_before) / 1e6, r.loss));

@@ -32,15 +32,13 @@ Result<void> factor(TextForms& forms, const std::vector<double>& counts, int64_t
 }
 
 Result<void> drop(TextForms& forms, const std::string& head, const TextSamples& samples, double asked, nlohmann::json& moves) {
-  const bool on_whole = forms.whole && head == "generate";
-  ir::Graph& measured = on_whole ? *forms.whole : forms.used;
-  const int64_t parameters = ir::parameter_count(measured), macs = total_macs(measured);
+  ir::Graph& measured = forms.measured(head);
+  const int64_t parameters = ir::parameter_count(measured);
   DropOptions o;
-  o.macs_share = std::min(1.0, asked <= 1 ? asked : asked / static_cast<double>(macs));
+  o.macs_share = macs_share(measured, asked);
   o.distribution = head != "embedding";
   PITH_TRY(const DropReport r, drop_blocks(measured, samples, o));
-  if (on_whole) PITH_CHECK_OK(leave_out_blocks(forms.used, r.dropped));
-  if (!on_whole && forms.whole) PITH_CHECK_OK(leave_out_blocks(*forms.whole, r.dropped));
+  if (ir::Graph* following = forms.following(head)) PITH_CHECK_OK(leave_out_blocks(*following, r.dropped));
   for (size_t i = 0; i < r.dropped.size(); ++i) log_info(fmt::format("left out the block of '{}': distortion {:.4g}", r.dropped[i], r.losses[i]));
   const int64_t bytes = 4 * (ir::parameter_count(measured) - parameters);
   log_info(fmt::format("{:.1f} of {:.1f} million multiplications stay; {} of float32 weights less", static_cast<double>(r.macs_after) / 1e6, static_cast<double>(r.macs_before) / 1e6, bytes_text(-bytes)));
@@ -49,8 +47,7 @@ Result<void> drop(TextForms& forms, const std::string& head, const TextSamples& 
 }
 
 Result<void> prune(TextForms& forms, const std::string& head, const TextSamples& samples, double share, nlohmann::json& moves) {
-  const bool on_whole = forms.whole && head == "generate";
-  ir::Graph& measured = on_whole ? *forms.whole : forms.used;
+  ir::Graph& measured = forms.measured(head);
   HeadOptions o;
   o.share = share;
   o.distribution = head != "embedding";
@@ -58,8 +55,7 @@ Result<void> prune(TextForms& forms, const std::string& head, const TextSamples&
     if (measured.value(id).name == "attention_mask") o.row_mask = id;
   }
   PITH_TRY(const HeadReport r, prune_heads(measured, samples, o));
-  if (on_whole) PITH_CHECK_OK(cut_heads(forms.used, r));
-  if (!on_whole && forms.whole) PITH_CHECK_OK(cut_heads(*forms.whole, r));
+  if (ir::Graph* following = forms.following(head)) PITH_CHECK_OK(cut_heads(*following, r));
   nlohmann::json kept = nlohmann::json::object();
   for (const HeadCut& c : r.cuts) kept[c.attention] = c.kept;
   log_info(fmt::format("{} of {} attention heads stay: {} of float32 weights and {:.2f} million multiplications less; distortion {:.4g}", r.heads_after, r.heads_before, bytes_text(r.bytes), static_cast<double>(r.macs) / 1e6,
@@ -69,10 +65,8 @@ Result<void> prune(TextForms& forms, const std::string& head, const TextSamples&
 }
 
 Result<void> share(TextForms& forms, const std::string& head, const TextSamples& samples, int64_t sets, nlohmann::json& moves) {
-  const bool on_whole = forms.whole && head == "generate";
-  PITH_TRY(const ShareReport r, share_layers(on_whole ? *forms.whole : forms.used, samples, {sets, head != "embedding"}));
-  if (on_whole) PITH_CHECK_OK(share_as(forms.used, r));
-  if (!on_whole && forms.whole) PITH_CHECK_OK(share_as(*forms.whole, r));
+  PITH_TRY(const ShareReport r, share_layers(forms.measured(head), samples, {sets, head != "embedding"}));
+  if (ir::Graph* following = forms.following(head)) PITH_CHECK_OK(share_as(*following, r));
   const double loss = r.losses.empty() ? 0 : r.losses.back();
   log_info(fmt::format("{} layers share {} sets of matrices: {} of float32 weights less; distortion {:.4g}", r.layers, r.sets.size(), bytes_text(r.bytes), loss));
   moves.push_back({{"move", "share matrices"}, {"sets", r.sets}, {"distortion", loss}, {"bytes", -r.bytes}, {"multiplications", 0}});
@@ -119,7 +113,7 @@ Result<std::vector<uint32_t>> leave_out_tokens(TextForms& forms, const Tokenizer
 }
 
 Result<void> leave_out_parts(TextForms& forms, const std::string& head, const std::vector<double>& counts, const TextSamples& all, const ShrinkFlags& f, nlohmann::json& moves) {
-  const double run = static_cast<double>(std::max<int64_t>(1, total_macs(forms.whole && head == "generate" ? *forms.whole : forms.used)));
+  const double run = static_cast<double>(std::max<int64_t>(1, total_macs(forms.measured(head))));
   const size_t count = std::min(all.size(), std::max(kFewestSamples, static_cast<size_t>(kMeasuredMacs / run)));
   const TextSamples samples(all.begin(), all.begin() + static_cast<std::ptrdiff_t>(count));
   if (f.blocks > 0) PITH_CHECK_OK(drop(forms, head, samples, f.blocks, moves));

@@ -30,6 +30,10 @@ void add_shrink_flags(CLI::App* verb, ShrinkFlags& flags);
 struct TextForms {
   ir::Graph used;
   std::optional<ir::Graph> whole;
+  // Parts are measured on a decoder's whole form where it is there; the other form, if there is one, follows.
+  bool on_whole(const std::string& head) const { return whole && head == "generate"; }
+  ir::Graph& measured(const std::string& head) { return on_whole(head) ? *whole : used; }
+  ir::Graph* following(const std::string& head) { return on_whole(head) ? &used : whole ? &*whole : nullptr; }
 };
 
 // Leaves tokens out of both forms and of the vocabulary that travels in `used`; returns the original ids of those that stay, empty where

@@ -15,8 +15,7 @@ using ir::Op;
 using ir::ValueId;
 
 bool is_product(const Graph& g, const Node& n) {
-  return (n.op == Op::kMatMul || n.op == Op::kGemm) && !g.value(n.inputs[0]).is_constant() && g.value(n.inputs[1]).is_constant() && g.value(n.inputs[1]).shape.size() == 2 && n.integer("transA", 0) == 0 &&
-         n.activation.function == numerics::Unary::kIdentity;
+  return reads_matrix(g, n) && !g.value(n.inputs[0]).is_constant() && n.integer("transA", 0) == 0 && n.activation.function == numerics::Unary::kIdentity;
 }
 
 class Finder {
@@ -99,18 +98,12 @@ class Finder {
   std::vector<std::vector<int>> readers_;
 };
 
-void keep_along(Graph& g, ValueId id, int axis, const std::vector<int64_t>& kept) {
-  ir::Value& v = g.value(id);
-  v.constant = cut_tensor(*v.constant, {axis, kept});
-  v.shape = v.constant->shape();
-}
-
 void keep_outputs(Graph& g, const Node& n, const std::vector<int64_t>& kept) {
-  keep_along(g, n.inputs[1], weight_axis(n, true), kept);
-  if (n.inputs.size() > 2 && n.inputs[2] != ir::kNoValue) keep_along(g, n.inputs[2], static_cast<int>(g.value(n.inputs[2]).shape.size()) - 1, kept);
+  cut_constant(g, n.inputs[1], {weight_axis(n, true), kept});
+  if (n.inputs.size() > 2 && n.inputs[2] != ir::kNoValue) cut_constant(g, n.inputs[2], {static_cast<int>(g.value(n.inputs[2]).shape.size()) - 1, kept});
 }
 
-// heads x depth elements, of which some heads stay.
+// Of heads x depth elements (or heads of keys x heads of queries) those of some heads.
 std::vector<int64_t> elements(const std::vector<int64_t>& heads, int64_t depth) {
   std::vector<int64_t> all;
   for (int64_t h : heads) {
@@ -149,25 +142,16 @@ std::vector<AttentionSite> attention_sites(const Graph& g) {
   return found;
 }
 
-std::vector<int64_t> elements_of_head(const AttentionSite& s, int64_t head) {
-  std::vector<int64_t> queries;
-  for (int64_t i = 0; i < s.queries; ++i) queries.push_back(head * s.queries + i);
-  return elements(queries, s.value_depth);
-}
+std::vector<int64_t> elements_of_head(const AttentionSite& s, int64_t head) { return elements(elements({head}, s.queries), s.value_depth); }
 
 void keep_heads(Graph& g, const AttentionSite& s, const std::vector<int64_t>& kept) {
   const auto left = static_cast<int64_t>(kept.size());
-  std::vector<int64_t> queries, read;
-  for (int64_t h : kept) {
-    for (int64_t i = 0; i < s.queries; ++i) queries.push_back(h * s.queries + i);
-    const std::vector<int64_t> own = elements_of_head(s, h);
-    read.insert(read.end(), own.begin(), own.end());
-  }
+  const std::vector<int64_t> queries = elements(kept, s.queries);
   keep_outputs(g, g.nodes[s.q], elements(queries, s.key_depth));
   keep_outputs(g, g.nodes[s.k], elements(kept, s.key_depth));
   keep_outputs(g, g.nodes[s.v], elements(kept, s.value_depth));
   const Node& out = g.nodes[s.out];
-  keep_along(g, out.inputs[1], weight_axis(out, false), read);
+  cut_constant(g, out.inputs[1], {weight_axis(out, false), elements(queries, s.value_depth)});
   reshape_path(g, s.q_path, s.heads * s.queries, s.key_depth, left * s.queries);
   reshape_path(g, s.k_path, s.heads, s.key_depth, left);
   reshape_path(g, s.v_path, s.heads, s.value_depth, left);

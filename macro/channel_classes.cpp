@@ -88,6 +88,10 @@ int weight_axis(const Node& n, bool outputs) {
   return (n.integer("transB", 0) != 0) == outputs ? 0 : 1;
 }
 
+bool reads_matrix(const Graph& g, const Node& n) {
+  return (n.op == Op::kMatMul || n.op == Op::kGemm) && constant(g, n.inputs[1]) && g.value(n.inputs[1]).shape.size() == 2;
+}
+
 ChannelRole channel_role(const Graph& g, const Node& n) {
   if (n.inputs.empty() || n.inputs[0] == ir::kNoValue) return ChannelRole::kRigid;
   const Shape& x = g.value(n.inputs[0]).shape;

@@ -27,5 +27,7 @@ ChannelClasses channel_classes(const ir::Graph& graph);
 inline size_t channel_axis_of(const ir::Shape& s) { return s.size() >= 3 ? 1 : s.size() - 1; }
 // The axis of a product's weights along which its outputs, or inputs, lie.
 int weight_axis(const ir::Node& node, bool outputs);
+// A MatMul or Gemm whose second operand is a constant matrix.
+bool reads_matrix(const ir::Graph& graph, const ir::Node& node);
 
 }  // namespace pith

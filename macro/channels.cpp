@@ -62,11 +62,10 @@ Use use_of(const Graph& g, ChannelClasses& classes) {
 }
 
 void cut(Graph& g, ValueId id, int axis, const std::vector<int64_t>& kept, ChannelReport& report) {
-  ir::Value& v = g.value(id);
+  const ir::Value& v = g.value(id);
   if (static_cast<int64_t>(kept.size()) == v.shape[static_cast<size_t>(axis)]) return;
   ChannelCut c{axis, kept};
-  v.constant = cut_tensor(*v.constant, c);
-  v.shape = v.constant->shape();
+  cut_constant(g, id, c);
   report.cuts[v.name].push_back(std::move(c));
 }
 
@@ -148,6 +147,12 @@ Tensor cut_tensor(const Tensor& t, const ChannelCut& cut) {
     }
   }
   return out;
+}
+
+void cut_constant(Graph& g, ValueId id, const ChannelCut& c) {
+  ir::Value& v = g.value(id);
+  v.constant = cut_tensor(*v.constant, c);
+  v.shape = v.constant->shape();
 }
 
 Result<ChannelReport> remove_channels(Graph& g) {

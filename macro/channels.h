@@ -30,5 +30,7 @@ Result<ChannelReport> remove_channels(ir::Graph& graph);
 
 // The part of a tensor that a cut keeps.
 ir::Tensor cut_tensor(const ir::Tensor& t, const ChannelCut& cut);
+// The same to a constant of a graph, whose shape follows.
+void cut_constant(ir::Graph& graph, ir::ValueId id, const ChannelCut& cut);
 
 }  // namespace pith

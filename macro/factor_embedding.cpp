@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <numeric>
 
+#include "ir/loops.h"
 #include "ir/products.h"
 #include "macro/low_rank.h"
 #include "macro/measure.h"
@@ -47,15 +48,6 @@ ValueId push(Graph& g, std::vector<Node>& nodes, Op op, const std::string& name,
   n.outputs = {result};
   nodes.push_back(std::move(n));
   return result;
-}
-
-Tensor turned(const Tensor& t) {
-  const int64_t a = t.shape()[0], b = t.shape()[1];
-  Tensor out(ir::DType::kF32, {b, a});
-  for (int64_t i = 0; i < a; ++i) {
-    for (int64_t j = 0; j < b; ++j) out.mut<float>()[static_cast<size_t>(j * a + i)] = t.as<float>()[static_cast<size_t>(i * b + j)];
-  }
-  return out;
 }
 
 }  // namespace
@@ -112,7 +104,7 @@ Result<FactorChange> replace_embedding(Graph& g, const EmbeddingFactors& f) {
       if (!f.tied) operands.push_back(g.add_constant(name + ".mean", f.mean));
       push(g, nodes, Op::kMatMul, n.name, std::move(operands), {}, n.outputs[0]);
     } else if (static_cast<int>(i) == product && n.op == Op::kGemm && n.integer("transB", 0) != 0) {
-      const ValueId thin = push(g, nodes, Op::kMatMul, n.name + ".basis", {n.inputs[0], g.add_constant(name + ".basis.turned", turned(f.basis))}, {});
+      const ValueId thin = push(g, nodes, Op::kMatMul, n.name + ".basis", {n.inputs[0], g.add_constant(name + ".basis.turned", ir::transposed(f.basis, {1, 0}))}, {});
       nodes.push_back(n);
       nodes.back().inputs[0] = thin, nodes.back().inputs[1] = rows;
     } else {

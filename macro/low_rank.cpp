@@ -8,6 +8,7 @@
 #include <numeric>
 
 #include "base/log.h"
+#include "macro/measure.h"
 
 namespace pith {
 namespace {
@@ -183,9 +184,9 @@ Result<LowRankReport> split_low_rank(Graph& g, const std::vector<std::vector<Ten
     return {};
   }));
   LowRankReport report;
+  report.macs_before = total_macs(g);
   double fixed = 0;
   for (size_t k = 0; k < g.nodes.size(); ++k) {
-    report.macs_before += ir::mac_count(g, g.nodes[k]);
     if (!layers.count(k)) fixed += static_cast<double>(ir::mac_count(g, g.nodes[k]));
   }
   const double limit = options.macs_share * static_cast<double>(report.macs_before) - fixed;
@@ -211,7 +212,7 @@ Result<LowRankReport> split_low_rank(Graph& g, const std::vector<std::vector<Ten
   PITH_CHECK_OK(ir::infer_shapes(g));
   ir::remove_dead(g);
   PITH_CHECK_OK(ir::verify(g));
-  for (const Node& n : g.nodes) report.macs_after += ir::mac_count(g, n);
+  report.macs_after = total_macs(g);
   report.loss = chosen.loss;
   return report;
 }

@@ -45,6 +45,8 @@ int64_t total_macs(const ir::Graph& g) {
   return sum;
 }
 
+double macs_share(const ir::Graph& g, double asked) { return std::min(1.0, asked <= 1 ? asked : asked / static_cast<double>(total_macs(g))); }
+
 Result<Answers> answers_of(const ir::Graph& g, const std::vector<std::vector<Tensor>>& samples) {
   Answers all;
   for (const auto& sample : samples) {

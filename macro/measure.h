@@ -9,6 +9,8 @@
 namespace pith {
 
 int64_t total_macs(const ir::Graph& graph);
+// What is asked for as a share, or above 1 as a number of multiply-accumulates, as a share; at most 1.
+double macs_share(const ir::Graph& graph, double asked);
 
 using Answers = std::vector<std::vector<ir::Tensor>>;  // by sample, by output
 Result<Answers> answers_of(const ir::Graph& graph, const std::vector<std::vector<ir::Tensor>>& samples);

@@ -17,8 +17,6 @@ using ir::Node;
 using ir::Op;
 using ir::ValueId;
 
-bool is_product(const Graph& g, const Node& n) { return (n.op == Op::kGemm || n.op == Op::kMatMul) && g.value(n.inputs[1]).is_constant() && g.value(n.inputs[1]).shape.size() == 2; }
-
 bool only_moves(Op op) { return op == Op::kReshape || op == Op::kIdentity || op == Op::kFlatten || op == Op::kSqueeze || op == Op::kUnsqueeze; }
 
 // The first output that is no state.
@@ -29,17 +27,11 @@ ValueId answer(const Graph& g) {
   return ir::kNoValue;
 }
 
-void keep(Graph& g, ValueId id, int axis, const ChannelCut& rows) {
-  ir::Value& v = g.value(id);
-  v.constant = cut_tensor(*v.constant, {axis, rows.kept});
-  v.shape = v.constant->shape();
-}
-
 // The product's rows, its bias and the shapes that are written down on the way to the output.
 void cut_logits(Graph& g, int product, ValueId table, const ChannelCut& rows, int64_t before) {
   Node& n = g.nodes[static_cast<size_t>(product)];
-  if (n.inputs[1] != table) keep(g, n.inputs[1], weight_axis(n, true), rows);
-  if (n.inputs.size() > 2 && n.inputs[2] != ir::kNoValue && g.value(n.inputs[2]).shape.back() == before) keep(g, n.inputs[2], static_cast<int>(g.value(n.inputs[2]).shape.size()) - 1, rows);
+  if (n.inputs[1] != table) cut_constant(g, n.inputs[1], {weight_axis(n, true), rows.kept});
+  if (n.inputs.size() > 2 && n.inputs[2] != ir::kNoValue && g.value(n.inputs[2]).shape.back() == before) cut_constant(g, n.inputs[2], {static_cast<int>(g.value(n.inputs[2]).shape.size()) - 1, rows.kept});
   const std::vector<int> made_by = ir::producers(g);
   for (int maker = made_by[static_cast<size_t>(answer(g))]; maker > product; maker = made_by[static_cast<size_t>(g.nodes[static_cast<size_t>(maker)].inputs[0])]) {
     Node& move = g.nodes[static_cast<size_t>(maker)];
@@ -65,7 +57,7 @@ int logits_product(const Graph& g, int64_t tokens) {
   const std::vector<int> made_by = ir::producers(g);
   int maker = made_by[static_cast<size_t>(logits)];
   while (maker >= 0 && only_moves(g.nodes[static_cast<size_t>(maker)].op)) maker = made_by[static_cast<size_t>(g.nodes[static_cast<size_t>(maker)].inputs[0])];
-  if (maker < 0 || !is_product(g, g.nodes[static_cast<size_t>(maker)])) return -1;
+  if (maker < 0 || !reads_matrix(g, g.nodes[static_cast<size_t>(maker)])) return -1;
   const Node& n = g.nodes[static_cast<size_t>(maker)];
   return g.value(n.inputs[1]).shape[static_cast<size_t>(weight_axis(n, true))] == tokens ? maker : -1;
 }
@@ -86,7 +78,7 @@ Result<VocabularyCut> cut_vocabulary(Graph& g, const std::vector<uint32_t>& kept
   const int64_t macs = total_macs(g), parameters = ir::parameter_count(g);
   const ChannelCut rows{0, {kept.begin(), kept.end()}};
   if (product >= 0) cut_logits(g, product, table, rows, before);
-  keep(g, table, 0, rows);
+  cut_constant(g, table, rows);
   PITH_CHECK_OK(ir::infer_shapes(g));
   PITH_CHECK_OK(ir::verify(g));
   cut.bytes = 4 * (parameters - ir::parameter_count(g));

@@ -8,6 +8,7 @@
 #include <optional>
 #include <utility>
 
+#include "macro/channel_classes.h"
 #include "macro/measure.h"
 
 namespace pith {
@@ -15,7 +16,6 @@ namespace {
 
 using ir::Graph;
 using ir::Node;
-using ir::Op;
 using ir::Tensor;
 using ir::ValueId;
 
@@ -41,7 +41,7 @@ using Layers = std::map<int64_t, std::map<std::string, ValueId>>;
 Layers layers_of(const Graph& g) {
   Layers layers;
   for (const Node& n : g.nodes) {
-    if ((n.op != Op::kMatMul && n.op != Op::kGemm) || !g.value(n.inputs[1]).is_constant() || g.value(n.inputs[1]).shape.size() != 2) continue;
+    if (!reads_matrix(g, n)) continue;
     if (const auto name = numbered(g.value(n.inputs[1]).name)) layers[name->layer][name->before + "#" + name->after] = n.inputs[1];
   }
   return layers;

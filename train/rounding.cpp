@@ -50,7 +50,7 @@ void recode(const at::Tensor& values, const Codes& codes) {
 }
 
 // Memory in the order of `like`, so that two tensors can be walked side by side.
-at::Tensor in_order_of(const at::Tensor& t, const at::Tensor& like) { return t.strides() == like.strides() ? t : at::empty_like(like, like.options().dtype(t.dtype())).copy_(t); }
+at::Tensor in_order_of(const at::Tensor& t, const at::Tensor& like) { return t.strides() == like.strides() ? t : at::empty_like(like).copy_(t); }
 
 struct ClampAndRound : torch::autograd::Function<ClampAndRound> {
   static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& given, double low, double high, double step, double zero) {
@@ -75,21 +75,11 @@ at::Tensor rounded(const ir::Activation& f, const at::Tensor& x, const Codes& co
   const double s = numerics::scale_value(codes.affine.scale_code), low = (0 - codes.affine.zero_point) * s, high = (255 - codes.affine.zero_point) * s;
   const bool walked = x.is_cpu() && x.scalar_type() == at::kFloat;
   const auto ends = ends_of(f);
-  at::Tensor y, unseen;
-  if (walked && ends && ends->first < high && ends->second > low) {
-    y = ClampAndRound::apply(x, std::max(low, ends->first), std::min(high, ends->second), s, codes.affine.zero_point);
-    unseen = y.detach();
-  } else {
-    const at::Tensor made = apply_function(f, x);
-    if (walked) {
-      y = ClampAndRound::apply(made, low, high, s, codes.affine.zero_point);
-      unseen = y.detach();
-    } else {  // rounded in its place: the gradient of hardtanh looks at its input only
-      y = at::hardtanh(made, low, high);
-      unseen = y.detach();
-      unseen.mul_(1 / s).add_(0.5).floor_().mul_(s);
-    }
-  }
+  const bool together = walked && ends && ends->first < high && ends->second > low;
+  const at::Tensor made = together ? x : apply_function(f, x);
+  const at::Tensor y = walked ? ClampAndRound::apply(made, together ? std::max(low, ends->first) : low, together ? std::min(high, ends->second) : high, s, codes.affine.zero_point) : at::hardtanh(made, low, high);
+  const at::Tensor unseen = y.detach();
+  if (!walked) unseen.mul_(1 / s).add_(0.5).floor_().mul_(s);  // in its place: the gradient of hardtanh looks at its input only
   if (codes.bits < 8 && y.dim() == 4) recode(unseen, codes);
   return y;
 }

@@ -67,6 +67,14 @@ at::Tensor grid_step(const at::Tensor& log2_step) {
   return at::exp2(straight_through(log2_step, at::round(log2_step * 16) / 16));
 }
 
+// For Hooks::constant; `f` must outlive it.
+std::function<at::Tensor(ir::ValueId, const at::Tensor&)> constants_of(const Student::Forward& f) {
+  return [&f](ir::ValueId id, const at::Tensor& t) {
+    const auto found = f.constants.find(id);
+    return found == f.constants.end() ? t : found->second;
+  };
+}
+
 }  // namespace
 
 Result<Student> Student::create(const Model& model, const std::vector<at::Tensor>& probe) {
@@ -121,13 +129,17 @@ Result<std::map<ir::ValueId, double>> Student::magnitudes(const std::vector<at::
   at::NoGradGuard guard;
   Hooks hooks;
   hooks.value = [&](ir::ValueId id, const at::Tensor& t) {
-    const auto a = activations_.find(id);
-    const at::Tensor y = a == activations_.end() ? t : rounded({}, t, a->second);
+    const at::Tensor y = flowing(id, {}, t);
     if (y.is_floating_point()) found[id] = std::sqrt(y.square().mean().item<double>());
     return y;
   };
   network.run(probe, hooks);
   return found;
+}
+
+at::Tensor Student::flowing(ir::ValueId id, const ir::Activation& f, const at::Tensor& x) const {
+  const auto codes = activations_.find(id);
+  return codes == activations_.end() ? apply_function(f, x) : rounded(f, x, codes->second);
 }
 
 void Student::add_weight(ir::ValueId id) {
@@ -179,10 +191,7 @@ Student::Forward Student::forward() const {
 
 std::vector<at::Tensor> Student::run(const std::vector<at::Tensor>& inputs, const Forward& f, Comparison* comparison) const {
   Hooks hooks;
-  hooks.constant = [&](ir::ValueId id, const at::Tensor& t) {
-    const auto found = f.constants.find(id);
-    return found == f.constants.end() ? t : found->second;
-  };
+  hooks.constant = constants_of(f);
   double compared = 0;
   const auto compare = [&](ir::ValueId id, const at::Tensor& t) {
     const auto found = comparison->teacher->find(model_.graph.value(id).name);
@@ -193,17 +202,11 @@ std::vector<at::Tensor> Student::run(const std::vector<at::Tensor>& inputs, cons
     return comparison->apart ? found->second : t;
   };
   if (!activations_.empty() || comparison != nullptr) {
-    hooks.value = [&](ir::ValueId id, const at::Tensor& t) {
-      const auto found = activations_.find(id);
-      const at::Tensor flows = found == activations_.end() ? t : rounded({}, t, found->second);
+    hooks.result = [&](ir::ValueId id, const ir::Activation& function, const at::Tensor& t) {
+      const at::Tensor flows = flowing(id, function, t);
       return comparison == nullptr ? flows : compare(id, flows);
     };
-    hooks.result = [&](ir::ValueId id, const ir::Activation& f, const at::Tensor& t) {
-      const auto found = activations_.find(id);
-      if (found == activations_.end()) return at::Tensor();
-      const at::Tensor flows = rounded(f, t, found->second);
-      return comparison == nullptr ? flows : compare(id, flows);
-    };
+    hooks.value = [&](ir::ValueId id, const at::Tensor& t) { return hooks.result(id, {}, t); };
   }
   const auto outputs = network_.run(inputs, hooks);
   if (compared > 0) comparison->error = comparison->error / compared;
@@ -224,7 +227,7 @@ void Student::recentre(const std::vector<at::Tensor>& inputs, const std::map<std
     if (w.bias != ir::kNoValue) by_result[w.result] = &w;
   const Forward f = forward();
   Hooks hooks;
-  hooks.constant = [&](ir::ValueId id, const at::Tensor& t) { return f.constants.count(id) ? f.constants.at(id) : t; };
+  hooks.constant = constants_of(f);
   hooks.result = [&](ir::ValueId id, const ir::Activation& function, const at::Tensor& t) {
     at::Tensor moved = t;
     const auto w = by_result.find(id);
@@ -236,8 +239,7 @@ void Student::recentre(const std::vector<at::Tensor>& inputs, const std::map<std
       moved = t + by.view(along(t, layer.channels == -1 ? static_cast<int>(t.dim()) - 1 : layer.channels, by.numel()));
       layer.bias_latent.add_(by.view(layer.bias_latent.sizes()) / layer.bias_unit);
     }
-    const auto codes = activations_.find(id);
-    return codes == activations_.end() ? apply_function(function, moved) : rounded(function, moved, codes->second);
+    return flowing(id, function, moved);
   };
   network_.run(inputs, hooks);
 }

@@ -83,6 +83,8 @@ class Student {
  private:
   Result<std::map<ir::ValueId, double>> magnitudes(const std::vector<at::Tensor>& probe) const;
   void add_weight(ir::ValueId id);
+  // What flows on from f(x): its codes, where it has some.
+  at::Tensor flowing(ir::ValueId id, const ir::Activation& f, const at::Tensor& x) const;
 
   Model model_;
   Network network_;
