@@ -226,13 +226,13 @@ Result<void> compress(const Flags& f, const Global& global) {
   const bool retrains = f.retrain.wanted() && !f.post.no_retrain;
   if (retrains) PITH_CHECK_OK(hand_over("--ratio and --lambda retrain"));
   if (f.post.wanted()) PITH_CHECK_OK(hand_over_for_gradients());
-  if (!f.post.no_retrain && (f.post.explain || !f.post.curves.empty())) return usage_error("--explain and --curve tell of what --no-retrain does; give it too");
+  if (!f.post.no_retrain && ((f.post.explain && f.post.fewer.macs <= 0) || !f.post.curves.empty())) return usage_error("--explain and --curve tell of what --no-retrain does (--explain of --macs too); give it too");
   if (f.retrain.allocate && !(retrains && f.retrain.ratio > 0)) return usage_error("--allocate begins retraining towards a size; give --ratio, and --time or --steps");
   const auto started = std::chrono::steady_clock::now();
   PITH_TRY(const CompileOptions placing, compile_options(f.placing));
   PITH_CHECK_OK(check_coding(f.coding, placing));
   PITH_TRY(const ir::Graph g, import_with_metadata(f, global.seed));
-  if (!is_language(g) && f.retrain.wanted() && f.post.wanted() && !f.post.no_retrain) return usage_error("--blocks, --macs or --low-rank goes with --no-retrain or alone; to retrain a network with fewer channels, write it with --write-graph first");
+  if (!is_language(g) && f.retrain.wanted() && f.post.wanted() && !f.post.no_retrain) return usage_error("--macs, --blocks, --channels or --low-rank goes with --no-retrain or alone; to retrain a network with fewer channels, write it with --write-graph first");
   PITH_CHECK_OK(check_gate(f, g));
   QuantizeOptions options;
   options.weight_bits = f.bits;
@@ -243,9 +243,9 @@ Result<void> compress(const Flags& f, const Global& global) {
   options.correct_bias = !f.no_bias;
   PITH_TRY(const CodecChoice codec, codec_choice(f.codec));
   if (is_language(g)) {
-    if (f.post.no_retrain || f.post.macs > 0 || f.post.low_rank > 0) return usage_error("--no-retrain, --macs and --low-rank are for models that don't read text; give --bits-per-weight, or --ratio to retrain");
+    if (f.post.no_retrain || f.post.fewer.macs > 0 || f.post.fewer.channels > 0 || f.post.fewer.low_rank > 0) return usage_error("--no-retrain, --macs, --channels and --low-rank are for models that don't read text; give --bits-per-weight, or --ratio to retrain");
     ShrinkFlags shrink = f.shrink;
-    shrink.blocks = f.post.blocks;
+    shrink.blocks = f.post.fewer.blocks;
     if (f.coding.wanted()) return usage_error("--activation-bits and what belongs to it are for networks with 8-bit pictures inside; for what a model that continues text remembers there is --cache-bits");
     if (retrains && f.bits_per_weight > 0) return usage_error("--bits-per-weight rounds without retraining, and --ratio retrains; give one of them");
     if (shrink.sets > 0 && !retrains && f.bits_per_weight == 0) return usage_error("--share-layers holds matrices once only where they are rounded once; give --bits-per-weight, or --ratio to retrain");
@@ -325,6 +325,7 @@ Result<void> compress(const Flags& f, const Global& global) {
                            {"calibration_samples", report.samples}, {"saturating", report.saturating}, {"seconds", seconds},
                            {"held_back", {{"samples", agreed.samples}, {"cosine", agreed.cosine}, {"sqnr_db", agreed.sqnr}, {"rows", agreed.rows}, {"same_answer", 100 - agreed.drop()}}}};
     if (f.post.explain) body["layers"] = explanation_json(post);
+    if (!post.ways.empty()) body["ways"] = ways_json(post);
     print_json("compress", std::move(body));
   } else {
     fmt::print("{}: {} for {} parameters, {:.1f}x smaller than float32 ({:.2f} bits per parameter)\n", path, bytes_text(static_cast<int64_t>(file.size())), parameters, ratio,

@@ -14,78 +14,17 @@
 #include "base/log.h"
 #include "cli/curve.h"
 #include "cli/sensitivity.h"
-#include "macro/drop_blocks.h"
-#include "macro/low_rank.h"
-#include "macro/measure.h"
-#include "macro/prune_channels.h"
 
 namespace pith::cli {
 namespace {
 
 using Samples = std::vector<std::vector<ir::Tensor>>;
 
-constexpr int64_t kLiveBytes = int64_t{3} << 29;  // that all samples may take while layers are walked, both networks together
-constexpr size_t kSamples = 512, kGradientSamples = 128, kBlockSamples = 64;
+constexpr size_t kGradientSamples = 128;
 constexpr int kRounds = 4;
 constexpr double kNear = 0.01;  // of the target's bytes
 
-// The largest sum of live tensors of one sample.
-int64_t live_bytes(const ir::Graph& g) {
-  std::vector<int> last(g.values.size(), -1);
-  for (size_t k = 0; k < g.nodes.size(); ++k) {
-    for (ir::ValueId id : g.nodes[k].inputs) {
-      if (id != ir::kNoValue) last[static_cast<size_t>(id)] = static_cast<int>(k);
-    }
-  }
-  int64_t now = 0, most = 1;
-  for (size_t k = 0; k < g.nodes.size(); ++k) {
-    for (ir::ValueId id : g.nodes[k].outputs) {
-      if (id != ir::kNoValue) now += 4 * ir::element_count(g.value(id).shape);
-    }
-    most = std::max(most, now);
-    for (size_t v = 0; v < last.size(); ++v) {
-      if (last[v] == static_cast<int>(k) && !g.values[v].is_constant() && std::find(g.inputs.begin(), g.inputs.end(), static_cast<ir::ValueId>(v)) == g.inputs.end())
-        now -= 4 * ir::element_count(g.values[v].shape);
-    }
-  }
-  return most;
-}
-
 Samples first_of(const Samples& samples, size_t count) { return {samples.begin(), samples.begin() + static_cast<int64_t>(std::min(count, samples.size()))}; }
-
-// Samples that a walk through both networks has memory for.
-size_t walkable(const ir::Graph& g) { return std::min(kSamples, static_cast<size_t>(std::max<int64_t>(4, kLiveBytes / (2 * live_bytes(g))))); }
-
-Result<void> leave_out_blocks(ir::Graph& g, const Samples& samples, const std::string& head, double asked) {
-  DropOptions o;
-  o.macs_share = macs_share(g, asked);
-  o.distribution = head == "classifier" || head == "ctc";
-  PITH_TRY(const DropReport r, drop_blocks(g, first_of(samples, kBlockSamples), o));
-  for (size_t i = 0; i < r.dropped.size(); ++i) log_info(fmt::format("left out the block of '{}': loss {:.4g}", r.dropped[i], r.losses[i]));
-  if (!r.dropped.empty()) log_info(fmt::format("{:.1f} of {:.1f} million multiply-accumulates stay", static_cast<double>(r.macs_after) / 1e6, static_cast<double>(r.macs_before) / 1e6));
-  return {};
-}
-
-Result<void> remove_operations(ir::Graph& g, const Samples& samples, const std::string& head, uint64_t seed, double asked) {
-  PruneOptions o;
-  o.macs_share = macs_share(g, asked);
-  if (o.macs_share == 1) return {};
-  PITH_TRY(Pruned p, prune_channels(g, first_of(samples, walkable(g)), measure_gradients(g, first_of(samples, kGradientSamples), head, seed), o));
-  log_info(fmt::format("removed {} channels: {:.1f} of {:.1f} million multiply-accumulates, {} of {} parameters, {} of {} activations stay", p.removed, static_cast<double>(p.macs_after) / 1e6,
-                       static_cast<double>(p.macs_before) / 1e6, p.parameters_after, p.parameters_before, p.activations_after, p.activations_before));
-  g = std::move(p.graph);
-  return {};
-}
-
-Result<void> split_layers(ir::Graph& g, const Samples& samples, const std::string& head, uint64_t seed, double asked) {
-  LowRankOptions o;
-  o.macs_share = macs_share(g, asked);
-  if (o.macs_share == 1) return {};
-  PITH_TRY(const LowRankReport r, split_low_rank(g, first_of(samples, walkable(g)), measure_gradients(g, first_of(samples, kGradientSamples), head, seed), o));
-  log_info(fmt::format("split {} layers: {:.1f} of {:.1f} million multiply-accumulates stay, at a loss of {:.4g}", r.layers.size(), static_cast<double>(r.macs_after) / 1e6, static_cast<double>(r.macs_before) / 1e6, r.loss));
-  for (const auto& l : r.layers) log_verbose(fmt::format("  {}: rank {} of {}, loss {:.4g}", l.node, l.rank, l.full, l.loss));
-  return {};
-}
 
 // One search: everything that stays the same from round to round.
 class Search {
@@ -202,48 +141,7 @@ Result<void> draw_curve(Search& search, const Samples& samples, const PostFlags&
   return {};
 }
 
-}  // namespace
-
-void add_post_flags(CLI::App* verb, PostFlags& f) {
-  const std::string group = "Without retraining";
-  verb->add_flag("--no-retrain", f.no_retrain, "meet --ratio or --max-drop without retraining: a step for each layer along the hull of bytes against loss, and rounding that makes up for its errors")->group(group);
-  verb->add_option("--macs", f.macs, "multiply-accumulates that may stay, as a share or a number: channels that matter least are removed from every tensor, what reads their neighbours makes up for them")->check(CLI::NonNegativeNumber)->group(group);
-  verb->add_option("--blocks", f.blocks, "the same as --macs (and before it) by leaving out whole residual blocks; of models that read text, attention and feed-forward blocks, before rounding or retraining")->check(CLI::NonNegativeNumber)->group(group);
-  verb->add_option("--low-rank", f.low_rank, "the same as --macs (and after it) by splitting layers in two of low rank")->check(CLI::NonNegativeNumber)->group(group);
-  verb->add_option("--write-graph", f.graph, "write the float graph after --blocks, --macs and --low-rank as text with its weights; pith reads it as a model (.txt)")->group(group);
-  verb->add_flag("--explain", f.explain, "say for each layer what was done and why")->group(group);
-  verb->add_option("--curve", f.curves, "write the curve of bytes against quality to a .csv or .svg file (with --no-retrain); may be repeated")->group(group);
-  verb->add_option("--curve-points", f.points, "ratios at which the curve is measured")->delimiter(',')->group(group);
-}
-
-Result<PostResult> post_train(ir::Graph& graph, const Samples& samples, const std::string& head, uint64_t seed, const PostFlags& flags, const PostTarget& target, QuantizeOptions& options) {
-  PITH_TRY(ir::Graph prepared, prepare_post_training(graph));
-  if (flags.blocks > 0) PITH_CHECK_OK(leave_out_blocks(prepared, samples, head, flags.blocks));
-  if (flags.macs > 0) PITH_CHECK_OK(remove_operations(prepared, samples, head, seed, flags.macs));
-  if (flags.low_rank > 0) PITH_CHECK_OK(split_layers(prepared, samples, head, seed, flags.low_rank));
-  if (!flags.graph.empty()) PITH_CHECK_OK(write_file(flags.graph, ir::to_text(prepared, true)));
-  if (!flags.no_retrain) {
-    graph = std::move(prepared);
-    return PostResult{};
-  }
-  options.equalize = options.correct_bias = options.round_by_covariance = false;
-  Search search(std::move(prepared), samples, target, options);
-  PITH_CHECK_OK(search.prepare(head, seed));
-  if (!flags.curves.empty()) PITH_CHECK_OK(draw_curve(search, samples, flags, target, options));
-  Search::Point p;
-  if (target.ratio > 0) {
-    PITH_TRY(p, search.at_bytes(4.0 * static_cast<double>(target.parameters) / target.ratio));
-  } else if (target.max_drop >= 0) {
-    PITH_TRY(p, smallest_within(search, samples, target, options));
-  } else {
-    PITH_TRY(p, search.at_bytes(4.0 * static_cast<double>(target.parameters) / flags.points[flags.points.size() / 2]));
-  }
-  graph = p.rounded.graph;
-  options.weight_codes = p.rounded.codes;
-  return PostResult{search.table(), std::move(p.rounded), p.chosen.price, p.chosen.loss};
-}
-
-std::string explanation(const PostResult& r) {
+std::string layer_rows(const PostResult& r) {
   double total = 0, bits = 0;
   for (const RoundedLayer& l : r.rounded.layers) total += l.loss, bits += l.bits;
   std::string text = fmt::format("{:<34} {:>9} {:>8} {:>5} {:>6} {:>6} {:>8} {:>7} {:>6}  {}\n", "layer", "weights", "bytes", "bits", "zeros", "step", "error", "of loss", "price", "why");
@@ -263,6 +161,56 @@ std::string explanation(const PostResult& r) {
   return text;
 }
 
+}  // namespace
+
+void add_post_flags(CLI::App* verb, PostFlags& f) {
+  const std::string group = "Without retraining";
+  verb->add_flag("--no-retrain", f.no_retrain, "meet --ratio or --max-drop without retraining: a step for each layer along the hull of bytes against loss, and rounding that makes up for its errors")->group(group);
+  add_fewer_flags(verb, group, f.fewer);
+  verb->add_option("--write-graph", f.graph, "write the float graph after --macs, --blocks, --channels and --low-rank as text with its weights; pith reads it as a model (.txt)")->group(group);
+  verb->add_flag("--explain", f.explain, "say for each layer what was done and why")->group(group);
+  verb->add_option("--curve", f.curves, "write the curve of bytes against quality to a .csv or .svg file (with --no-retrain); may be repeated")->group(group);
+  verb->add_option("--curve-points", f.points, "ratios at which the curve is measured")->delimiter(',')->group(group);
+}
+
+Result<PostResult> post_train(ir::Graph& graph, const Samples& samples, const std::string& head, uint64_t seed, const PostFlags& flags, const PostTarget& target, QuantizeOptions& options) {
+  PITH_TRY(ir::Graph prepared, prepare_post_training(graph));
+  Fewer fewer;
+  if (flags.fewer.wanted()) {
+    PITH_TRY(fewer, fewer_operations(prepared, samples, head, seed, flags.fewer));
+  }
+  if (!flags.graph.empty()) PITH_CHECK_OK(write_file(flags.graph, ir::to_text(prepared, true)));
+  if (!flags.no_retrain) {
+    graph = std::move(prepared);
+    PostResult result;
+    result.ways = std::move(fewer.ways);
+    return result;
+  }
+  options.equalize = options.correct_bias = options.round_by_covariance = false;
+  Search search(std::move(prepared), samples, target, options);
+  PITH_CHECK_OK(search.prepare(head, seed));
+  if (!flags.curves.empty()) PITH_CHECK_OK(draw_curve(search, samples, flags, target, options));
+  Search::Point p;
+  if (target.ratio > 0) {
+    PITH_TRY(p, search.at_bytes(4.0 * static_cast<double>(target.parameters) / target.ratio));
+  } else if (target.max_drop >= 0) {
+    PITH_TRY(p, smallest_within(search, samples, target, options));
+  } else {
+    PITH_TRY(p, search.at_bytes(4.0 * static_cast<double>(target.parameters) / flags.points[flags.points.size() / 2]));
+  }
+  graph = p.rounded.graph;
+  options.weight_codes = p.rounded.codes;
+  return PostResult{search.table(), std::move(p.rounded), p.chosen.price, p.chosen.loss, std::move(fewer.ways)};
+}
+
+std::string explanation(const PostResult& r) {
+  std::string text;
+  for (const Way& w : r.ways)
+    text += fmt::format("{:<36} {:>8.1f} million multiply-accumulates, {:>9} parameters, {:>10} bytes of float activations at most, loss {:.4g}{}\n", w.name, static_cast<double>(w.macs) / 1e6, w.parameters,
+                        w.live_bytes, w.loss, &w == &r.ways[0] ? ": taken" : "");
+  return r.rounded.layers.empty() ? text : text + layer_rows(r);
+}
+
 nlohmann::json explanation_json(const PostResult& r) {
   nlohmann::json layers = nlohmann::json::array();
   for (const RoundedLayer& l : r.rounded.layers) {
@@ -270,6 +218,12 @@ nlohmann::json explanation_json(const PostResult& r) {
                       {"relative_error", l.error}, {"loss", l.loss}, {"log2_price", 0.5 * l.level}});
   }
   return layers;
+}
+
+nlohmann::json ways_json(const PostResult& r) {
+  nlohmann::json ways = nlohmann::json::array();
+  for (const Way& w : r.ways) ways.push_back({{"moves", w.name}, {"multiply_accumulates", w.macs}, {"parameters", w.parameters}, {"float_activation_bytes", w.live_bytes}, {"loss", w.loss}});
+  return ways;
 }
 
 }  // namespace pith::cli

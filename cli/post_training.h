@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "cli/cli.h"
+#include "cli/fewer_operations.h"
 #include "micro/post_training.h"
 #include "micro/quantize.h"
 
@@ -14,13 +15,11 @@ namespace pith::cli {
 
 struct PostFlags {
   bool no_retrain = false, explain = false;
-  double macs = 0;     // that may stay: a share, or a number above 1; 0: all
-  double blocks = 0;   // the same, by leaving residual blocks out
-  double low_rank = 0; // the same, by layers of low rank
+  FewerFlags fewer;
   std::string graph;   // file for the graph that rounding begins with
   std::vector<std::string> curves;  // files
   std::vector<double> points = {3, 4, 6, 8, 10, 13, 17, 22, 30};  // ratios of the curve
-  bool wanted() const { return no_retrain || macs > 0 || blocks > 0 || low_rank > 0; }
+  bool wanted() const { return no_retrain || fewer.wanted(); }
 };
 void add_post_flags(CLI::App* verb, PostFlags& flags);
 
@@ -42,14 +41,16 @@ struct PostResult {
   PostTrained rounded;
   double price = 0;      // of a byte, in loss
   double modelled = 0;   // loss, by the additive model
+  std::vector<Way> ways; // that --macs tried, the best first
 };
 
 // On return `graph` holds the student with fewer channels, rounded unless only --macs was asked for, and `options` its grids.
 Result<PostResult> post_train(ir::Graph& graph, const std::vector<std::vector<ir::Tensor>>& samples, const std::string& head, uint64_t seed, const PostFlags& flags, const PostTarget& target,
                               QuantizeOptions& options);
 
-// A row for each layer: what was done and why.
+// A row for each way of saving operations that was tried, and for each layer what was done and why.
 std::string explanation(const PostResult& result);
-nlohmann::json explanation_json(const PostResult& result);
+nlohmann::json explanation_json(const PostResult& result);  // of the layers
+nlohmann::json ways_json(const PostResult& result);
 
 }  // namespace pith::cli

@@ -57,6 +57,17 @@ class Retraining(unittest.TestCase):
         self.assertGreater(made["ratio"], 11)
         self.assertLess(made["ratio"], 14)
 
+    def test_operations_are_saved_in_the_way_that_costs_least(self):
+        whole = json.loads(subprocess.run([PROGRAM, "import", MODEL[1], "--json"], stdout=subprocess.PIPE, text=True, check=True, timeout=300).stdout)["macs"]
+        done = self.pith("--macs", "0.8", "-o", self.out / "f.pith", "--json")
+        ways = json.loads(done.stdout)["ways"]
+        self.assertGreaterEqual({"channels", "low rank", "channels and low rank"} & {w["moves"] for w in ways}, {"channels", "low rank"})
+        self.assertEqual([w["loss"] for w in ways], sorted(w["loss"] for w in ways))
+        for way in ways:
+            self.assertLess(way["multiply_accumulates"], 0.85 * whole)
+        self.assertIn(f"taken: {ways[0]['moves']}", done.stderr)
+        self.assertIn("give it alone", self.pith("--macs", "0.8", "--channels", "0.9", "-o", self.out / "never.pith", code=2).stderr)
+
     def test_training_sees_the_codec_of_the_file(self):
         done = self.pith("--lambda", "1e-7", "--ramp", "0.1", "--steps", "4", "--activation-bits", "4", "--code-all", "-o", self.out / "e.pith", "--json")
         coded = json.loads(done.stdout)["coded_activations"]

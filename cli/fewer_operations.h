@@ -1,0 +1,43 @@
+// Fewer multiply-accumulates as `pith compress` offers them: residual blocks left out, channels removed, layers split in two of
+// low rank, and the choice among them.
+//
+// Why: which of the three a network bears best can't be said beforehand, and what they model as loss isn't in one unit (blocks
+// are measured, channels and ranks are predicted from gradients). So --macs really makes the network in several ways, each alone,
+// pairs in equal parts and all three, and keeps the one whose answers to samples that no pass looked at are nearest to the
+// original's.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "cli/cli.h"
+#include "ir/graph.h"
+
+namespace pith::cli {
+
+struct FewerFlags {  // what may stay: a share, or a number above 1; 0: all
+  double macs = 0;
+  double blocks = 0, channels = 0, low_rank = 0;  // in this order
+  bool wanted() const { return macs > 0 || blocks > 0 || channels > 0 || low_rank > 0; }
+};
+void add_fewer_flags(CLI::App* verb, const std::string& group, FewerFlags& flags);
+
+// One way of saving, and what came of it.
+struct Way {
+  std::string name;  // as in "blocks and channels"
+  int64_t macs = 0, parameters = 0, live_bytes = 0;  // live_bytes: float activations, the largest sum at any time
+  double loss = 0;   // of the answers to samples apart, macro/measure.h
+};
+struct Fewer {
+  std::vector<Way> ways;  // that --macs tried; the best first
+};
+
+// `graph` is prepared for post-training (micro/post_training.h). Error kDoesNotFit where so few can't be reached.
+Result<Fewer> fewer_operations(ir::Graph& graph, const std::vector<std::vector<ir::Tensor>>& samples, const std::string& head, uint64_t seed, const FewerFlags& flags);
+
+// The largest sum of live tensors of one sample, in bytes of float32.
+int64_t live_bytes(const ir::Graph& graph);
+// Samples that a walk through two such networks side by side has memory for.
+size_t walkable(const ir::Graph& graph);
+
+}  // namespace pith::cli
