@@ -40,6 +40,20 @@ struct Readers {
   std::map<size_t, int32_t> reads;          // operator -> the copy that it reads
 };
 
+// Is it linear in its input pixel by pixel, in integers? Then it can take rows in coded form.
+bool takes_coded_rows(const Program& p, const ProgramOp& op) {
+  if (op.opcode != PITH_OPCODE_Conv2d || !is_constant(op.inputs[1]) || tensor(p, op.outputs[0]).dtype != PITH_U8) return false;
+  const ProgramConstant& w = p.constants[static_cast<size_t>(op.inputs[1] - kConstantBase)];
+  return op.ints == std::vector<int32_t>{1, 1, 1, 1, 0, 0, 0, 0, 1} && w.dtype == PITH_I8 && w.dims[1] == 1 && w.dims[2] == 1;
+}
+
+ProgramOp on_coded_rows(ProgramOp op, int32_t coded) {
+  op.opcode = PITH_OPCODE_CodedConv2d;
+  op.ints.clear();
+  op.inputs[0] = coded;
+  return op;
+}
+
 }  // namespace
 
 std::vector<int32_t> codable_tensors(const Program& p) {
@@ -80,7 +94,7 @@ int32_t wanted_row_bytes(const Program& p, int32_t id, const ActivationCoding& c
   return bits >= 8 ? 0 : coded_row_bytes(t, bits);
 }
 
-Program code_rows(const Program& source, const std::vector<CodedTensor>& tensors) {
+Program code_rows(const Program& source, const std::vector<CodedTensor>& tensors, bool direct) {
   const Users users = users_of(source);
   Program p = source;
   p.ops.clear();
@@ -93,7 +107,7 @@ Program code_rows(const Program& source, const std::vector<CodedTensor>& tensors
     size_t last = 0;
     int32_t copy = kNone;
     for (size_t use : uses) {
-      if (r.reads.count(use)) continue;
+      if (r.reads.count(use) || (direct && use < source.ops.size() && takes_coded_rows(source, source.ops[use]))) continue;
       if (copy == kNone || use > last + kTogether) r.decode_before[use] = copy = copy_of(p, c.tensor, "");
       r.reads[use] = copy;
       last = use;
@@ -110,7 +124,14 @@ Program code_rows(const Program& source, const std::vector<CodedTensor>& tensors
     std::set<int32_t> fed;
     for (int32_t& id : op.inputs) {
       const auto r = readers.find(id);
-      if (r == readers.end() || !r->second.reads.count(i)) continue;
+      if (r == readers.end()) continue;
+      if (!r->second.reads.count(i)) {
+        if (direct && takes_coded_rows(source, source.ops[i])) {
+          op = on_coded_rows(std::move(op), r->second.coded);
+          break;
+        }
+        continue;
+      }
       const auto decode = r->second.decode_before.find(i);
       if (decode != r->second.decode_before.end() && fed.insert(id).second) p.ops.push_back(row_op(PITH_OPCODE_DecodeRows, r->second.coded, decode->second));
       id = r->second.reads.at(i);
@@ -155,14 +176,15 @@ std::vector<int32_t> whole_at_peak(const Program& placed, const std::vector<int3
   return {found.begin(), found.end()};
 }
 
-// Tensors in coded form, and the arena that a first look finds for them.
+// Tensors in coded form, whether products take them so, and the arena that a first look finds for them.
 struct Tried {
   std::vector<CodedTensor> coded;
+  bool direct = false;
   int64_t arena = 0;
 };
 
 // Codes what is whole at the peak, round by round, as long as that helps; by first looks at the least memory.
-Result<std::vector<Tried>> code_peaks(const Program& program, const CompileOptions& options) {
+Result<std::vector<Tried>> code_peaks(const Program& program, const CompileOptions& options, bool direct) {
   constexpr int kPatience = 3;  // rounds without gain
   const std::vector<int32_t> codable = codable_tensors(program);
   CompileOptions look = options;
@@ -171,10 +193,10 @@ Result<std::vector<Tried>> code_peaks(const Program& program, const CompileOptio
   std::vector<CodedTensor> coded;
   int64_t best = INT64_MAX;
   for (int idle = 0; idle < kPatience;) {
-    Program placed = coded.empty() ? program : code_rows(program, coded);
+    Program placed = coded.empty() ? program : code_rows(program, coded, direct);
     MemoryReport report;
     PITH_CHECK_OK(fit_ram(placed, look, &report));
-    all.push_back({coded, placed.arena_bytes});
+    all.push_back({coded, direct, placed.arena_bytes});
     idle = placed.arena_bytes < best ? 0 : idle + 1;
     best = std::min(best, placed.arena_bytes);
     bool more = false;
@@ -193,54 +215,96 @@ Result<std::vector<Tried>> code_peaks(const Program& program, const CompileOptio
 
 }  // namespace
 
-Result<void> fit_coded(Program& program, const CompileOptions& options, MemoryReport* report) {
-  constexpr size_t kSearched = 2;  // of the most promising sets of tensors
-  constexpr int64_t kHope = 10;    // percent that a search may gain on a first look
-  PITH_TRY(std::vector<Tried> tried, code_peaks(program, options));
+namespace {
+
+// Tries sets of coded tensors until one fits, or for the least memory; keeps the best.
+class CodedSearch {
+ public:
+  CodedSearch(const Program& program, const CompileOptions& options) : program_(program), options_(options) {}
+
+  // As few in coded form as it takes; false: none fits.
+  Result<bool> fit(bool direct) {
+    PITH_TRY(const std::vector<Tried> tried, code_peaks(program_, options_, direct));
+    for (const Tried& t : tried) {
+      if (!hopeful(t, options_.ram)) continue;
+      PITH_TRY(const bool fits, search(t, options_));
+      if (fits) return true;
+    }
+    return false;
+  }
+
+  Result<void> least(bool direct) {
+    CompileOptions least = options_;
+    least.least = true;
+    PITH_TRY(std::vector<Tried> tried, code_peaks(program_, options_, direct));
+    PITH_CHECK_OK(search_best(tried, least));
+    if (options_.macs_overhead > 0) {  // first looks with it may code other tensors, which isn't always better
+      CompileOptions plain = least;
+      plain.macs_overhead = 0;
+      PITH_TRY(tried, code_peaks(program_, plain, direct));
+      PITH_CHECK_OK(search_best(tried, plain));
+      PITH_CHECK_OK(search_best(tried, least));
+    }
+    return {};
+  }
+
   std::optional<Program> best;
-  MemoryReport best_report;
-  const auto search = [&](const Tried& t, const CompileOptions& how) -> Result<bool> {
-    Program placed = t.coded.empty() ? program : code_rows(program, t.coded);
+  MemoryReport report;
+
+ private:
+  // May a search find a placement of so many bytes, from this first look?
+  static bool hopeful(const Tried& t, int64_t bytes) {
+    constexpr int64_t kHope = 10;  // percent that a search may gain on a first look
+    return t.arena - t.arena * kHope / 100 <= bytes;
+  }
+
+  Result<void> search_best(std::vector<Tried>& of, const CompileOptions& how) {
+    constexpr size_t kSearched = 2;  // of the most promising sets of tensors
+    std::stable_sort(of.begin(), of.end(), [](const Tried& a, const Tried& b) { return a.arena < b.arena; });
+    for (size_t i = 0; i < std::min(kSearched, of.size()); ++i)
+      if (!best || hopeful(of[i], best->arena_bytes)) PITH_CHECK_OK(search(of[i], how));
+    return {};
+  }
+
+  Result<bool> search(const Tried& t, const CompileOptions& how) {
+    Program placed = t.coded.empty() ? program_ : code_rows(program_, t.coded, t.direct);
     MemoryReport placed_report;
     if (const auto fitted = fit_ram(placed, how, &placed_report); !fitted.ok()) {
       if (fitted.error().code == ErrorCode::kDoesNotFit) return false;
       return fitted.error();
     }
-    if (best && best->arena_bytes <= placed.arena_bytes) return true;
+    const auto cost = [](const Program& p) { return std::pair(p.arena_bytes, p.ops.size()); };
+    if (best && cost(*best) <= cost(placed)) return true;
     best = std::move(placed);
-    best_report = std::move(placed_report);
-    best_report.coded = describe_coded(program, t.coded);
+    report = std::move(placed_report);
+    report.coded = describe_coded(program_, t.coded);
     return true;
-  };
-  if (!options.least) {  // as few in coded form as it takes
-    for (const Tried& t : tried) {
-      if (t.arena - t.arena * kHope / 100 > options.ram) continue;
-      PITH_TRY(const bool fits, search(t, options));
-      if (fits) break;
-    }
   }
-  if (!best) {
-    CompileOptions least = options;
-    least.least = true;
-    const auto search_best = [&](std::vector<Tried>& of, const CompileOptions& how) -> Result<void> {
-      std::stable_sort(of.begin(), of.end(), [](const Tried& a, const Tried& b) { return a.arena < b.arena; });
-      for (size_t i = 0; i < std::min(kSearched, of.size()); ++i) PITH_CHECK_OK(search(of[i], how));
-      return {};
-    };
-    PITH_CHECK_OK(search_best(tried, least));
-    if (options.macs_overhead > 0) {  // first looks with it may code other tensors, which isn't always better
-      CompileOptions plain = least;
-      plain.macs_overhead = 0;
-      PITH_TRY(tried, code_peaks(program, plain));
-      PITH_CHECK_OK(search_best(tried, plain));
-      PITH_CHECK_OK(search_best(tried, least));
-    }
+
+  const Program& program_;
+  const CompileOptions& options_;
+};
+
+}  // namespace
+
+Result<void> fit_coded(Program& program, const CompileOptions& options, MemoryReport* report) {
+  CodedSearch search(program, options);
+  const bool products = std::any_of(program.ops.begin(), program.ops.end(), [&](const ProgramOp& op) { return takes_coded_rows(program, op); });
+  bool fits = false;
+  if (!options.least) {
+    PITH_TRY(fits, search.fit(false));
   }
+  if (!options.least && !fits && products) {
+    PITH_TRY(fits, search.fit(true));
+  }
+  if (!fits) PITH_CHECK_OK(search.least(false));
+  if (!fits && products) PITH_CHECK_OK(search.least(true));
+  std::optional<Program>& best = search.best;
   if (!options.least && best->arena_bytes > options.ram)
     return error(ErrorCode::kDoesNotFit, fmt::format("the network needs {} bytes with {} of its activations in coded form, {} more than --ram {}; give --ram {}, fewer --activation-bits, or a smaller input",
-                                                     best->arena_bytes, best_report.coded.size(), best->arena_bytes - options.ram, options.ram, best->arena_bytes));
+                                                     best->arena_bytes, search.report.coded.size(), best->arena_bytes - options.ram, options.ram, best->arena_bytes));
   program = std::move(*best);
-  if (report) *report = std::move(best_report);
+  if (report) *report = std::move(search.report);
   return {};
 }
 

@@ -23,8 +23,9 @@ int32_t coded_row_bytes(const ProgramTensor& tensor, double bits_per_value);
 // Bytes of a tensor's rows in coded form; 0 where it stays as it is.
 int32_t wanted_row_bytes(const Program& program, int32_t tensor, const ActivationCoding& coding);
 
-// The program with these tensors (codable, each once) coded behind their last writer; all readers read what was decoded.
-Program code_rows(const Program& program, const std::vector<CodedTensor>& tensors);
+// The program with these tensors (codable, each once) coded behind their last writer; all readers read what was decoded, but
+// with `direct` convolutions that are linear pixel by pixel take the coded rows themselves (CodedConv2d: the same bits).
+Program code_rows(const Program& program, const std::vector<CodedTensor>& tensors, bool direct = false);
 // All codable tensors that don't stay as they are.
 std::vector<CodedTensor> all_coded(const Program& program, const ActivationCoding& coding);
 // What was coded, for reports.

@@ -100,6 +100,53 @@ TEST(CodeRows, EachTensorGetsItsBytesAndLosslessOnesWhatTheyNeed) {
   EXPECT_EQ(all[0].tensor, a);
 }
 
+// As chain(8), but the last reader of a is a convolution of so many rows and columns, to 8 channels.
+Program with_product(int32_t kernel) {
+  Program p = chain(8);
+  ProgramConstant w;
+  w.dims = {8, kernel, kernel, 16};
+  w.integers.assign(static_cast<size_t>(8 * kernel * kernel * 16), 3);
+  w.scale_codes = {-100};
+  p.constants.push_back(w);
+  ProgramTensor t;
+  t.name = "product";
+  t.dims = {1, 8, 16, 8};
+  p.tensors.push_back(t);
+  ProgramOp op;
+  op.opcode = PITH_OPCODE_Conv2d;
+  op.inputs = {named(p, "a"), kConstantBase, kNone};
+  op.outputs = {static_cast<int32_t>(p.tensors.size() - 1)};
+  const int32_t pad = kernel / 2;
+  op.ints = {1, 1, 1, 1, pad, pad, pad, pad, 1};
+  p.ops.push_back(op);
+  p.outputs.push_back({"product", op.outputs[0], {0, 1, 2, 3}});
+  return p;
+}
+
+TEST(CodeRows, ProductsOfPixelsTakeCodedRowsAsTheyAre) {
+  const Program p = with_product(1);
+  EXPECT_EQ(count(code_rows(p, {{named(p, "a"), 64}}), PITH_OPCODE_CodedConv2d), 0);
+  Program direct = code_rows(p, {{named(p, "a"), 64}}, true);
+  EXPECT_EQ(count(direct, PITH_OPCODE_CodedConv2d), 1);
+  EXPECT_EQ(count(direct, PITH_OPCODE_DecodeRows), 2);  // for the others
+  ASSERT_TRUE(plan_arena(direct, {}, nullptr).ok());
+  ASSERT_TRUE(check_program(direct).ok());
+  EXPECT_EQ(op_macs(direct, direct.ops.back()), 8 * 16 * 8 * 16);
+  const Program window = with_product(3);
+  EXPECT_EQ(count(code_rows(window, {{named(window, "a"), 64}}, true), PITH_OPCODE_CodedConv2d), 0);
+
+  const size_t coded = static_cast<size_t>(named(direct, "a.coded")), product = static_cast<size_t>(named(direct, "product"));
+  for (int damage = 0; damage < 5; ++damage) {
+    Program bad = direct;
+    if (damage == 0) bad.tensors[product].dims = {1, 8, 16, 9};
+    if (damage == 1) bad.tensors[product].dims = {1, 7, 16, 8};
+    if (damage == 2) bad.tensors[product].dtype = PITH_F32;
+    if (damage == 3) bad.constants[0].dims = {8, 2, 8, 1};
+    if (damage == 4) bad.tensors[coded].dims = {1, 8, 2, 32};
+    EXPECT_FALSE(check_program(bad).ok()) << damage;
+  }
+}
+
 TEST(CodeRows, DamagedFormsAreRefused) {
   const Program p = chain(8);
   Program sound = code_rows(p, {{named(p, "a"), 64}});

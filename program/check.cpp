@@ -254,6 +254,14 @@ Result<void> check_shapes(const Program& p, size_t index) {
       return check_coded_rows(p, index, op.inputs[0], op.outputs[0]);
     case PITH_OPCODE_DecodeRows:
       return check_coded_rows(p, index, op.outputs[0], op.inputs[0]);
+    case PITH_OPCODE_CodedConv2d: {
+      const Dims &x = dims_of(p, op.inputs[0]), &w = dims_of(p, op.inputs[1]), &y = dims_of(p, op.outputs[0]);
+      if (is_constant(op.inputs[0]) || !is_constant(op.inputs[1]) || dtype_of(p, op.inputs[0]) != PITH_U8 || dtype_of(p, op.outputs[0]) != PITH_U8) return bad(p, index, "its rows aren't 8-bit, or its weights no constant");
+      const bool fits = x.size() == 4 && w.size() == 4 && y.size() == 4 && x[0] == 1 && x[2] == 1 && w[1] == 1 && w[2] == 1 && y == Dims{1, x[1], y[2], w[0]};
+      if (!fits || int64_t{w[3]} * x[1] * y[2] > INT32_MAX) return bad(p, index, "coded rows, weights and output don't fit each other");
+      if (op.inputs[2] != kNone && dims_of(p, op.inputs[2]) != Dims{w[0]}) return bad(p, index, "the bias doesn't have one value per channel");
+      return check_accumulator(p, index);
+    }
     case PITH_OPCODE_RememberRows: {
       const Dims &past = dims_of(p, op.inputs[0]), &x = dims_of(p, op.inputs[1]), &condition = dims_of(p, op.inputs[2]);
       const bool fits = cache_bits(op) && past.size() == 4 && x.size() == 4 && past[0] == 1 &&
@@ -366,7 +374,7 @@ std::vector<Dims> derived_dims(const Program& p, const ProgramOp& op) {
 int64_t op_macs(const Program& p, const ProgramOp& op) {
   const auto outputs = [&] { return count(dims_of(p, op.outputs[0])); };
   switch (op.opcode) {
-    case PITH_OPCODE_Conv2d: {
+    case PITH_OPCODE_Conv2d: case PITH_OPCODE_CodedConv2d: {
       const Dims& w = dims_of(p, op.inputs[1]);
       return outputs() * w[1] * w[2] * w[3];
     }

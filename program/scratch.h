@@ -17,6 +17,7 @@ static inline int64_t pith_weight_tile(int64_t channels, int64_t weights) {
 #define PITH_DEPTHWISE_TILE 64
 #define PITH_CACHE_ROWS 16 /* remembered rows that attention decodes at a time */
 #define PITH_ROW_CHANNEL 8 /* bytes that numerics/row_model.h keeps of a channel */
+#define PITH_CODED_PIXELS 12 /* of a row in coded form that a product takes at a time */
 
 /* What the formulas below may depend on. Absent operands have rank 0 and dtype -1. */
 typedef struct pith_operand_shape {
@@ -44,6 +45,12 @@ static inline int64_t pith_scratch_weights(int64_t channels, int64_t taps, int64
 static inline int64_t pith_scratch_depthwise(int64_t kernel_h, int64_t kernel_w, int64_t weight_bytes) {
   const int64_t packed = PITH_DEPTHWISE_TILE * ((kernel_h + 3) / 4 * 4) * kernel_w * weight_bytes;
   return packed + PITH_DEPTHWISE_TILE * 12 + pith_scratch_round(kernel_h * kernel_w);
+}
+
+/* A row in coded form that is read a few pixels at a time: its channels, in groups of 16; those pixels and the one before. */
+static inline int64_t pith_scratch_row(int64_t channels) { return PITH_ROW_CHANNEL * ((channels + 15) / 16 * 16); }
+static inline int64_t pith_scratch_pixels(int64_t channels, int64_t width) {
+  return pith_scratch_round((1 + (width < PITH_CODED_PIXELS ? width : PITH_CODED_PIXELS)) * channels);
 }
 
 /* A vector, whatever its rank: nothing is gained by packing weights that are used once. */
@@ -115,6 +122,9 @@ static inline int64_t pith_scratch_bytes(uint32_t opcode, const int32_t* ints, c
       return pith_scratch_round(x->rank == 4 ? (PITH_ROW_CHANNEL + 1) * (int64_t)x->dims[3] : 0);
     case PITH_OPCODE_DecodeRows:
       return pith_scratch_round(outputs[0].rank == 4 ? PITH_ROW_CHANNEL * (int64_t)outputs[0].dims[3] : 0);
+    case PITH_OPCODE_CodedConv2d: /* a tile of weights; of each channel what it has shown, and a few pixels */
+      if (w->rank != 4 || outputs[0].rank != 4) return 0;
+      return pith_scratch_weights(w->dims[0], 1, w->dims[3], 1, 1, 1) + pith_scratch_row(w->dims[3]) + pith_scratch_pixels(w->dims[3], outputs[0].dims[2]);
     default:
       return 0;
   }

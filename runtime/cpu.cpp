@@ -16,6 +16,7 @@ constexpr Kernels reference_kernels() {
 #define PITH_KERNEL_TYPE(name, ...) k.name = name##_ref;
 #include "runtime/kernels/kernels.inc"
 #undef PITH_KERNEL_TYPE
+  k.by_changes = true;
   return k;
 }
 
@@ -26,6 +27,7 @@ constexpr Kernels with_rows(Kernels k, Suffix wanted) {
   if (wanted == Suffix::isa) k.name = name##_##isa;
 #include "runtime/kernels/kernels.inc"
 #undef PITH_KERNEL
+  k.by_changes = false;
   return k;
 }
 constexpr Kernels with_lanes(Kernels k, int32_t lanes) {

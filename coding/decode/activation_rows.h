@@ -90,23 +90,38 @@ class RowWriter {
   int count_ = 0;
 };
 
-// `values`: width x channels of them. `state`: one for each channel.
-inline void decode_activation_row(const uint8_t* row, int64_t bytes, uint8_t zero_point, int32_t width, int32_t channels, RowChannel* state, uint8_t* values) {
-  if (bytes < 1 || row[0] >= numerics::kRowStepCount) {
-    for (int64_t i = 0; i < int64_t{width} * channels; ++i) values[i] = zero_point;
+// How far a row has been decoded, for readers that take a few pixels at a time.
+struct RowProgress {
+  RowProgress(const uint8_t* row, int64_t bytes) : bits(row + 1, bytes - 1), step_index(bytes < 1 ? numerics::kRowFlat : row[0]) {}
+  bool flat() const { return step_index >= numerics::kRowFlat; }
+  RowBits bits;
+  int step_index;
+  int32_t column = 0;
+};
+
+// The next `count` pixels. `values`: count x channels of them, behind the pixel before. `state`: one for each channel, kept from call to call.
+inline void decode_activation_pixels(RowProgress& row, uint8_t zero_point, int32_t count, int32_t channels, RowChannel* state, uint8_t* values) {
+  if (row.flat()) {
+    for (int64_t i = 0; i < int64_t{count} * channels; ++i) values[i] = zero_point;
     return;
   }
-  RowModel model(state, row[0], zero_point);
-  RowBits bits(row + 1, bytes - 1);
-  for (int32_t x = 0; x < width; ++x) {
+  RowModel model(state, row.step_index, zero_point);  // what it knows of all channels serves the first column alone
+  for (int32_t i = 0; i < count; ++i, ++row.column) {
+    const bool first = row.column == 0;
     for (int32_t c = 0; c < channels; ++c, ++values) {
-      const int left = x == 0 ? zero_point : values[-channels];
-      const RowExpectation e = model.expect(c, x == 0, left);
-      const int number = bits.number(e.parameter), value = model.value(e, number);
+      const int left = first ? zero_point : values[-channels];
+      const RowExpectation e = model.expect(c, first, left);
+      const int number = row.bits.number(e.parameter), value = model.value(e, number);
       *values = static_cast<uint8_t>(value);
-      model.learn(c, x == 0, left, value, number);
+      model.learn(c, first, left, value, number);
     }
   }
+}
+
+// `values`: width x channels of them. `state`: one for each channel.
+inline void decode_activation_row(const uint8_t* row, int64_t bytes, uint8_t zero_point, int32_t width, int32_t channels, RowChannel* state, uint8_t* values) {
+  RowProgress progress(row, bytes);
+  decode_activation_pixels(progress, zero_point, width, channels, state, values);
 }
 
 // Calls put(number, parameter) for each value while it returns true; `decoded`: one byte for each channel.

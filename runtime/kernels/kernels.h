@@ -16,6 +16,10 @@
 #include "numerics/scale.h"
 #include "numerics/unary.h"
 
+namespace pith::coding {
+struct RowProgress;
+}
+
 namespace pith::runtime {
 
 inline constexpr int kKernelStack = 24 * 1024;
@@ -185,6 +189,31 @@ struct DecodeRowU8 {
   uint8_t *state, *values;
 };
 
+// The next pixels of such a row: `values` are behind those of the pixel before. `state` is kept from call to call, and has
+// room for channels in groups of 16.
+struct DecodePixelsU8 {
+  coding::RowProgress* row;
+  int32_t count, channels;
+  uint8_t zero_point;
+  uint8_t *state, *values;
+};
+
+// Neighbouring pixels of `depth` channels, each times all output channels. The sums are linear, so a pixel's are those of
+// the pixel before and what has changed since, or those of zero points and what differs from them: whichever is less.
+struct ConvChangesU8 {
+  const uint8_t* values;  // [pixels][depth]
+  int32_t pixels, depth;  // at most kMostChangedPixels
+  uint8_t zero_point;
+  const int8_t* weights;     // [block][depth / 4][16][4], as ConvU8 has them with one tap
+  int64_t block_values;
+  const Channels* channels;  // [block]
+  int32_t out_channels;
+  uint8_t* y;
+  int64_t y_stride;
+  Epilogue epilogue;
+};
+inline constexpr int kMostChangedPixels = 64;
+
 // `count` remembered rows (numerics/cache_rows.h) as floats, the same bits in every set.
 struct CacheRows {
   const uint8_t* rows;
@@ -208,6 +237,7 @@ struct Kernels {
 #include "runtime/kernels/kernels.inc"
 #undef PITH_KERNEL_TYPE
   int32_t depthwise_lanes = 1;  // groups of 16 channels that depthwise_u8 takes together
+  bool by_changes = false;      // conv_changes_u8 takes less time than conv_u8
 };
 
 // Instruction sets, each with all that the one before it in its family has.

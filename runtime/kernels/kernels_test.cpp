@@ -6,6 +6,7 @@
 #include <cmath>
 #include <functional>
 
+#include "coding/decode/activation_rows.h"
 #include "numerics/cache_rows.h"
 #include "numerics/row_model.h"
 #include "program/format.h"
@@ -469,6 +470,63 @@ void check_decode_row_u8(const Kernels& k, Isa isa) {
                        x.size()});  // what a writer makes
     k.decode_row_u8({x.data(), x.size(), width, channels, zero, state.data(), y.data()});
     decode_row_u8_ref({x.data(), x.size(), width, channels, zero, state.data(), z.data()});
+    SAME(y, z);
+  }
+}
+
+// A row a few pixels at a time is the row at once.
+void check_decode_pixels_u8(const Kernels& k, Isa isa) {
+  Seeded r;
+  for (int i = 0; i < 200; ++i) {
+    const int32_t channels = r.integer(1, 70), width = r.integer(1, 40);
+    const uint8_t zero = static_cast<uint8_t>(r.next());
+    Buffer<uint8_t> x(r.integer(1, 3000)), y(int64_t{width} * channels), z(int64_t{width} * channels),
+        state(int64_t{sizeof(numerics::RowChannel)} * ((channels + 15) / 16 * 16));
+    fill(x, r);
+    x[0] = static_cast<uint8_t>(r.integer(0, numerics::kRowStepCount));
+    coding::RowProgress progress(x.data(), x.size());
+    for (int32_t column = 0; column < width;) {
+      const int32_t n = r.integer(1, width - column);
+      k.decode_pixels_u8({&progress, n, channels, zero, state.data(), y.data() + int64_t{column} * channels});
+      column += n;
+    }
+    ASSERT_TRUE(state.intact()) << isa_name(isa) << ", case " << i;
+    decode_row_u8_ref({x.data(), x.size(), width, channels, zero, state.data(), z.data()});
+    SAME(y, z);
+  }
+}
+
+// Products by what changes from pixel to pixel are those of whole pixels.
+void check_conv_changes_u8(const Kernels& k, Isa isa) {
+  Seeded r;
+  for (int i = 0; i < 150; ++i) {
+    const int32_t pixels = r.integer(1, 20), depth = r.integer(1, 70), quads = (depth + 3) / 4, channels = r.integer(1, 70),
+                  blocks = (channels + 15) / 16, still = r.integer(0, 100);
+    const uint8_t zero = static_cast<uint8_t>(r.next());
+    Buffer<uint8_t> x(int64_t{pixels} * depth), y(int64_t{pixels} * (channels + 5)), z(int64_t{pixels} * (channels + 5));
+    for (int64_t n = 0; n < x.size(); ++n)
+      x[n] = r.chance(still) ? (n < depth || r.chance(30) ? zero : x[n - depth]) : static_cast<uint8_t>(r.next());
+    const int64_t block_values = int64_t{quads} * 64;
+    std::vector<int8_t> weights(static_cast<size_t>(blocks * block_values + PITH_OVERREAD));
+    std::vector<Channels> c(static_cast<size_t>(blocks));
+    for (int32_t o = 0; o < blocks * kLanes; ++o) {
+      const numerics::Multiplier m = numerics::multiplier(r.integer(-300, 100));
+      Channels& set = c[static_cast<size_t>(o / kLanes)];
+      int32_t sum = 0;
+      for (int32_t n = 0; n < depth; ++n) {
+        int8_t& w = weights[static_cast<size_t>(o / kLanes * block_values + n / 4 * 64 + o % kLanes * 4 + n % 4)];
+        w = static_cast<int8_t>(r.next());
+        sum += w;
+      }
+      const int l = o % kLanes;
+      set.bias[l] = r.integer(-100000, 100000) - zero * sum, set.mantissa[l] = m.mantissa, set.shift[l] = m.shift, set.sum[l] = sum;
+    }
+    const Epilogue epilogue{r.integer(0, 255), 0, 255, nullptr};
+    k.conv_changes_u8({x.data(), pixels, depth, zero, weights.data(), block_values, c.data(), channels, y.data(), channels + 5, epilogue});
+    std::vector<const uint8_t*> inputs;
+    for (int32_t p = 0; p < pixels; ++p) inputs.push_back(x.data() + int64_t{p} * depth);
+    const int32_t offset = 0;
+    conv_u8_ref({inputs.data(), pixels, 1, quads, weights.data(), block_values, &offset, c.data(), channels, false, z.data(), channels + 5, epilogue});
     SAME(y, z);
   }
 }

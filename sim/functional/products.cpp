@@ -2,6 +2,7 @@
 //
 // A position's inputs are gathered once, less their zero point (padding is then 0), and every filter sums over its
 // weights other than zero: what a core does with its multiplexers, one position at a time.
+#include "coding/decode/activation_rows.h"
 #include "sim/functional/operand.h"
 
 namespace pith::sim {
@@ -149,6 +150,21 @@ void spread(const Geometry& g, const Add& add) {
 
 std::optional<std::string> execute_Conv2d(Call& c) { return convolve(c, conv_geometry(c, false)); }
 std::optional<std::string> execute_Dense(Call& c) { return convolve(c, dense_geometry(c)); }
+
+std::optional<std::string> execute_CodedConv2d(Call& c) {  // on decoded rows: sums are the same in any order
+  const Operand &x = c.in[0], &y = c.out[0];
+  Geometry g{};
+  g.kernel_h = g.kernel_w = g.groups = g.stride_h = g.stride_w = g.dilation_h = g.dilation_w = g.batch = 1;
+  g.channels = g.depth = c.in[1].dims[3], g.outputs = y.dims[3];
+  g.in_h = g.out_h = y.dims[1], g.in_w = g.out_w = y.dims[2];
+  std::vector<coding::RowChannel> state(static_cast<size_t>(g.channels));
+  std::vector<uint8_t> values(static_cast<size_t>(g.in_h * g.in_w * g.channels));
+  for (int64_t i = 0; i < g.in_h; ++i)
+    coding::decode_activation_row(x.u8() + i * x.dims[3], x.dims[3], x.affine.zero_point, y.dims[2], c.in[1].dims[3], state.data(), values.data() + i * g.in_w * g.channels);
+  Call plain{c.op, c.in, c.out};
+  plain.in[0].bytes = values.data();
+  return convolve(plain, g);
+}
 
 std::optional<std::string> execute_ConvTranspose2d(Call& c) {
   if (auto reason = wrong_types(c)) return reason;

@@ -15,6 +15,8 @@
 namespace pith::sim {
 namespace {
 
+constexpr double kDecodeOperations = 20;  // of a vector unit, for a value of a row in coded form
+
 int64_t count(const std::vector<int32_t>& dims) {
   int64_t n = 1;
   for (int32_t d : dims) n *= d;
@@ -154,10 +156,17 @@ class Planner {
       case PITH_OPCODE_Convert:
         return spread(w, codes && x.dtype == PITH_U8 ? UnitKind::kVector : UnitKind::kFloat, 2 * elements, in, out);
       // some twenty integer operations a value, and the writer walks a row five times to find its step
+      case PITH_OPCODE_CodedConv2d: {
+        on_cores(op, w);
+        const double decoding = kDecodeOperations * static_cast<double>(y.elements() / (*y.dims)[3] * (*view(op.inputs[1]).dims)[3]);
+        w.counts.vector_ops += decoding;
+        for (Job& job : w.jobs) job.results += decoding / static_cast<double>(w.jobs.size());
+        return;
+      }
       case PITH_OPCODE_EncodeRows:
         return spread(w, UnitKind::kVector, 100 * static_cast<double>(x.elements()), 5 * in, out);
       case PITH_OPCODE_DecodeRows:
-        return spread(w, UnitKind::kVector, 20 * elements, in, out);
+        return spread(w, UnitKind::kVector, kDecodeOperations * elements, in, out);
       case PITH_OPCODE_RememberRows:  // one row of each head; the others stay where they are
         return spread(w, UnitKind::kFloat, 20 * static_cast<double>(view(op.inputs[1]).elements()),
                       view(op.inputs[1]).bytes(), out / std::max(1, (*y.dims)[2]));

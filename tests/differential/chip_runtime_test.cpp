@@ -215,6 +215,14 @@ void rows(Trial& t) {  // into coded form and back
   t.m.op(PITH_OPCODE_EncodeRows, {x}, {coded});
   t.m.op(PITH_OPCODE_DecodeRows, {coded}, {y});
 }
+void coded_product(Trial& t) {  // of rows in coded form
+  const int32_t h = t.dim(1, 4), w = t.dim(1, 30), c = t.dim(1, 20), o = t.dim(1, 20);
+  const int32_t x = t.in(PITH_U8, {1, h, w, c});
+  const Affine meaning = t.m.p.tensors[static_cast<size_t>(x)].affine;
+  const int32_t coded = t.m.tensor(PITH_U8, {1, h, 1, static_cast<int32_t>(t.dim(1, w * c))}, meaning);
+  t.m.op(PITH_OPCODE_EncodeRows, {x}, {coded});
+  t.activate(t.m.op(PITH_OPCODE_CodedConv2d, {coded, t.sparse({o, 1, 1, c}), t.bias(PITH_U8, o)}, {t.out(PITH_U8, {1, h, w, o})}));
+}
 void remember(Trial& t) {  // some rows replaced, then attention on what is remembered
   const int32_t heads = t.dim(1, 3), rows = t.dim(1, 40), depth = t.dim(1, 40), width = t.dim(1, 40),
                 group = t.dim(1, 3), queries = t.dim(1, 2);
@@ -294,7 +302,7 @@ TEST(ChipAndRuntime, AgreeOnEveryOperator) {
                                                              {"reduce", reduce},
                                                              {"copy", copy},
                                                              {"rows", rows},
-                                                             {"remember", remember},
+                                                             {"remember", remember}, {"coded product", coded_product},
                                                              {"gather", gather},
                                                              {"convert", convert},
                                                              {"where", select},

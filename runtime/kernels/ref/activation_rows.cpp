@@ -16,4 +16,9 @@ void decode_row_u8_ref(const DecodeRowU8& r) {
                                 reinterpret_cast<coding::RowChannel*>(r.state), r.values);
 }
 
+void decode_pixels_u8_ref(const DecodePixelsU8& p) {
+  coding::decode_activation_pixels(*p.row, p.zero_point, p.count, p.channels,
+                                   reinterpret_cast<coding::RowChannel*>(p.state), p.values);
+}
+
 }  // namespace pith::runtime

@@ -31,6 +31,58 @@ void conv_u8_ref(const ConvU8& s) {
   }
 }
 
+namespace {
+
+// Four channels' differences from `from`; false: none differs.
+bool differs(const uint8_t* x, const uint8_t* from, int32_t channels, int32_t (&difference)[4]) {
+  int32_t any = 0;
+  for (int32_t k = 0; k < 4; ++k) {
+    difference[k] = k < channels ? x[k] - from[k] : 0;
+    any |= difference[k];
+  }
+  return any != 0;
+}
+
+int32_t count_differing(const uint8_t* x, const uint8_t* from, int32_t step, int32_t depth) {
+  int32_t count = 0, difference[4];
+  for (int32_t k = 0; k < depth; k += 4) count += differs(x + k, from + k * step, depth - k, difference);
+  return count;
+}
+
+}  // namespace
+
+void conv_changes_u8_ref(const ConvChangesU8& s) {
+  const uint8_t zeros[4] = {s.zero_point, s.zero_point, s.zero_point, s.zero_point};
+  bool goes_on[kMostChangedPixels];  // from the pixel before
+  for (int32_t p = 0; p < s.pixels; ++p) {
+    const uint8_t* x = s.values + int64_t{p} * s.depth;
+    goes_on[p] = p > 0 && count_differing(x, x - s.depth, 1, s.depth) <= count_differing(x, zeros, 0, s.depth);
+  }
+  for (int32_t first = 0; first < s.out_channels; first += kLanes) {
+    const Channels& c = s.channels[first / kLanes];
+    const int32_t lanes = s.out_channels - first < kLanes ? s.out_channels - first : kLanes;
+    uint32_t acc[kLanes];
+    uint8_t* y = s.y + first;
+    for (int32_t p = 0; p < s.pixels; ++p, y += s.y_stride) {
+      const uint8_t* x = s.values + int64_t{p} * s.depth;
+      if (!goes_on[p]) {  // of zero points alone: `bias` holds -zero_point * sum already
+        for (int32_t lane = 0; lane < kLanes; ++lane)
+          acc[lane] = static_cast<uint32_t>(c.bias[lane]) + s.zero_point * static_cast<uint32_t>(c.sum[lane]);
+      }
+      const int8_t* w = s.weights + first / kLanes * s.block_values;
+      for (int32_t k = 0; k < s.depth; k += 4, w += 4 * kLanes) {
+        int32_t difference[4];
+        if (!differs(x + k, goes_on[p] ? x + k - s.depth : zeros, s.depth - k, difference)) continue;
+        for (int32_t lane = 0; lane < kLanes; ++lane) {
+          for (int i = 0; i < 4; ++i) acc[lane] += static_cast<uint32_t>(difference[i] * w[4 * lane + i]);
+        }
+      }
+      for (int32_t lane = 0; lane < lanes; ++lane)
+        y[lane] = finish(static_cast<int32_t>(acc[lane]), {c.mantissa[lane], c.shift[lane]}, s.epilogue);
+    }
+  }
+}
+
 void conv_f32_ref(const ConvF32& s) {
   for (int32_t pixel = 0; pixel < s.pixels; ++pixel) {
     for (int32_t first = 0; first < s.out_channels; first += kLanes) {

@@ -1,45 +1,17 @@
-// Rows of activations in coded form, 16 channels of a pixel at a time.
-//
-// What is expected of a value depends on the pixel before, not on the channels beside it; only the place of its bits
-// does. So predictions, parameters, steps and what is learnt are vectors of 16 channels, and a loop over 16 numbers
-// reads or writes bits between them. The writer's search for the finest step that fits needs no bits at all, only their
-// count. The first column alone goes value by value (numerics/row_model.h): its channels learn from each other.
-#include "coding/decode/activation_rows.h"
+// Rows of activations in coded form, 16 channels of a pixel at a time (runtime/kernels/row_blocks.h).
+#include "runtime/kernels/row_blocks.h"
 #include "runtime/kernels/x86/avx2.h"
 
 namespace pith::runtime {
 namespace {
 
-using coding::RowChannel;
 using coding::RowExpectation;
 using coding::RowModel;
 using coding::RowWriter;
 
 constexpr int kBlock = 16;
-
-// What 16 channels have shown so far, as RowChannel has it of one.
-struct Block {
-  uint16_t level[kBlock], zero[kBlock], left[kBlock], middle[kBlock];
-};
-static_assert(sizeof(Block) == kBlock * sizeof(RowChannel));
-
-// The blocks of all channels: whole ones in the caller's memory, where a last one in part has no room, on the stack.
-class Blocks {
- public:
-  Blocks(uint8_t* state, int32_t channels)
-      : whole_(reinterpret_cast<Block*>(state)),
-        wholes_(channels / kBlock),
-        count_((channels + kBlock - 1) / kBlock),
-        channels_(channels) {}
-  int32_t count() const { return count_; }
-  int32_t channels_of(int32_t b) const { return b < wholes_ ? kBlock : channels_ - b * kBlock; }
-  Block& at(int32_t b) { return b < wholes_ ? whole_[b] : rest_; }
-
- private:
-  Block* whole_;
-  Block rest_;
-  int32_t wholes_, count_, channels_;
-};
+using Block = RowBlock<kBlock>;
+using Blocks = RowBlocks<kBlock>;
 
 // A row's step and zero point, 16 times.
 struct Row {
@@ -139,71 +111,62 @@ PITH_AVX2_INLINE __m128i to_bytes(__m256i words) {
   return _mm_packus_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
 }
 
-// The first column, value by value: at(channel, expectation) gives number and value, by its arguments' last two.
-template <typename At>
-PITH_AVX2_INLINE void first_column(Blocks& blocks, int step_index, uint8_t zero_point, const At& at) {
-  RowChannel channels[kBlock];
-  RowModel model(channels, step_index, zero_point);
-  for (int32_t b = 0; b < blocks.count(); ++b) {
-    Block& block = blocks.at(b);
-    for (int i = 0; i < blocks.channels_of(b); ++i) {
-      const RowExpectation e = model.expect(i, true, zero_point);
-      int number = 0, value = 0;
-      at(b * kBlock + i, model, e, number, value);
-      model.learn(i, true, zero_point, value, number);
-      block.level[i] = channels[i].level, block.zero[i] = channels[i].zero, block.left[i] = channels[i].left,
-      block.middle[i] = channels[i].middle;
-    }
-  }
-}
-
+// The next `count` pixels of a row; a pixel before them lies in front of `values`.
 template <bool kExact>
-PITH_AVX2_INLINE void decode(const DecodeRowU8& r, int step_index) {
-  Blocks blocks(r.state, r.channels);
-  coding::RowBits bits(r.row + 1, r.bytes - 1);
-  uint8_t* values = r.values;
-  first_column(blocks, step_index, r.zero_point,
-               [&](int32_t c, const RowModel& model, const RowExpectation& e, int& number, int& value) {
-                 number = bits.number(e.parameter);
-                 value = model.value(e, number);
-                 values[c] = static_cast<uint8_t>(value);
-               });
-  const Row row = row_of(step_index, r.zero_point);
+PITH_AVX2_INLINE void decode(coding::RowProgress& p, Blocks& blocks, uint8_t zero_point, int32_t count,
+                             int32_t channels, uint8_t* values) {
+  coding::RowBits bits = p.bits;
+  const int32_t end = p.column + count;
+  if (p.column == 0 && count > 0) {
+    first_column(blocks, p.step_index, zero_point,
+                 [&](int32_t c, const RowModel& model, const RowExpectation& e, int& number, int& value) {
+                   number = bits.number(e.parameter);
+                   value = model.value(e, number);
+                   values[c] = static_cast<uint8_t>(value);
+                 });
+    p.column = 1;
+    values += channels;
+  }
+  const Row row = row_of(p.step_index, zero_point);
   alignas(32) uint16_t parameters[kBlock], numbers[kBlock] = {};
-  for (int32_t x = 1; x < r.width; ++x) {
+  for (; p.column < end; ++p.column) {
     for (int32_t b = 0; b < blocks.count(); ++b) {
       Block& block = blocks.at(b);
       const int32_t n = blocks.channels_of(b);
-      const Expected e = expect<kExact>(block, load_bytes(values), row);
+      const Expected e = expect<kExact>(block, load_bytes(values - channels), row);
       store256(parameters, e.parameter);
       for (int32_t i = 0; i < n; ++i) numbers[i] = static_cast<uint16_t>(bits.number(parameters[i]));
       const __m256i all = load256(numbers), v = value(e, all, row);
-      store_first(values + r.channels, to_bytes(v), n);
+      store_first(values, to_bytes(v), n);
       learn(block, e, v, all, row);
       values += n;
     }
   }
+  p.bits = bits;
 }
 
-// Where decoded values of the pixel before stand while a row is written: the whole blocks' behind the state.
-struct Before {
-  uint8_t* whole;
-  uint8_t rest[kBlock];
-  uint8_t* at(int32_t b, int32_t channels) { return (b + 1) * kBlock <= channels ? whole + b * kBlock : rest; }
-};
+PITH_AVX2 void decode_pixels(coding::RowProgress& p, Blocks& blocks, uint8_t zero_point, int32_t count,
+                             int32_t channels, uint8_t* values) {
+  if (p.flat())
+    memset(values, zero_point, static_cast<size_t>(count) * static_cast<size_t>(channels));
+  else if (p.step_index == 0)
+    decode<true>(p, blocks, zero_point, count, channels, values);
+  else
+    decode<false>(p, blocks, zero_point, count, channels, values);
+}
 
 // Walks a row with one step. With a writer it puts every number there; without one it counts bits, until they pass
 // `room`.
 template <bool kExact>
-PITH_AVX2_INLINE int64_t walk(const EncodeRowU8& r, int step_index, int64_t room, RowWriter* writer) {
-  Blocks blocks(r.state, r.channels);
-  Before before{r.state + int64_t{r.channels} * int64_t{sizeof(RowChannel)}, {}};
+PITH_AVX2 int64_t walk(const EncodeRowU8& r, int step_index, int64_t room, RowWriter* writer) {
+  Blocks blocks(r.state, r.channels, r.channels / kBlock);
+  PixelBefore<kBlock> before(r.state, r.channels);
   int64_t bits = 0;
   first_column(blocks, step_index, r.zero_point,
                [&](int32_t c, const RowModel& model, const RowExpectation& e, int& number, int& value) {
                  number = model.number(e, r.values[c], numerics::row_rounds_down(0, c, r.zero_point, r.zero_point));
                  value = model.value(e, number);
-                 before.at(c / kBlock, r.channels)[c % kBlock] = static_cast<uint8_t>(value);
+                 before.at(c / kBlock)[c % kBlock] = static_cast<uint8_t>(value);
                  if (writer) writer->put(number, e.parameter);
                  bits += numerics::row_number_bits(number, e.parameter);
                });
@@ -220,7 +183,7 @@ PITH_AVX2_INLINE int64_t walk(const EncodeRowU8& r, int step_index, int64_t room
     for (int32_t b = 0; b < blocks.count(); ++b) {
       Block& block = blocks.at(b);
       const int32_t n = blocks.channels_of(b);
-      uint8_t* decoded = before.at(b, r.channels);
+      uint8_t* decoded = before.at(b);
       const Expected e = expect<kExact>(block, load_bytes(decoded), row);
       const __m256i given = load_bytes(values), all = number<kExact>(e, given, rounds_down(load_bytes(values - r.channels), e.left, x), row),
                     v = kExact ? given : value(e, all, row);
@@ -252,32 +215,20 @@ PITH_AVX2_INLINE int64_t walk(const EncodeRowU8& r, int step_index, int64_t room
 }  // namespace
 
 PITH_AVX2 void decode_row_u8_avx2(const DecodeRowU8& r) {
-  if (r.bytes < 1 || r.row[0] >= numerics::kRowStepCount) {
-    memset(r.values, r.zero_point, static_cast<size_t>(r.width) * static_cast<size_t>(r.channels));
-    return;
-  }
-  r.row[0] == 0 ? decode<true>(r, 0) : decode<false>(r, r.row[0]);
+  Blocks blocks(r.state, r.channels, r.channels / kBlock);
+  coding::RowProgress progress(r.row, r.bytes);
+  decode_pixels(progress, blocks, r.zero_point, r.width, r.channels, r.values);
+}
+
+PITH_AVX2 void decode_pixels_u8_avx2(const DecodePixelsU8& p) {
+  Blocks blocks(p.state, p.channels, (p.channels + kBlock - 1) / kBlock);
+  decode_pixels(*p.row, blocks, p.zero_point, p.count, p.channels, p.values);
 }
 
 PITH_AVX2 void encode_row_u8_avx2(const EncodeRowU8& r) {
-  const int64_t room = 8 * (r.bytes - 1);
-  int low = 0, high = numerics::kRowFlat;  // the finest step that fits lies in [low, high]
-  while (low < high) {
-    const int middle = (low + high) / 2;
-    const int64_t bits = middle == 0 ? walk<true>(r, 0, room, nullptr) : walk<false>(r, middle, room, nullptr);
-    if (bits <= room)
-      high = middle;
-    else
-      low = middle + 1;
-  }
-  r.row[0] = static_cast<uint8_t>(low);
-  uint8_t* end = r.row + 1;
-  if (low < numerics::kRowFlat) {
-    RowWriter writer(end);
-    low == 0 ? walk<true>(r, 0, room, &writer) : walk<false>(r, low, room, &writer);
-    end = writer.end();
-  }
-  memset(end, 0, static_cast<size_t>(r.row + r.bytes - end));
+  write_row(r, [&](int step_index, int64_t room, RowWriter* writer) {
+    return step_index == 0 ? walk<true>(r, 0, room, writer) : walk<false>(r, step_index, room, writer);
+  });
 }
 
 }  // namespace pith::runtime
