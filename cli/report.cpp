@@ -25,6 +25,15 @@ std::string owner(const std::string& kind) {
   return "network";
 }
 
+// Which tensors hold rows in coded form.
+std::vector<char> in_coded_form(const Program& p) {
+  std::vector<char> coded(p.tensors.size(), 0);
+  for (const ProgramOp& op : p.ops) {
+    if (op.opcode == PITH_OPCODE_EncodeRows) coded[static_cast<size_t>(root_of(p, op.outputs[0]))] = 1;
+  }
+  return coded;
+}
+
 std::string buffer_name(const Program& p, const StorageInterval& s) {
   if (!s.name.empty()) return s.name;
   for (const auto* ports : {&p.inputs, &p.outputs}) {
@@ -76,9 +85,10 @@ json modes_json(const std::vector<uint8_t>& file) {
 json report_json(const ReportSubject& s, const std::vector<double>& seconds) {
   const Program& p = s.program;
   json buffers = json::array();
+  const std::vector<char> coded = in_coded_form(p);
   for (const StorageInterval& b : storage_intervals(p))
     buffers.push_back({{"name", buffer_name(p, b)},
-                       {"kind", b.kind},
+                       {"kind", b.tensor != kNone && coded[static_cast<size_t>(b.tensor)] ? "coded" : b.kind},
                        {"owner", owner(b.kind)},
                        {"first", b.first},
                        {"last", b.last},

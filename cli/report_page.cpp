@@ -42,8 +42,8 @@ constexpr const char* kScript = R"js(
 const by = id => document.getElementById(id);
 window.onerror = (message, source, line) => { by('errors').textContent += message + ' (line ' + line + ')\n'; };
 const R = JSON.parse(by('data').textContent);
-const colours = {input: '#4c9f70', activation: '#5b8def', state: '#b07fd8', scratch: '#e0a030', output: '#d9605a', post: '#8a6d5a'};
-const words = {input: 'input frame', activation: 'activations', state: 'state', scratch: 'decoding and scratch', output: 'results', post: 'post-processing'};
+const colours = {input: '#4c9f70', activation: '#5b8def', coded: '#3fa7b5', state: '#b07fd8', scratch: '#e0a030', output: '#d9605a', post: '#8a6d5a'};
+const words = {input: 'input frame', activation: 'activations', coded: 'waiting in coded form', state: 'state', scratch: 'decoding and scratch', output: 'results', post: 'post-processing'};
 const size = b => b >= 1e6 ? (b / 1e6).toPrecision(4) + ' MB' : b >= 1e3 ? (b / 1e3).toPrecision(4) + ' kB' : b + ' B';
 const count = n => n.toLocaleString('en');
 const time = us => us >= 1e3 ? (us / 1e3).toPrecision(3) + ' ms' : us.toPrecision(3) + ' µs';
@@ -63,7 +63,16 @@ const tip = (e, content) => {
 const table = (id, heads, rows) => {
   const t = by(id), h = t.insertRow();
   for (const x of heads) h.appendChild(text('th', x));
-  for (const r of rows) { const row = t.insertRow(); for (const x of r) { const cell = row.insertCell(); x instanceof Node ? cell.appendChild(x) : cell.textContent = x; } }
+  const left = x => typeof x == 'string' && !/^[-+\d]/.test(x);  // words; numbers stand on the right
+  rows.forEach((r, i) => {
+    const row = t.insertRow();
+    r.forEach((x, c) => {
+      const cell = row.insertCell();
+      x instanceof Node ? cell.appendChild(x) : cell.textContent = x;
+      if (left(x)) cell.style.textAlign = 'left';
+      if (left(x) && i == 0) h.cells[c].style.textAlign = 'left';
+    });
+  });
 };
 const tick = range => { const p = 10 ** Math.floor(Math.log10(Math.max(range, 1) / 4)); return [5, 2, 1].map(m => m * p).find(s => range / s >= 4) || p; };
 const L = 76, W = 1040, ops = R.operators, buffers = R.buffers;
@@ -98,10 +107,15 @@ const draw = () => {
     const y = top + H - H * (b.offset + b.bytes) / arena, w = Math.max(x(b.last + 1) - x(b.first), 0.5), h = Math.max(H * b.bytes / arena, 0.5);
     const r = shape('rect', {x: x(b.first), y, width: w, height: h, fill: colours[b.kind] || '#999', 'fill-opacity': 0.82, stroke: '#fff', 'stroke-width': w > 3 && h > 3 ? 0.6 : 0}, map);
     tip(r, b.name + '\n' + words[b.kind] + ', ' + size(b.bytes) + ' at ' + count(b.offset) + '\nsteps ' + b.first + ' to ' + b.last);
-    const room = Math.floor(w / 6.4);
-    if (h > 13 && w > 40) names.push([x(b.first) + 4, y + 11, b.name.length > room ? b.name.slice(0, room - 1) + '…' : b.name]);
+    if (h > 13 && w > 40) names.push([x(b.first) + 4, y + 11, w, b.name]);
   }
-  for (const [at, y, name] of names) { const e = label(map, at, y, name); e.style.fill = '#fff'; e.setAttribute('pointer-events', 'none'); }
+  for (const [at, y, w, name] of names) {  // as far as its rectangle, or the next name beside it
+    const room = Math.floor(Math.min(w, ...names.map(n => n[0] > at && Math.abs(n[1] - y) < 11 ? n[0] - at : w)) / 6.4);
+    if (room < 5) continue;
+    const e = label(map, at, y, name.length > room ? name.slice(0, room - 1) + '…' : name);
+    e.style.fill = '#fff';
+    e.setAttribute('pointer-events', 'none');
+  }
   shape('line', {x1: L, x2: L + W, y1: top, y2: top, stroke: '#1c2430', 'stroke-dasharray': '5 3'}, map);
   label(map, L + W, top - 3, 'arena: ' + count(R.arena_bytes) + ' bytes', 'end');
   under(map, top + H + 18);
@@ -120,7 +134,7 @@ const drawBanks = () => {  // rows of banks by address; a held bank sleeps, a to
   const svg = by('banks'), P = R.power, H = 250, top = 14;
   svg.replaceChildren();
   const used = Math.max(1, ...P.operators.flatMap(o => o.held.concat(o.awake).map(r => r[1])));
-  for (let b = 0; b <= used; b += tick(used)) label(svg, L - 8, top + H - H * b / used + 4, 'bank ' + b, 'end');
+  for (let b = 0; b <= used; b += Math.max(1, tick(used))) label(svg, L - 8, top + H - H * b / used + 4, 'bank ' + b, 'end');
   P.operators.forEach((o, i) => {
     for (const [runs, fill, word] of [[o.held, '#c9d8ee', 'asleep'], [o.awake, '#e0912f', 'awake']]) {
       for (const [a, b] of runs) {

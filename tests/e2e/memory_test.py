@@ -72,9 +72,9 @@ class Limits(unittest.TestCase):
         path.write_bytes(b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header.encode() + struct.pack("<490f", *(draw.uniform(-size, size) for _ in range(490))))
         return path
 
-    def run_on(self, model, sample):
+    def run_on(self, model, sample, *flags):
         saved = pathlib.Path(self.folder.name) / "saved.npy"
-        done = pith("run", model, sample, "--preprocess", "tensor", "--save", saved.with_suffix(""), "--json")
+        done = pith("run", model, sample, "--preprocess", "tensor", "--save", saved.with_suffix(""), *flags, "--json")
         return saved.read_bytes(), json.loads(done.stdout)["stored_rows"], done.stderr
 
     def test_lossless_activations_are_exact_on_what_they_were_made_for_and_say_where_not(self):
@@ -100,6 +100,18 @@ class Limits(unittest.TestCase):
         _, rows, said = self.run_on(self.out.with_name("lossy.pith"), samples[0])
         self.assertGreater(rows["coarse"], 0)
         self.assertNotIn("coarser", said)
+
+    def test_products_that_take_coded_rows_are_the_same_by_changes_and_by_whole_pixels(self):
+        report, sample = self.out.with_name("report.json"), self.noise("loud.npy", 3, 40)
+        self.place("least", "--rows", "--activation-bits", 4, "--report-json", report)
+        made = json.loads(report.read_text())
+        self.assertIn("CodedConv2d", [o["op"] for o in made["operators"]])
+        self.assertIn("coded", {b["kind"] for b in made["buffers"]})
+        values = lambda *flags: struct.unpack("<12f", self.run_on(self.out, sample, *flags)[0][-48:])  # a layer in floats comes last
+        first = values()
+        for flags in (("--isa", "reference"), ("--isa", "reference", "--memory", "smallest"), ("--memory", "smallest"), ("--threads", 2)):
+            for a, b in zip(values(*flags), first):
+                self.assertAlmostEqual(a, b, delta=1e-5, msg=flags)
 
 
 if __name__ == "__main__":
