@@ -2,8 +2,9 @@
 //
 // What is expected of a value depends on the pixel before, not on the channels beside it; only the place of its bits
 // does. So predictions, parameters, steps and what is learnt are vectors of a block's channels, and a loop over its
-// numbers reads or writes bits between them. The writer's search for the finest step that fits needs no bits at all, only
-// their count. The first column alone goes value by value (numerics/row_model.h): its channels learn from each other.
+// numbers reads or writes bits between them. The writer's search for the finest step that fits needs no bits at all,
+// only their count. The first column alone goes value by value (numerics/row_model.h): its channels learn from each
+// other.
 #pragma once
 
 #include <string.h>
@@ -19,7 +20,8 @@ struct RowBlock {
   uint16_t level[kBlock], zero[kBlock], left[kBlock], middle[kBlock];
 };
 
-// The blocks of all channels: in the caller's memory, and where that holds whole ones only, a last one in part on the stack.
+// The blocks of all channels: in the caller's memory, and where that holds whole ones only, a last one in part on the
+// stack.
 template <int kBlock>
 class RowBlocks {
  public:

@@ -2,12 +2,12 @@
 //
 // A convolution without a window needs one pixel at a time, so the row that DecodeRows would make never exists: a few
 // pixels are decoded behind each other, multiplied and forgotten. What a row stores are differences from what is
-// expected, mostly from the pixel to the left or from the zero point, and the sums are linear: the reference kernels go on
-// from the pixel before with what has changed (conv_changes_u8); vector sets multiply several whole pixels in less time.
-// Both ways give the bits of DecodeRows and Conv2d.
+// expected, mostly from the pixel to the left or from the zero point, and the sums are linear: the reference kernels go
+// on from the pixel before with what has changed (conv_changes_u8); vector sets multiply several whole pixels in less
+// time. Both ways give the bits of DecodeRows and Conv2d.
 //
-// Where weights stay coded, a tile of output channels goes over all rows before the next is decoded, and rows are decoded
-// again for it.
+// Where weights stay coded, a tile of output channels goes over all rows before the next is decoded, and rows are
+// decoded again for it.
 #include <string.h>
 
 #include "coding/decode/activation_rows.h"
@@ -42,8 +42,8 @@ Places places_of(const Plan& p, uint8_t* scratch) {
 
 void multiply(const ConvPlan& c, const Run& run, const Share& s, const uint8_t* values, int32_t pixels, uint8_t* y) {
   if (run.kernels.by_changes)
-    return run.kernels.conv_changes_u8({values, pixels, c.in_c, c.in.zero_point, s.weights, c.block_values(), s.channels,
-                                        s.channel_count, y, c.out_c, c.epilogue});
+    return run.kernels.conv_changes_u8({values, pixels, c.in_c, c.in.zero_point, s.weights, c.block_values(),
+                                        s.channels, s.channel_count, y, c.out_c, c.epilogue});
   const uint8_t* pointers[PITH_CODED_PIXELS];
   for (int32_t i = 0; i < pixels; ++i) pointers[i] = values + int64_t{i} * c.in_c;
   run.kernels.conv_u8({pointers, pixels, 1, c.tap_values / 4, s.weights, c.block_values(), c.phases[0].offsets,
@@ -68,8 +68,7 @@ void run_rows(const Plan& p, const Op& op, const Run& run, const Share& s) {
   uint8_t* y = run.write<uint8_t>(op.outputs[0]);
   parallel(run.threads, p.height, 1, [&](int64_t begin, int64_t end, int32_t task) {
     const Places at = places_of(p, run.scratch(op, task));
-    for (int64_t i = begin; i < end; ++i)
-      run_row(p, run, s, x + i * p.row_bytes, at, y + i * p.width * p.conv.out_c);
+    for (int64_t i = begin; i < end; ++i) run_row(p, run, s, x + i * p.row_bytes, at, y + i * p.width * p.conv.out_c);
   });
 }
 
@@ -89,7 +88,9 @@ void run_tiles(const Plan& p, const Op& op, const Run& run) {
     tile.first_row = first;
     tile.row_count = c.out_c - first < most ? c.out_c - first : most;
     pack_tile(c, source, tile);
-    run_rows(p, op, run, {static_cast<const int8_t*>(tile.weights), static_cast<const Channels*>(tile.channels), tile.narrow, first, tile.row_count});
+    run_rows(p, op, run,
+             {static_cast<const int8_t*>(tile.weights), static_cast<const Channels*>(tile.channels), tile.narrow, first,
+              tile.row_count});
   }
 }
 
@@ -118,7 +119,9 @@ const char* prepare_CodedConv2d(Builder& builder, Op& op) {
 void run_CodedConv2d(const Op& op, const Run& run) {
   const Plan& p = *static_cast<const Plan*>(op.plan);
   if (p.conv.weights == nullptr) return run_tiles(p, op, run);
-  run_rows(p, op, run, {static_cast<const int8_t*>(p.conv.weights), static_cast<const Channels*>(p.conv.channels), p.conv.narrow, 0, p.conv.out_c});
+  run_rows(p, op, run,
+           {static_cast<const int8_t*>(p.conv.weights), static_cast<const Channels*>(p.conv.channels), p.conv.narrow, 0,
+            p.conv.out_c});
 }
 
 }  // namespace pith::runtime

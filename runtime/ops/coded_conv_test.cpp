@@ -44,11 +44,11 @@ void draw_row(Seeded& r, const Case& c, uint8_t* row) {
   const int kind = r.integer(0, 3), still = r.integer(0, 95);
   for (int64_t i = 0; i < int64_t{c.width} * c.channels; ++i) {
     const int left = i < c.channels ? c.in.zero_point : row[i - c.channels];
-    row[i] = kind == 0            ? static_cast<uint8_t>(r.next())
-             : r.chance(still)    ? static_cast<uint8_t>(left)
-             : kind == 1          ? static_cast<uint8_t>(std::clamp(left + r.integer(-9, 9), 0, 255))
+    row[i] = kind == 0             ? static_cast<uint8_t>(r.next())
+             : r.chance(still)     ? static_cast<uint8_t>(left)
+             : kind == 1           ? static_cast<uint8_t>(std::clamp(left + r.integer(-9, 9), 0, 255))
              : r.chance(kind * 30) ? c.in.zero_point
-                                  : static_cast<uint8_t>(r.next());
+                                   : static_cast<uint8_t>(r.next());
   }
 }
 
@@ -58,14 +58,17 @@ Case draw(Seeded& r) {
   c.channels = r.chance(20) ? r.integer(120, 150) : r.integer(1, 50);
   c.outputs = r.chance(20) ? r.integer(30, 100) : r.integer(1, 40);
   c.bytes = r.chance(15) ? r.integer(1, 4) : r.integer(1, c.width * c.channels * 5 / 4 + 8);
-  const auto affine = [&] { return Affine{static_cast<int16_t>(r.integer(-130, -20)), static_cast<uint8_t>(r.chance(30) ? 0 : r.next())}; };
+  const auto affine = [&] {
+    return Affine{static_cast<int16_t>(r.integer(-130, -20)), static_cast<uint8_t>(r.chance(30) ? 0 : r.next())};
+  };
   c.in = affine(), c.out = affine(), c.pre = affine();
   c.activation = r.chance(50) ? Unary::kIdentity : r.chance(50) ? Unary::kRelu : Unary::kSigmoid;
   c.has_bias = r.chance(70);
   for (int32_t o = 0; o < c.outputs; ++o) {
     c.bias.push_back(r.integer(-100000, 100000));
     c.scales.push_back(static_cast<int16_t>(r.integer(-160, r.chance(10) ? 20 : -90)));
-    for (int32_t i = 0; i < c.channels; ++i) c.w.push_back(static_cast<int8_t>(r.chance(30) ? 0 : r.integer(-127, 127)));
+    for (int32_t i = 0; i < c.channels; ++i)
+      c.w.push_back(static_cast<int8_t>(r.chance(30) ? 0 : r.integer(-127, 127)));
   }
   const int64_t values = int64_t{c.width} * c.channels;
   c.coded.resize(static_cast<size_t>(int64_t{c.height} * c.bytes));
@@ -75,12 +78,14 @@ Case draw(Seeded& r) {
   for (int32_t h = 0; h < c.height; ++h) {
     uint8_t* coded = c.coded.data() + int64_t{h} * c.bytes;
     draw_row(r, c, row.data());
-    coding::encode_activation_row(row.data(), c.in.zero_point, c.width, c.channels, state.data(), before.data(), coded, c.bytes);
+    coding::encode_activation_row(row.data(), c.in.zero_point, c.width, c.channels, state.data(), before.data(), coded,
+                                  c.bytes);
     if (r.chance(20)) {  // what no writer makes
       for (int32_t i = 0; i < c.bytes; ++i) coded[i] = static_cast<uint8_t>(r.next() | r.next());
       coded[0] = static_cast<uint8_t>(r.integer(0, numerics::kRowStepCount + 1));
     }
-    coding::decode_activation_row(coded, c.bytes, c.in.zero_point, c.width, c.channels, state.data(), c.decoded.data() + h * values);
+    coding::decode_activation_row(coded, c.bytes, c.in.zero_point, c.width, c.channels, state.data(),
+                                  c.decoded.data() + h * values);
   }
   return c;
 }
@@ -99,8 +104,9 @@ TEST(CodedConv2d, IsConv2dOnDecodedRowsBitForBit) {
           OneOp direct(PITH_OPCODE_CodedConv2d, {}, {});
           ASSERT_EQ(c.run(direct, static_cast<Isa>(isa), mode, threads, true), "");
           ASSERT_EQ(direct.result<uint8_t>(0), expected)
-              << isa_name(static_cast<Isa>(isa)) << ", mode " << mode << ", " << threads << " threads, case " << trial << " of seed "
-              << Seeded::first_seed() << ": " << c.height << "x" << c.width << "x" << c.channels << " to " << c.outputs << " in " << c.bytes << " bytes a row";
+              << isa_name(static_cast<Isa>(isa)) << ", mode " << mode << ", " << threads << " threads, case " << trial
+              << " of seed " << Seeded::first_seed() << ": " << c.height << "x" << c.width << "x" << c.channels
+              << " to " << c.outputs << " in " << c.bytes << " bytes a row";
         }
       }
     }

@@ -69,7 +69,7 @@ int64_t settle_weights(Program& p, const chip::Device& device) {
   const int64_t window = static_cast<int64_t>(device.compute_window);
   int64_t moved = 0;
   for (const ProgramOp& op : p.ops) {
-    const bool shared = op.opcode == PITH_OPCODE_Dense || (op.opcode == PITH_OPCODE_Conv2d && op.ints[8] == 1);
+    const bool shared = op.opcode == PITH_OPCODE_Dense || op.opcode == PITH_OPCODE_CodedConv2d || (op.opcode == PITH_OPCODE_Conv2d && op.ints[8] == 1);
     if (!shared || !is_constant(op.inputs[1])) continue;
     ProgramConstant& k = p.constants[static_cast<size_t>(op.inputs[1] - kConstantBase)];
     if (k.dtype != PITH_I8 || k.bits != 2 || k.dims[0] == 0) continue;

@@ -21,8 +21,9 @@ struct Row {
 };
 inline Row row_of(int step_index, uint8_t zero_point) {
   const int step = numerics::kRowSteps[step_index];
-  return {vdupq_n_u16(static_cast<uint16_t>(step)), vdupq_n_u16(static_cast<uint16_t>(step >> 1)), vdupq_n_u16(zero_point),
-          vdup_n_u16(static_cast<uint16_t>((65536 + step - 1) / step)), vdupq_n_u16(step % 2 == 0)};
+  return {vdupq_n_u16(static_cast<uint16_t>(step)), vdupq_n_u16(static_cast<uint16_t>(step >> 1)),
+          vdupq_n_u16(zero_point), vdup_n_u16(static_cast<uint16_t>((65536 + step - 1) / step)),
+          vdupq_n_u16(step % 2 == 0)};
 }
 
 // Differences of 0..255 over the step, rounded. With step 1 (kExact) they are themselves.
@@ -30,7 +31,8 @@ template <bool kExact>
 inline uint16x8_t quotient(uint16x8_t difference, const Row& r) {
   if (kExact) return difference;
   const uint16x8_t d = vaddq_u16(difference, r.half);
-  return vshrn_high_n_u32(vshrn_n_u32(vmull_u16(vget_low_u16(d), r.inverse), 16), vmull_u16(vget_high_u16(d), r.inverse), 16);
+  return vshrn_high_n_u32(vshrn_n_u32(vmull_u16(vget_low_u16(d), r.inverse), 16),
+                          vmull_u16(vget_high_u16(d), r.inverse), 16);
 }
 
 struct Expected {
@@ -47,7 +49,8 @@ inline Expected expect(const Block& c, uint16x8_t left, const Row& r) {
   const uint16x8_t zero = vld1q_u16(c.zero), middle = vld1q_u16(c.middle);
   e.prediction = vbslq_u16(vcgtq_u16(zero, middle), e.middle, r.zero_point);
   e.prediction = vbslq_u16(vcgtq_u16(vminq_u16(zero, middle), vld1q_u16(c.left)), left, e.prediction);
-  const uint16x8_t below = quotient<kExact>(e.prediction, r), above = quotient<kExact>(vsubq_u16(vdupq_n_u16(255), e.prediction), r);
+  const uint16x8_t below = quotient<kExact>(e.prediction, r),
+                   above = quotient<kExact>(vsubq_u16(vdupq_n_u16(255), e.prediction), r);
   e.both = vminq_u16(below, above);
   e.more_above = vcgtq_u16(above, below);
   const uint16x8_t level = vld1q_u16(c.level), t = vsraq_n_u16(level, level, 2), one = vdupq_n_u16(1);
@@ -102,7 +105,8 @@ inline void store_values(uint8_t* y, uint16x8_t values, int32_t n) {
 
 // The next `count` pixels of a row; a pixel before them lies in front of `values`.
 template <bool kExact>
-void decode(coding::RowProgress& p, Blocks& blocks, uint8_t zero_point, int32_t count, int32_t channels, uint8_t* values) {
+void decode(coding::RowProgress& p, Blocks& blocks, uint8_t zero_point, int32_t count, int32_t channels,
+            uint8_t* values) {
   coding::RowBits bits = p.bits;
   const int32_t end = p.column + count;
   if (p.column == 0 && count > 0) {
@@ -133,7 +137,8 @@ void decode(coding::RowProgress& p, Blocks& blocks, uint8_t zero_point, int32_t 
   p.bits = bits;
 }
 
-void decode_pixels(coding::RowProgress& p, Blocks& blocks, uint8_t zero_point, int32_t count, int32_t channels, uint8_t* values) {
+void decode_pixels(coding::RowProgress& p, Blocks& blocks, uint8_t zero_point, int32_t count, int32_t channels,
+                   uint8_t* values) {
   if (p.flat())
     memset(values, zero_point, static_cast<size_t>(count) * static_cast<size_t>(channels));
   else if (p.step_index == 0)
