@@ -1,16 +1,17 @@
 #!/usr/bin/env python3
-"""Tokens per second of Llama-type decoders, pith beside ONNX Runtime int8, in one run; writes tests/quality/decoding.csv.
+"""Tokens per second of Llama-type decoders, pith beside ONNX Runtime int8 and llama.cpp, in one run; writes tests/quality/decoding.csv.
 
-    tools/decoding_speed.py build/default/cli/pith DATA [--threads 1] [--tokens 100] [--only stories260K] [--bits 8] [--turns 5] [--cache 8 6 4] [--folder MODELS]
+    tools/decoding_speed.py build/default/cli/pith DATA [--threads 1] [--tokens 100] [--only stories260K] [--bits 8] [--turns 5] [--cache 8 6 4] [--llama-cpp] [--folder MODELS]
 
 stories260K has its real weights (DATA/stories260K), the form of 110 M parameters (768 wide, 12 layers, 12 heads, 2,048 hidden,
 32,000 words, tied) seeded random ones, rounded to the nearest (`--rate-weight 0`, since its file's size is of no interest). pith: 8-bit weights (`pith compress`, or --bits 4), floats between them, decoded once at
 load (`--memory fastest`), a window of 256 positions. ONNX Runtime: the same step as an ONNX graph with the past as inputs and
-outputs, weights through its own quantize_dynamic (int8, per channel). Both
+outputs, weights through its own quantize_dynamic (int8, per channel). With --llama-cpp, llama.cpp instead (tools/llama_cpp.py: Q8_0 and Q4_0, keys and values in
+its F16), and pith with AVX2 alone too, since the library inside PyPI's xllamacpp is built for no more. All
 make the tokens of positions 0 to TOKENS - 1 and count the time of a step, median of TOKENS; they take
 turns, and the turn counts in which each was disturbed least. With --cache 8 6 4: the 8-bit file whose
 keys and values are remembered in so many bits beside the one that has them in float, stories260K with 64 paragraphs of the first half of its text as samples; of stories260K also the nats per token of the later half. What was compressed stays in MODELS and is
-taken from there. Needs PyPI's onnx, onnxruntime and numpy.
+taken from there. Needs PyPI's numpy, onnx and onnxruntime, or gguf and xllamacpp.
 """
 import argparse
 import pathlib
@@ -19,8 +20,6 @@ import tempfile
 import time
 
 import numpy as np
-import onnx
-from onnx import TensorProto, helper, numpy_helper
 
 from quality import ROOT, Bench, read_table, write_table
 
@@ -69,6 +68,7 @@ def write_form(folder):
 
 def step_graph(c, w):
     """One token as ONNX: past keys and values come in and go out."""
+    from onnx import TensorProto, helper, numpy_helper
     nodes, constants, d, heads, kv = [], [], c["dim"], c["heads"], c["kv_heads"]
     size = d // heads
 
@@ -127,10 +127,11 @@ def step_graph(c, w):
 
 def runtime_timers(c, weights, folder, threads, tokens):
     """For ONNX Runtime, int8 and float: what gives the milliseconds of a step."""
+    import onnx
     import onnxruntime as ort
     from onnxruntime.quantization import QuantType, quantize_dynamic
     onnx.save(step_graph(c, weights), folder / "step.onnx")
-    quantize_dynamic(folder / "step.onnx", folder / "step8.onnx", weight_type=QuantType.QInt8, per_channel=True, extra_options={"DefaultTensorType": TensorProto.FLOAT})
+    quantize_dynamic(folder / "step.onnx", folder / "step8.onnx", weight_type=QuantType.QInt8, per_channel=True, extra_options={"DefaultTensorType": onnx.TensorProto.FLOAT})
     size = c["dim"] // c["heads"]
 
     def median(session):
@@ -152,6 +153,16 @@ def runtime_timers(c, weights, folder, threads, tokens):
     return found
 
 
+def llama_cpp_timers(c, weights, bits, folder, threads, tokens):
+    import llama_cpp
+    found = {}
+    for b in bits:
+        llama_cpp.write_gguf(folder / f"weights{b}.gguf", c, weights, b)
+        decoder = llama_cpp.Decoder(folder / f"weights{b}.gguf", threads)
+        found[f"llama.cpp Q{b}_0"] = lambda decoder=decoder: decoder.median_ms(tokens, c["vocab"])
+    return found
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("pith", type=pathlib.Path)
@@ -162,6 +173,7 @@ def main():
     parser.add_argument("--turns", type=int, default=5)
     parser.add_argument("--bits", type=int, nargs="+", default=[8, 4])
     parser.add_argument("--cache", type=int, nargs="*", default=[], help="pith only, with keys and values in so many bits, and in float")
+    parser.add_argument("--llama-cpp", action="store_true", help="beside llama.cpp at equal bits instead of ONNX Runtime")
     parser.add_argument("--folder", type=pathlib.Path, help="of the compressed models, which are made where they aren't there")
     a = parser.parse_args()
     rows = read_table(TABLE)
@@ -187,7 +199,7 @@ def main():
                 if not model.exists():
                     pith("compress", checkpoint, "--vocabulary", vocabulary, "--dimension", "context=256", "--samples", folder / "lines.txt", "--data-count", 2, "--held-back", 1, "--bits", bits,
                         "--codec", "fastest", *(["--rate-weight", 0] if name == "form110M" else []), "-o", model)
-                models[f"pith {bits} bits" + (", cache float" if a.cache else "")] = model
+                models[f"pith {bits} bits" + (", cache float" if a.cache else ", beside llama.cpp" if a.llama_cpp else "")] = model
             for bits in a.cache:
                 models[f"pith 8 bits, cache {bits}"] = folder / f"{name}8_{bits}.pith"
                 if name == "stories260K":  # keys of 4 bits learn from the samples
@@ -197,7 +209,11 @@ def main():
                     pith("compile", model, "--cache-bits", bits, "--codec", "fastest", "-o", models[f"pith 8 bits, cache {bits}"])
             for program, file in models.items():
                 timers[program] = lambda file=file: pith("bench", file, "--threads", a.threads, "--memory", "fastest", "--counts", "position", "-r", a.tokens)["metrics"]["median_ms"]
-            if not a.cache:
+            if a.llama_cpp:
+                for program, file in list(models.items()):
+                    timers[program + ", AVX2"] = lambda file=file: pith("bench", file, "--threads", a.threads, "--memory", "fastest", "--isa", "avx2", "--counts", "position", "-r", a.tokens)["metrics"]["median_ms"]
+                timers |= llama_cpp_timers(c, weights, a.bits, folder, a.threads, a.tokens)
+            elif not a.cache:
                 timers |= runtime_timers(c, weights, folder, a.threads, a.tokens)
             turns = [{program: timer() for program, timer in timers.items()} for _ in range(a.turns)]
             for program in timers:
