@@ -262,7 +262,7 @@ class CodedSearch {
     constexpr size_t kSearched = 2;  // of the most promising sets of tensors
     std::stable_sort(of.begin(), of.end(), [](const Tried& a, const Tried& b) { return a.arena < b.arena; });
     for (size_t i = 0; i < std::min(kSearched, of.size()); ++i)
-      if (!best || hopeful(of[i], best->arena_bytes)) PITH_CHECK_OK(search(of[i], how));
+      if (!of[i].direct || hopeful(of[i], best->arena_bytes)) PITH_CHECK_OK(search(of[i], how));
     return {};
   }
 
