@@ -180,6 +180,15 @@ bool takes_coded_parameters(const Node& n) {
   return n.op == Op::kLayerNormalization || n.op == Op::kRMSNormalization || n.op == Op::kAdd || n.op == Op::kMul || n.op == Op::kRotaryEmbedding;
 }
 
+// Products whose weights' rows are outputs, by their weights: an embedding may read the same table, row by row, and
+// then reads it as the product has it, so that the file holds it once.
+std::map<ValueId, size_t> products_by_rows(const Graph& g) {
+  std::map<ValueId, size_t> found;
+  for (size_t i = 0; i < g.nodes.size(); ++i)
+    if (is_weighted(g, g.nodes[i]) && g.nodes[i].op == Op::kGemm && g.nodes[i].integer("transB", 0) != 0) found.try_emplace(g.nodes[i].inputs[1], i);
+  return found;
+}
+
 }  // namespace
 
 void quantize_constant_operand(ir::Value& v, const std::vector<int16_t>* grid) {
@@ -348,6 +357,8 @@ Result<Graph> quantize(const Graph& source, const std::vector<std::vector<Tensor
   unify(g, chosen);
   join_activations(g);
 
+  const std::map<ValueId, size_t> products = products_by_rows(g);
+  std::vector<std::pair<size_t, size_t>> tied;  // embeddings, and the products that read the same table
   const size_t nodes = g.nodes.size();
   for (size_t i = 0; i < nodes; ++i) {
     Node& n = g.nodes[i];
@@ -365,7 +376,11 @@ Result<Graph> quantize(const Graph& source, const std::vector<std::vector<Tensor
     for (ValueId id : n.inputs) {
       if (id == ir::kNoValue || !g.value(id).is_constant() || g.value(id).quant || g.value(id).dtype != ir::DType::kF32) continue;
       const bool table = n.op == Op::kGather && id == n.inputs[0] && g.value(id).shape.size() == 2;
-      if (table) {  // of its own: a product may read the same numbers (tied embeddings), and quantises them itself
+      if (table && products.count(id) && n.integer("axis", 0) == 0) {
+        tied.emplace_back(i, products.at(id));
+        break;
+      }
+      if (table) {
         ir::Value copy = g.value(id);
         const auto grid = options.weight_codes.find(copy.name);
         if (grid != options.weight_codes.end()) {
@@ -386,6 +401,7 @@ Result<Graph> quantize(const Graph& source, const std::vector<std::vector<Tensor
       }
     }
   }
+  for (const auto& [embedding, product] : tied) g.nodes[embedding].inputs[0] = g.nodes[product].inputs[1];
   ir::remove_dead(g);
   PITH_CHECK_OK(ir::verify(g));
   if (report) *report = {c.samples, saturating};

@@ -112,6 +112,33 @@ TEST(Quantize, CorrectsBiasBehindAJoinedActivation) {
   EXPECT_GT(mean_error(g, *plain, samples), 0.2);
 }
 
+// A table that is looked up and multiplied with is one constant afterwards, coded once.
+TEST(Quantize, ATableSharedWithAProductIsCodedOnce) {
+  Random random(ir::test_seed());
+  Graph g;
+  ir::Value tokens;
+  tokens.shape = {1};
+  tokens.dtype = ir::DType::kI64;
+  const ValueId x = g.add_value(std::move(tokens));
+  g.inputs = {x};
+  const ValueId table = g.add_constant("words", ir::random_f32(random, {50, 16}));
+  const ValueId words = ir::append_node(g, Op::kGather, {table, x}, {{"axis", int64_t{0}}});
+  const ValueId hidden = ir::append_node(g, Op::kGemm, {words, g.add_constant("w", ir::random_f32(random, {16, 16}))});
+  g.outputs = ir::append_results(g, Op::kGemm, {hidden, table}, {{"transB", int64_t{1}}});
+  ASSERT_TRUE(ir::verify(g).ok());
+  std::vector<std::vector<Tensor>> samples;
+  for (int64_t i = 0; i < 50; ++i) samples.push_back({Tensor::i64({1}, {i})});
+  QuantizeOptions options;
+  options.float_activations = options.code_parameters = true;
+  options.rate_weight = 4;
+  const auto quantized = quantize(g, samples, options);
+  ASSERT_TRUE(quantized.ok()) << quantized.error().message;
+  const auto reads = [&](Op op) { return std::find_if(quantized->nodes.begin(), quantized->nodes.end(), [&](const ir::Node& n) { return n.op == op; }); };
+  EXPECT_EQ(reads(Op::kGather)->inputs[0], quantized->nodes.back().inputs[1]);
+  EXPECT_EQ(quantized->value(quantized->nodes.back().inputs[1]).shape, (Shape{50, 16}));
+  EXPECT_GT(signal_to_noise(g, *quantized, samples), 30);
+}
+
 // 128 inputs that follow eight of their kind: weights of 4 bits lose little once later ones make up for earlier ones.
 TEST(Quantize, LongRowsMakeUpForTheirErrors) {
   Random random(ir::test_seed());

@@ -186,6 +186,12 @@ class Text(unittest.TestCase):
             self.assertAlmostEqual(whole, wide, 4)
         self.assertNotEqual(embeddings[0], embeddings[2])
 
+    def test_a_table_that_is_looked_up_and_multiplied_with_is_in_the_file_once(self):
+        made = self.compress(self.mlm, "--bits", 8)
+        coded = [layer["coded_bytes"] for layer in json.loads(self.pith("info", self.out / "made.pith", "--json").stdout)["layers"] if "coded_bytes" in layer]
+        self.assertLess(sum(coded) + made["vocabulary_bytes"], made["bytes"] + 1)
+        self.assertLess(sum(coded), 1.3 * made["parameters"], "a second table of 72 x 16 would make it 1.43")
+
     def test_everything_in_integers_stays_near(self):
         self.assertGreater(self.compress(self.sentences, "--integers", "--rate-weight", 0)["held_back"]["mean_cosine"], 0.97)
 
