@@ -14,6 +14,7 @@
 #include "cli/compress_language.h"
 #include "cli/engine.h"
 #include "cli/heads.h"
+#include "cli/key_levels.h"
 #include "cli/language.h"
 #include "cli/onnx_flags.h"
 #include "cli/placing.h"
@@ -155,7 +156,7 @@ Result<ir::Graph> import_with_metadata(const Flags& f, uint64_t seed) {
     PITH_TRY(g.metadata["tokenizer"], coded_tokenizer(t));
   }
   for (auto it = g.metadata.begin(); it != g.metadata.end();) {  // only what pith itself reads travels in the file
-    const bool known = it->first == "preprocess" || it->first == "head" || it->first == "labels" || it->first == "license" || it->first == "tokenizer";
+    const bool known = it->first == "preprocess" || it->first == "head" || it->first == "labels" || it->first == "license" || it->first == "tokenizer" || it->first == "positions";
     it = known ? std::next(it) : g.metadata.erase(it);
   }
   return g;
@@ -225,13 +226,13 @@ Result<void> check_gate(const Flags& f, const ir::Graph& g) {
 Result<void> compress(const Flags& f, const Global& global) {
   const bool retrains = f.retrain.wanted() && !f.post.no_retrain;
   if (retrains) PITH_CHECK_OK(hand_over("--ratio and --lambda retrain"));
-  if (f.post.wanted()) PITH_CHECK_OK(hand_over_for_gradients());
   if (!f.post.no_retrain && ((f.post.explain && f.post.fewer.macs <= 0) || !f.post.curves.empty())) return usage_error("--explain and --curve tell of what --no-retrain does (--explain of --macs too); give it too");
   if (f.retrain.allocate && !(retrains && f.retrain.ratio > 0)) return usage_error("--allocate begins retraining towards a size; give --ratio, and --time or --steps");
   const auto started = std::chrono::steady_clock::now();
   PITH_TRY(const CompileOptions placing, compile_options(f.placing));
   PITH_CHECK_OK(check_coding(f.coding, placing));
   PITH_TRY(const ir::Graph g, import_with_metadata(f, global.seed));
+  if (f.post.wanted() && !is_language(g)) PITH_CHECK_OK(hand_over_for_gradients());
   if (!is_language(g) && f.retrain.wanted() && f.post.wanted() && !f.post.no_retrain) return usage_error("--macs, --blocks, --channels or --low-rank goes with --no-retrain or alone; to retrain a network with fewer channels, write it with --write-graph first");
   PITH_CHECK_OK(check_gate(f, g));
   QuantizeOptions options;
@@ -253,7 +254,8 @@ Result<void> compress(const Flags& f, const Global& global) {
     const std::string& reads = g.metadata.at("head");
     if (reads == "generate" ? retrains || f.bits_per_weight > 0 || shrink.parts() : reads == "fill-mask" && retrains) {
       OnnxFlags flags = f.onnx;
-      flags.dimensions.push_back(reads == "fill-mask" ? fmt::format("masks={}", kMasks) : fmt::format("whole={}", retrains ? f.retrain.window : kRoundedWindow));
+      const int64_t positions = g.metadata.count("positions") ? std::atoll(g.metadata.at("positions").c_str()) : INT64_MAX;
+      flags.dimensions.push_back(reads == "fill-mask" ? fmt::format("masks={}", kMasks) : fmt::format("whole={}", retrains ? f.retrain.window : std::min<int64_t>(kRoundedWindow, positions)));
       PITH_TRY(whole, import_model(f.model, flags));
     }
     Tokenizer tokenizer;
@@ -390,6 +392,7 @@ void add_compile(Context c) {
       PITH_TRY(placing.coding, choose_coding(coding, source, placing));
       if (placing.coding.wanted()) source.metadata.erase("activations");
       if (placing.coding.lossless) source.metadata["activations"] = "lossless";
+      PITH_CHECK_OK(learn_key_levels(source, {}, global.seed, placing));
       MemoryReport memory;
       PITH_TRY(const Program program, place(std::move(source), placing, &memory));
       std::string path;

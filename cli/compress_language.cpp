@@ -13,10 +13,10 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "cli/compare_language.h"
+#include "cli/key_levels.h"
 #include "cli/language.h"
 #include "compile/compile.h"
 #include "ir/interpret.h"
-#include "micro/center_keys.h"
 #include "micro/layerwise.h"
 #include "micro/smooth.h"
 
@@ -67,7 +67,7 @@ Result<Inputs> decoder_inputs(const ir::Graph& g, const Language& model, const s
   for (const std::string& line : lines) {
     if (all.size() >= most) break;
     PITH_TRY(const std::vector<pith_text_token> tokens, model.vocabulary().encode(line, true));
-    const size_t steps = std::min<size_t>(tokens.size(), kScoreTokens), stride = std::max<size_t>(1, steps / per_line);
+    const size_t steps = static_cast<size_t>(std::min({static_cast<int64_t>(tokens.size()), kScoreTokens, model.length()})), stride = std::max<size_t>(1, steps / per_line);
     std::map<ir::ValueId, ir::Tensor> states;
     for (size_t i = 0; i < steps; ++i) {
       const std::vector<Array> arrays = model.step(tokens[i].id, static_cast<int64_t>(i));
@@ -87,6 +87,19 @@ Result<Inputs> decoder_inputs(const ir::Graph& g, const Language& model, const s
     }
   }
   return all;
+}
+
+// The tokens of lines, each as far as a held-back line is read.
+Result<std::vector<std::vector<int32_t>>> beginnings(const Language& model, const std::vector<std::string>& lines) {
+  std::vector<std::vector<int32_t>> texts;
+  for (const std::string& line : lines) {
+    PITH_TRY(const std::vector<pith_text_token> tokens, model.vocabulary().encode(line, true));
+    std::vector<int32_t> ids;
+    for (const pith_text_token& t : tokens) ids.push_back(t.id);
+    ids.resize(static_cast<size_t>(std::min({static_cast<int64_t>(ids.size()), kScoreTokens, model.length()})));
+    texts.push_back(std::move(ids));
+  }
+  return texts;
 }
 
 // As many tokens as fit at once, lines one after the other.
@@ -230,10 +243,13 @@ Result<void> compress_language(const ir::Graph& g, const LanguageCompression& f,
     PITH_TRY(const bool writes, retrain_text(student, {teacher.whole ? *teacher.whole : teacher.used, smaller.whole ? *smaller.whole : smaller.used, reader, read, original_bytes, bytes_of}, f.retrain, global.seed, options));
     if (!writes) return {};
   }
-  if (f.placing.cache_bits == 4) PITH_CHECK_OK(center_keys(student, inputs));
   PITH_TRY(const ir::Graph quantized, quantize(student, inputs, options, &report));
   MemoryReport memory;
-  PITH_TRY(Program program, compile(quantized, f.placing, &memory));
+  PITH_TRY(Program program, lower_graph(quantized));
+  CompileOptions placing = f.placing;
+  PITH_TRY(const auto texts, reader.head() == "generate" ? beginnings(reader, calibration) : std::vector<std::vector<int32_t>>());
+  PITH_CHECK_OK(learn_key_levels(program, texts, global.seed, placing));
+  PITH_TRY(program, place(std::move(program), placing, &memory));
   const int64_t parameters = ir::parameter_count(g);
   program.metadata["parameters"] = std::to_string(parameters);
   WrittenSizes sizes;

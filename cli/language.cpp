@@ -58,7 +58,8 @@ Result<Language> Language::open(Engine& engine, Vocabulary vocabulary) {
   for (size_t i = 0; i < wanted.size(); ++i) {
     if (engine.inputs().size() <= i || engine.inputs()[i].name != wanted[i]) return usage_error(fmt::format("the model has no input '{}'; import it from its folder", wanted[i]));
   }
-  m.length_ = engine.inputs()[0].dims.back();
+  const std::string positions = engine.metadata("positions");
+  m.length_ = m.head_ != "generate" ? engine.inputs()[0].dims.back() : positions.empty() ? INT64_MAX : std::atoll(positions.c_str());
   return m;
 }
 
@@ -93,7 +94,9 @@ Result<std::vector<Array>> Language::inputs(const std::string& text, int64_t mas
   return arrays;
 }
 
-std::vector<Array> Language::step(int32_t token, int64_t position) const { return {integers({1, 1}, {token}), integers({1}, {position})}; }
+std::vector<Array> Language::step(int32_t token, int64_t position) const { return step_inputs(token, position); }
+
+std::vector<Array> step_inputs(int32_t token, int64_t position) { return {integers({1, 1}, {token}), integers({1}, {position})}; }
 
 Result<std::vector<float>> Language::run(const std::vector<Array>& inputs) const {
   PITH_TRY(std::vector<Output> outputs, engine_->run(inputs));
@@ -104,7 +107,7 @@ Result<Language::Score> Language::score(const std::string& text, int64_t most_to
   PITH_TRY(const std::vector<pith_text_token> tokens, vocabulary_.encode(text, true));
   Score s;
   engine_->reset();
-  for (size_t i = 0; i + 1 < tokens.size() && static_cast<int64_t>(i) < most_tokens; ++i) {
+  for (size_t i = 0; i + 1 < tokens.size() && static_cast<int64_t>(i) < std::min(most_tokens, length_); ++i) {
     PITH_TRY(const std::vector<float> logits, run(step(tokens[i].id, static_cast<int64_t>(i))));
     s.nats += log_sum_exp(logits) - static_cast<double>(logits[static_cast<size_t>(tokens[i + 1].id)]);
     ++s.tokens;
@@ -160,6 +163,7 @@ Result<std::string> generate(const Language& model, const std::string& prompt, c
   for (const pith_text_token& t : tokens) ids.push_back(t.id);
   if (ids.empty() && model.vocabulary().role(PITH_TOKEN_BEGIN) >= 0) ids.push_back(model.vocabulary().role(PITH_TOKEN_BEGIN));
   if (ids.empty()) return usage_error("there is nothing to continue; give a text");
+  if (static_cast<int64_t>(ids.size()) > model.length()) return usage_error(fmt::format("the text has {} tokens and the model positions for {}; give less", ids.size(), model.length()));
   std::string shown;
   const auto show = [&](bool all) {
     const std::string text = model.vocabulary().decode(ids);
@@ -168,7 +172,7 @@ Result<std::string> generate(const Language& model, const std::string& prompt, c
     shown = text.substr(0, std::max(whole, std::min(shown.size(), text.size())));
   };
   show(false);
-  const int64_t steps = static_cast<int64_t>(ids.size()) + sampling.tokens - 1;
+  const int64_t steps = std::min(static_cast<int64_t>(ids.size()) + sampling.tokens - 1, model.length());
   for (int64_t i = 0; i < steps; ++i) {
     PITH_TRY(const std::vector<float> logits, model.run(model.step(ids[static_cast<size_t>(i)], i)));
     if (static_cast<size_t>(i) + 1 < ids.size()) continue;

@@ -19,6 +19,9 @@ bool is_language_head(const std::string& head);
 // Lines of a file that aren't blank.
 Result<std::vector<std::string>> text_lines(const std::string& path);
 
+// The integer inputs of one step of a decoder.
+std::vector<Array> step_inputs(int32_t token, int64_t position);
+
 class Language {
  public:
   // Errors name what the model lacks: a vocabulary, a head for text, inputs by these names.
@@ -26,7 +29,7 @@ class Language {
 
   const std::string& head() const { return head_; }
   const Vocabulary& vocabulary() const { return vocabulary_; }
-  int64_t length() const { return length_; }  // tokens of an encoder's input; positions of a decoder are the engine's matter
+  int64_t length() const { return length_; }  // tokens of an encoder's input, positions that a decoder knows (the file's metadata; else any number)
 
   // An encoder's inputs for a text, cut at its length. fill-mask: the place of the mask, or of token `masked` if that is given.
   Result<std::vector<Array>> inputs(const std::string& text, int64_t masked = -1) const;
@@ -37,7 +40,7 @@ class Language {
 
   Result<std::vector<float>> run(const std::vector<Array>& inputs) const;  // the first output
 
-  // Nats and tokens of a text under a decoder, which begins anew for each.
+  // Nats and tokens of a text under a decoder, which begins anew for each and ends with its positions.
   struct Score {
     double nats = 0;
     int64_t tokens = 0;
@@ -61,7 +64,7 @@ struct Sampling {
 };
 // The next token from logits.
 int32_t choose_token(std::span<const float> logits, const Sampling& sampling, Random& random);
-// Continues a text; `emit` receives it piece by piece, whole characters only.
+// Continues a text as far as the model's positions go; `emit` receives it piece by piece, whole characters only. kUsage: the prompt has more.
 Result<std::string> generate(const Language& model, const std::string& prompt, const Sampling& sampling, uint64_t seed, const std::function<void(const std::string&)>& emit);
 
 double log_sum_exp(std::span<const float> x);

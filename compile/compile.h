@@ -30,6 +30,11 @@ struct ActivationCoding {
   bool wanted() const { return bits > 0 || lossless; }
 };
 
+// Of each channel of each head of remembered keys (H x D): a key is row * factor + level (code_cache.h).
+struct KeyLevels {
+  std::vector<float> factors, levels;
+};
+
 struct CompileOptions {
   int64_t ram = 0;  // bytes that the arena may take, for which layers run in bands of rows where they must (stream.h); 0: no limit
   bool least = false;  // in as few bytes as bands of rows allow, whatever they cost
@@ -37,6 +42,7 @@ struct CompileOptions {
   double macs_overhead = 0;  // share of the network's multiplications that may be done once more where that saves memory
   ActivationCoding coding;
   int cache_bits = 0;  // keys and values that attention remembers are coded in 4, 6 or 8 bits (code_cache.h); 0: they stay float
+  std::vector<KeyLevels> key_levels;  // with 4 bits: of remembered_keys
   // Of several networks in one arena (share.h): its first bytes hold everybody's state, this network's from state_base on.
   int64_t state_bytes = 0, state_base = 0;
   bool rough = false;  // a first look: bands as they are chosen first, without a search for others that can be packed better

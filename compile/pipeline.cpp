@@ -29,7 +29,7 @@ Result<Program> lower_graph(const ir::Graph& source) {
 
 Result<Program> place(Program program, const CompileOptions& options, MemoryReport* report) {
   // What attention remembers from token to token, in coded form.
-  if (options.cache_bits > 0) PITH_CHECK_OK(code_cache(program, options.cache_bits));
+  if (options.cache_bits > 0) PITH_CHECK_OK(code_cache(program, options));
 
   // Branches run in the order in which least is alive at once, where that isn't the author's.
   const bool limited = options.ram > 0 || options.least;

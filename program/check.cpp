@@ -84,7 +84,7 @@ bool keeps_dims(int opcode) {
     case PITH_OPCODE_Unary: case PITH_OPCODE_Softmax: case PITH_OPCODE_Norm: case PITH_OPCODE_LocalNorm:
     case PITH_OPCODE_Rotary: case PITH_OPCODE_Convert: case PITH_OPCODE_CumSum: case PITH_OPCODE_Scatter:
     case PITH_OPCODE_ReverseSequence:
-    case PITH_OPCODE_RememberRows:
+    case PITH_OPCODE_RememberRows: case PITH_OPCODE_RememberKeys:
       return true;
     default:
       return false;
@@ -188,7 +188,28 @@ Result<void> check_operands(const Program& p, size_t index) {
 }
 
 bool cache_bits(const ProgramOp& op) {
-  return std::all_of(op.ints.begin(), op.ints.end(), [](int32_t bits) { return bits == 4 || bits == 8; });
+  const auto last = op.ints.begin() + (op.opcode == PITH_OPCODE_TurnedAttention ? 2 : static_cast<int64_t>(op.ints.size()));
+  return std::all_of(op.ints.begin(), last, [](int32_t bits) { return bits == 4 || bits == 8; });
+}
+
+// Remembered keys' levels, and the tables that turn them.
+bool check_levels(const Program& p, int32_t id, int32_t heads, int32_t depth) {
+  return is_constant(id) && dims_of(p, id) == Dims{2, heads, depth} && (dtype_of(p, id) == PITH_F32 || dtype_of(p, id) == PITH_I8);
+}
+
+Result<void> check_turned(const Program& p, size_t index) {
+  const ProgramOp& op = p.ops[index];
+  const Dims &q = dims_of(p, op.inputs[0]), &k = dims_of(p, op.inputs[1]);
+  if (!check_levels(p, op.inputs[4], k[1], q[3])) return bad(p, index, "its keys' levels don't fit");
+  const int32_t cosines = op.inputs[5], sines = op.inputs[6], positions = op.inputs[7], rotated = op.ints[3];
+  if (cosines == kNone && sines == kNone && positions == kNone) return {};
+  if (!is_constant(cosines) || !is_constant(sines) || positions == kNone || is_constant(positions)) return bad(p, index, "it turns keys by something else than tables and their positions");
+  const Dims& table = dims_of(p, cosines);
+  const bool fits = table.size() == 2 && table[0] >= 1 && rotated >= 2 && rotated <= q[3] && int64_t{table[1]} * 2 == rotated && dims_of(p, sines) == table;
+  for (int32_t id : {cosines, sines})
+    if (dtype_of(p, id) != PITH_F32 && dtype_of(p, id) != PITH_I8) return bad(p, index, "its tables are no numbers");
+  if (!fits || dtype_of(p, positions) != PITH_I32 || dims_of(p, positions) != Dims{1, 1, k[2], 1}) return bad(p, index, "its tables and positions don't fit");
+  return {};
 }
 
 Result<void> check_shapes(const Program& p, size_t index) {
@@ -262,7 +283,8 @@ Result<void> check_shapes(const Program& p, size_t index) {
       if (op.inputs[2] != kNone && dims_of(p, op.inputs[2]) != Dims{w[0]}) return bad(p, index, "the bias doesn't have one value per channel");
       return check_accumulator(p, index);
     }
-    case PITH_OPCODE_RememberRows: {
+    case PITH_OPCODE_RememberRows:
+    case PITH_OPCODE_RememberKeys: {
       const Dims &past = dims_of(p, op.inputs[0]), &x = dims_of(p, op.inputs[1]), &condition = dims_of(p, op.inputs[2]);
       const bool fits = cache_bits(op) && past.size() == 4 && x.size() == 4 && past[0] == 1 &&
                         x == Dims{1, past[1], 1, x[3]} && condition == Dims{1, 1, past[2], 1} &&
@@ -270,9 +292,11 @@ Result<void> check_shapes(const Program& p, size_t index) {
       if (!fits || dtype_of(p, op.inputs[0]) != PITH_U8 || dtype_of(p, op.inputs[1]) != PITH_F32 ||
           dtype_of(p, op.inputs[2]) != PITH_I32)
         return bad(p, index, "what it remembers doesn't fit");
+      if (op.opcode == PITH_OPCODE_RememberKeys && !check_levels(p, op.inputs[3], past[1], x[3])) return bad(p, index, "its keys' levels don't fit");
       return {};
     }
-    case PITH_OPCODE_CachedAttention: {
+    case PITH_OPCODE_CachedAttention:
+    case PITH_OPCODE_TurnedAttention: {
       const Dims &q = dims_of(p, op.inputs[0]), &k = dims_of(p, op.inputs[1]), &v = dims_of(p, op.inputs[2]),
                  &y = dims_of(p, op.outputs[0]);
       if (!cache_bits(op) || q.size() != 4 || k.size() != 4 || v.size() != 4 || y.size() != 4)
@@ -283,6 +307,7 @@ Result<void> check_shapes(const Program& p, size_t index) {
       if (!fits || dtype_of(p, op.inputs[0]) != PITH_F32 || dtype_of(p, op.inputs[1]) != PITH_U8 ||
           dtype_of(p, op.inputs[2]) != PITH_U8)
         return bad(p, index, "queries, keys and values don't fit");
+      if (op.opcode == PITH_OPCODE_TurnedAttention) return check_turned(p, index);
       return {};
     }
     case PITH_OPCODE_Resize2d: case PITH_OPCODE_GridSample2d:
@@ -394,7 +419,8 @@ int64_t op_macs(const Program& p, const ProgramOp& op) {
       return steps * (count(dims_of(p, op.inputs[1])) + count(dims_of(p, op.inputs[2])));
     }
     case PITH_OPCODE_Attention:
-    case PITH_OPCODE_CachedAttention: {
+    case PITH_OPCODE_CachedAttention:
+    case PITH_OPCODE_TurnedAttention: {
       const Dims &q = dims_of(p, op.inputs[0]), &k = dims_of(p, op.inputs[1]);
       return q.size() == 4 && k.size() == 4 ? 2 * count(q) * k[2] : 0;
     }

@@ -237,7 +237,7 @@ class MemoryCheck {
 }  // namespace
 
 bool may_write_over(int opcode) {
-  return opcode == PITH_OPCODE_Unary || opcode == PITH_OPCODE_Binary || opcode == PITH_OPCODE_Where || opcode == PITH_OPCODE_RememberRows;
+  return opcode == PITH_OPCODE_Unary || opcode == PITH_OPCODE_Binary || opcode == PITH_OPCODE_Where || opcode == PITH_OPCODE_RememberRows || opcode == PITH_OPCODE_RememberKeys;
 }
 
 Result<void> check_memory(const Program& program) { return MemoryCheck(program).run(); }

@@ -108,7 +108,8 @@ static inline int64_t pith_scratch_bytes(uint32_t opcode, const int32_t* ints, c
       }
       return pith_scratch_round(4 * ((w->rank == 4 ? w->dims[2] : 0) + (past->rank == 4 ? past->dims[2] : 0)));
     }
-    case PITH_OPCODE_CachedAttention: { /* scores of the queries that share a head of keys, and rows as decoded */
+    case PITH_OPCODE_CachedAttention:
+    case PITH_OPCODE_TurnedAttention: { /* scores of the queries that share a head of keys, and rows as decoded */
       const int64_t depth = x->rank == 4 ? x->dims[3] : 0, width = outputs[0].rank == 4 ? outputs[0].dims[3] : 0;
       if (w->rank != 4 || x->rank != 4 || w->dims[1] < 1) return 0;
       return pith_scratch_round(4 * (int64_t)x->dims[1] / w->dims[1] * x->dims[2] * w->dims[2]) +

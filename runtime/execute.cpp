@@ -37,7 +37,7 @@ bool may_share(const Op& op, const Tensor& in, const Tensor& out) {
   if (in.offset != out.offset || in.bytes() != out.bytes()) return false;
   return op.opcode == PITH_OPCODE_Unary || op.opcode == PITH_OPCODE_Binary || op.opcode == PITH_OPCODE_Convert ||
          op.opcode == PITH_OPCODE_Where || op.opcode == PITH_OPCODE_Copy ||
-         (op.opcode == PITH_OPCODE_RememberRows && &in == op.inputs[0]);
+         ((op.opcode == PITH_OPCODE_RememberRows || op.opcode == PITH_OPCODE_RememberKeys) && &in == op.inputs[0]);
 }
 
 const char* check_overlaps(const Op& op, const format::Schema& schema) {

@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
 """Milliseconds of RoBERTa-base's form at 128 tokens, pith beside ONNX Runtime, in one run; writes tests/quality/encoder.csv.
 
-    tools/encoder_speed.py build/default/cli/pith TOKENIZER_JSON [--threads 1] [--repetitions 20] [--turns 3]
+    tools/encoder_speed.py build/default/cli/pith TOKENIZER_JSON [--threads 1] [--repetitions 20] [--turns 3] [--openvino]
 
 Both run 12 layers of 768 with 12 heads and 3,072 hidden, and the masked-language head of one position (50,265 words). pith:
 `structure:roberta-mlm` (seeded ternary weights, which take as long as any others once they are decoded; everything between them
 in 8 bits), weights decoded at load. ONNX Runtime: the same network as an ONNX graph with seeded weights through its own
 quantize_dynamic (int8, per channel), and in float. They take turns, so that a busy machine is busy for all; the time is that of the
-fastest run, which others disturb least. TOKENIZER_JSON gives pith's file its vocabulary and takes no part in the time. Needs PyPI's onnx, onnxruntime and numpy.
+fastest run, which others disturb least. With --openvino, OpenVINO takes
+turns too: the same network in float (float32 arithmetic asked for) and quantised by NNCF for transformers (8-bit weights and activations, 4 random texts calibrate, of which the time doesn't depend). TOKENIZER_JSON gives pith's file its vocabulary and takes no part in the time. Needs PyPI's onnx, onnxruntime and numpy, or openvino and nncf.
 """
 import argparse
 import pathlib
@@ -90,12 +91,40 @@ def runtime_sessions(folder, threads):
     return {f"onnxruntime {kind}": ort.InferenceSession(str(folder / f"encoder{suffix}.onnx"), options, providers=["CPUExecutionProvider"]) for kind, suffix in (("int8", "8"), ("float", ""))}
 
 
+class OpenVino:
+    """A compiled network behind ONNX Runtime's interface."""
+
+    def __init__(self, model, threads, kind):
+        import openvino
+        settings = {"INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1, "PERFORMANCE_HINT": "LATENCY"}
+        if kind == "float":
+            settings["INFERENCE_PRECISION_HINT"] = "f32"
+        self.request = openvino.Core().compile_model(model, "CPU", settings).create_infer_request()
+
+    def run(self, _, feeds):
+        return self.request.infer(feeds)
+
+
+def openvino_sessions(folder, threads):
+    import nncf
+    import openvino
+    model = openvino.convert_model(folder / "encoder.onnx")
+    rng = np.random.default_rng(2)
+    texts = [feeds(rng.integers(1000, WORDS, TOKENS)) for _ in range(4)]
+    small = nncf.quantize(openvino.convert_model(folder / "encoder.onnx"), nncf.Dataset(texts), model_type=nncf.ModelType.TRANSFORMER, subset_size=len(texts))
+    return {"openvino int8": OpenVino(small, threads, "int8"), "openvino float": OpenVino(model, threads, "float")}
+
+
+def feeds(ids):
+    return {"input_ids": np.asarray(ids, np.int64)[None], "attention_mask": np.ones((1, TOKENS), np.int64), "mask_position": np.array([5], np.int64)}
+
+
 def time_session(session, repetitions):
-    feeds = {"input_ids": np.arange(TOKENS, dtype=np.int64)[None] + 1000, "attention_mask": np.ones((1, TOKENS), np.int64), "mask_position": np.array([5], np.int64)}
+    given = feeds(np.arange(TOKENS) + 1000)
     times = []
     for i in range(repetitions + 2):
         started = time.perf_counter()
-        session.run(["logits"], feeds)
+        session.run(["logits"], given)
         times.append(1000 * (time.perf_counter() - started))
     return times[2:]
 
@@ -107,6 +136,7 @@ def main():
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--repetitions", type=int, default=20)
     parser.add_argument("--turns", type=int, default=3)
+    parser.add_argument("--openvino", action="store_true", help="beside OpenVINO too")
     a = parser.parse_args()
     rows = read_table(TABLE)
     with tempfile.TemporaryDirectory() as temporary:
@@ -115,6 +145,8 @@ def main():
         model = folder / "roberta.pith"
         pith("compile", "structure:roberta-mlm@0.05", "--vocabulary", a.vocabulary, "--codec", "fastest", "-o", model)
         sessions = runtime_sessions(folder, a.threads)
+        if a.openvino:
+            sessions |= openvino_sessions(folder, a.threads)
         times = {name: [] for name in ("pith 8 bits", *sessions)}
         for _ in range(a.turns):
             times["pith 8 bits"].append(pith("bench", model, "--threads", a.threads, "--memory", "fastest", "-r", a.repetitions)["metrics"]["min_ms"])

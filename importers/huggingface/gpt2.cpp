@@ -68,6 +68,7 @@ Result<ir::Graph> import_gpt2(const NetworkSource& s) {
   x = b.reshape(b.layer_norm(x, "ln_f", epsilon), {length, width}, "last");
   b.output(s.options.whole > 0 ? b.node(Op::kGemm, "head.logits", {x, table}, {{"transB", int64_t{1}}}) : b.tied_logits(x, table, ir::kNoValue, "head.logits"), "logits");
   b.graph.metadata["head"] = s.options.whole > 0 ? "tensor" : "generate";
+  if (s.options.whole == 0) b.graph.metadata["positions"] = std::to_string(positions);
   return b.finish();
 }
 

@@ -79,6 +79,7 @@ Result<ir::Graph> build_llama(const Weights& weights, const LlamaShape& s, const
   const Id head = s.tied ? table : b.constant("lm_head.weight");
   b.output(options.whole > 0 ? b.node(Op::kGemm, "head.logits", {x, head}, {{"transB", int64_t{1}}}) : b.tied_logits(x, head, ir::kNoValue, "head.logits"), "logits");
   b.graph.metadata["head"] = options.whole > 0 ? "tensor" : "generate";
+  if (options.whole == 0) b.graph.metadata["positions"] = std::to_string(s.positions);
   return b.finish();
 }
 

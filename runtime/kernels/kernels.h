@@ -221,6 +221,23 @@ struct CacheRows {
   float* y;  // [count][depth], room for 16 more
 };
 
+// Cosines or sines, a row for each position: floats, or integers and their scale; neither: nothing is turned.
+struct TurnTable {
+  const int8_t* codes;
+  const float* reals;
+  float scale;
+};
+// Decoded keys about their levels as attention wants them, where they stand, the same bits in every set.
+struct TurnRows {
+  float* rows;  // [count][depth]
+  int32_t depth, count;
+  const float *factors, *levels;  // [depth]
+  TurnTable cosines, sines;       // [entries][rotated / 2]
+  const int32_t* positions;       // [count]
+  int32_t entries, rotated;
+  bool interleaved;
+};
+
 #define PITH_KERNEL_TYPE(name, ...) using name##_kernel = void(__VA_ARGS__);
 #include "runtime/kernels/kernels.inc"
 #undef PITH_KERNEL_TYPE

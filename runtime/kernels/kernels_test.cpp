@@ -604,6 +604,33 @@ void check_cache_rows(const Kernels& k, Isa isa) {
     EXPECT_TRUE(y.intact());
   }
 }
+void check_turn_rows(const Kernels& k, Isa isa) {
+  Seeded r;
+  for (int i = 0; i < 200; ++i) {
+    const bool even = r.chance(50), codes = r.chance(50), none = r.chance(10);
+    const int32_t depth = even ? 8 * r.integer(1, 9) : r.integer(1, 70), count = r.integer(1, 16), entries = r.integer(1, 40),
+                  rotated = even ? depth / (r.chance(30) ? 2 : 1) / 2 * 2 : 2 * r.integer(0, depth / 2), half = rotated / 2;
+    Buffer<float> y(int64_t{depth} * count), z(int64_t{depth} * count), factors(depth), levels(depth);
+    Buffer<float> reals[2] = {Buffer<float>(int64_t{entries} * half + 1), Buffer<float>(int64_t{entries} * half + 1)};
+    Buffer<int8_t> integers[2] = {Buffer<int8_t>(int64_t{entries} * half + 1), Buffer<int8_t>(int64_t{entries} * half + 1)};
+    Buffer<int32_t> positions(count);
+    for (int64_t j = 0; j < int64_t{depth} * count; ++j) y[j] = z[j] = r.real(-9, 9);
+    for (int32_t j = 0; j < depth; ++j) factors[j] = 1.0f / static_cast<float>(1 << r.integer(0, 6)), levels[j] = r.real(-20, 20);
+    for (int32_t t = 0; t < count; ++t) positions[t] = r.integer(-2 * entries, 2 * entries);
+    TurnTable tables[2] = {};
+    for (int s = 0; s < 2 && !none && half > 0; ++s) {
+      fill(reals[s], r, -1, 1);
+      for (int64_t j = 0; j < integers[s].size(); ++j) integers[s][j] = static_cast<int8_t>(r.integer(-127, 127));
+      tables[s] = codes ? TurnTable{integers[s].data(), nullptr, 0.0078f} : TurnTable{nullptr, reals[s].data(), 0};
+    }
+    const bool interleaved = r.chance(50);
+    k.turn_rows({y.data(), depth, count, factors.data(), levels.data(), tables[0], tables[1], positions.data(), entries, rotated, interleaved});
+    turn_rows_ref({z.data(), depth, count, factors.data(), levels.data(), tables[0], tables[1], positions.data(), entries, rotated, interleaved});
+    ASSERT_EQ(std::memcmp(y.data(), z.data(), sizeof(float) * static_cast<size_t>(depth * count)), 0)
+        << isa_name(isa) << " turn_rows, depth " << depth << ", turned " << rotated << (interleaved ? " by neighbours" : " by halves");
+    EXPECT_TRUE(y.intact());
+  }
+}
 void check_softmax_f32(const Kernels& k, Isa isa) {
   Seeded r;
   for (int i = 0; i < 100; ++i) {

@@ -193,27 +193,79 @@ std::optional<std::string> execute_Attention(Call& c) {
   return {};
 }
 
-std::optional<std::string> execute_RememberRows(Call& c) {
-  const Operand &past = c.in[0], &x = c.in[1], &condition = c.in[2];
+namespace {
+
+// Rows where the condition holds, coded by body(head, row's bytes).
+template <typename Body>
+void remember(Call& c, const Body& body) {
+  const Operand &past = c.in[0], &condition = c.in[2];
   Operand& y = c.out[0];
   const int64_t rows = past.dims[2], bytes = past.dims[3];
   if (y.u8() != past.u8()) std::copy_n(past.u8(), past.count(), y.u8());
   for (int64_t i = 0; i < past.dims[1] * rows; ++i)
-    if (condition.i32()[i % rows] != 0)
-      numerics::encode_cache_row(x.f32() + i / rows * x.dims[3], x.dims[3], c.op.ints[0], y.u8() + i * bytes);
+    if (condition.i32()[i % rows] != 0) body(i / rows, y.u8() + i * bytes);
+}
+
+std::vector<float> decoded(const Operand& cache, int32_t depth, int32_t bits) {
+  const int64_t rows = cache.count(0, 3);
+  std::vector<float> all(static_cast<size_t>(rows * depth));
+  for (int64_t i = 0; i < rows; ++i)
+    numerics::decode_cache_row(cache.u8() + i * cache.dims[3], depth, bits, all.data() + i * depth);
+  return all;
+}
+
+// A constant's values, coded ones with their scale as binary32.
+std::vector<float> reals_of(const Operand& x) {
+  std::vector<float> all(static_cast<size_t>(x.count()));
+  for (size_t i = 0; i < all.size(); ++i) {
+    const ProgramConstant* w = x.weights;
+    const size_t row = w != nullptr && w->scale_codes.size() > 1 ? i / (all.size() / w->scale_codes.size()) : 0;
+    all[i] = w == nullptr ? x.f32()[i] : static_cast<float>(w->integers[i]) * static_cast<float>(numerics::scale_value(w->scale_codes[row]));
+  }
+  return all;
+}
+
+}  // namespace
+
+std::optional<std::string> execute_RememberRows(Call& c) {
+  const Operand& x = c.in[1];
+  remember(c, [&](int64_t h, uint8_t* row) { numerics::encode_cache_row(x.f32() + h * x.dims[3], x.dims[3], c.op.ints[0], row); });
+  return {};
+}
+
+std::optional<std::string> execute_RememberKeys(Call& c) {
+  const Operand& x = c.in[1];
+  const std::vector<float> levels = reals_of(c.in[3]);
+  const int64_t depth = x.dims[3], heads = x.dims[1];
+  remember(c, [&](int64_t h, uint8_t* row) {
+    const float *from = x.f32() + h * depth, *factor = levels.data() + h * depth, *level = factor + heads * depth;
+    numerics::encode_cache_values([=](int32_t i) { return numerics::lower_key(from[i], factor[i], level[i]); }, x.dims[3], c.op.ints[0], row);
+  });
   return {};
 }
 
 std::optional<std::string> execute_CachedAttention(Call& c) {
-  const auto decoded = [&](const Operand& cache, int32_t depth, int32_t bits) {
-    const int64_t rows = cache.count(0, 3);
-    std::vector<float> all(static_cast<size_t>(rows * depth));
-    for (int64_t i = 0; i < rows; ++i)
-      numerics::decode_cache_row(cache.u8() + i * cache.dims[3], depth, bits, all.data() + i * depth);
-    return all;
-  };
   const std::vector<float> keys = decoded(c.in[1], c.in[0].dims[3], c.op.ints[0]),
                            values = decoded(c.in[2], c.out[0].dims[3], c.op.ints[1]);
+  attend_floats(c, keys.data(), values.data(), c.out[0].dims[3], false);
+  return {};
+}
+
+std::optional<std::string> execute_TurnedAttention(Call& c) {
+  const int32_t depth = c.in[0].dims[3], rotated = c.in[5] ? c.op.ints[3] : 0;
+  const int64_t rows = c.in[1].dims[2], heads = c.in[1].dims[1], half = rotated / 2;
+  std::vector<float> keys = decoded(c.in[1], depth, c.op.ints[0]);
+  const std::vector<float> values = decoded(c.in[2], c.out[0].dims[3], c.op.ints[1]), levels = reals_of(c.in[4]),
+                           cosines = c.in[5] ? reals_of(c.in[5]) : std::vector<float>(), sines = c.in[5] ? reals_of(c.in[6]) : cosines;
+  for (int64_t i = 0; i < heads * rows; ++i) {
+    float* y = keys.data() + i * depth;
+    const float* factors = levels.data() + i / rows * depth;
+    numerics::raise_key(y, depth, factors, factors + heads * depth);
+    if (rotated == 0) continue;
+    const size_t at = static_cast<size_t>(numerics::table_row(c.in[7].i32()[i % rows], c.in[5].dims[0]) * half);
+    numerics::turn_key(y, rotated, c.op.ints[2] != 0, [&](int32_t k) { return cosines[at + static_cast<size_t>(k)]; },
+                       [&](int32_t k) { return sines[at + static_cast<size_t>(k)]; });
+  }
   attend_floats(c, keys.data(), values.data(), c.out[0].dims[3], false);
   return {};
 }

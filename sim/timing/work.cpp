@@ -131,6 +131,7 @@ class Planner {
       case PITH_OPCODE_MatMul:
       case PITH_OPCODE_Attention:
       case PITH_OPCODE_CachedAttention:
+      case PITH_OPCODE_TurnedAttention:
         if (d_.compute_matmul_macs == 0) missing_.insert(w.name + " (activation x activation)");
         if (!codes) return spread(w, UnitKind::kFloat, 2 * static_cast<double>(w.macs), in + view(op.inputs[1]).bytes(), out);
         return spread(w, UnitKind::kMatmul, static_cast<double>(w.macs), matmul_reads(op), out);
@@ -167,7 +168,8 @@ class Planner {
         return spread(w, UnitKind::kVector, 100 * static_cast<double>(x.elements()), 5 * in, out);
       case PITH_OPCODE_DecodeRows:
         return spread(w, UnitKind::kVector, kDecodeOperations * elements, in, out);
-      case PITH_OPCODE_RememberRows:  // one row of each head; the others stay where they are
+      case PITH_OPCODE_RememberRows:
+      case PITH_OPCODE_RememberKeys:  // one row of each head; the others stay where they are
         return spread(w, UnitKind::kFloat, 20 * static_cast<double>(view(op.inputs[1]).elements()),
                       view(op.inputs[1]).bytes(), out / std::max(1, (*y.dims)[2]));
       case PITH_OPCODE_Softmax:

@@ -228,18 +228,46 @@ void remember(Trial& t) {  // some rows replaced, then attention on what is reme
                 group = t.dim(1, 3), queries = t.dim(1, 2);
   const int32_t key_bits = 4 * t.dim(1, 2), value_bits = 4 * t.dim(1, 2);
   const int32_t condition = t.in(PITH_I32, {1, 1, rows, 1});
-  const auto cache = [&](int32_t size, int32_t bits) {
+  const auto table = [&](std::vector<int32_t> dims, bool codes, int16_t scale) {
+    ProgramConstant k;
+    k.dtype = codes ? PITH_I8 : PITH_F32;
+    k.dims = dims;
+    if (codes) k.scale_codes = {scale};
+    for (int32_t i = 0; i < dims[0] * dims[1]; ++i)
+      codes ? k.integers.push_back(t.dim(-127, 127)) : k.reals.push_back(static_cast<float>(t.m.random.uniform() * 2 - 1));
+    t.m.p.constants.push_back(std::move(k));
+    return kConstantBase + static_cast<int32_t>(t.m.p.constants.size() - 1);
+  };
+  const bool about_levels = t.dim(0, 1) == 1, turned = depth > 1 && t.dim(0, 2) > 0;
+  ProgramConstant levels;
+  levels.dims = {2, heads, depth};
+  levels.scale_codes = {-96, -60};
+  for (int32_t i = 0; i < 2 * heads * depth; ++i) levels.integers.push_back(i < heads * depth ? 1 << t.dim(0, 6) : t.dim(-127, 127));
+  if (about_levels) t.m.p.constants.push_back(levels);
+  const int32_t levels_id = kConstantBase + static_cast<int32_t>(t.m.p.constants.size()) - 1;
+  const auto cache = [&](int32_t size, int32_t bits, bool keys) {
     const std::vector<int32_t> dims = {1, heads, rows, numerics::cache_row_bytes(size, bits)};
     const int32_t past = t.m.tensor(PITH_U8, dims), next = t.m.tensor(PITH_U8, dims);
-    t.m.op(PITH_OPCODE_RememberRows, {past, t.in(PITH_F32, {1, heads, 1, size}), condition}, {next}, {bits});
+    const int32_t row = t.in(PITH_F32, {1, heads, 1, size});
+    if (keys && about_levels)
+      t.m.op(PITH_OPCODE_RememberKeys, {past, row, condition, levels_id}, {next}, {bits});
+    else
+      t.m.op(PITH_OPCODE_RememberRows, {past, row, condition}, {next}, {bits});
     t.m.p.state.emplace_back(past, next);
     return next;
   };
-  const int32_t k = cache(depth, key_bits), v = cache(width, value_bits);
-  t.m.op(
-      PITH_OPCODE_CachedAttention,
-      {t.in(PITH_F32, {1, heads * group, queries, depth}), k, v, t.dim(0, 1) ? t.in(PITH_F32, {1, 1, 1, rows}) : kNone},
-      {t.out(PITH_F32, {1, heads * group, queries, width})}, {key_bits, value_bits}, {0.2f, t.dim(0, 1) ? 3.0f : 0.0f});
+  const int32_t k = cache(depth, key_bits, true), v = cache(width, value_bits, false);
+  std::vector<int32_t> operands = {t.in(PITH_F32, {1, heads * group, queries, depth}), k, v, t.dim(0, 1) ? t.in(PITH_F32, {1, 1, 1, rows}) : kNone},
+                       how = {key_bits, value_bits};
+  if (about_levels) {
+    const int32_t rotated = depth % 16 == 0 ? depth : 2 * t.dim(1, std::max(1, depth / 2)), entries = t.dim(1, 9);
+    const bool codes = t.dim(0, 1) == 1;
+    operands.insert(operands.end(), {levels_id, kNone, kNone, kNone});
+    how.insert(how.end(), {t.dim(0, 1), turned ? rotated : 0});
+    if (turned) operands[5] = table({entries, rotated / 2}, codes, -112), operands[6] = table({entries, rotated / 2}, codes, -112), operands[7] = t.in(PITH_I32, {1, 1, rows, 1});
+  }
+  t.m.op(about_levels ? PITH_OPCODE_TurnedAttention : PITH_OPCODE_CachedAttention, operands, {t.out(PITH_F32, {1, heads * group, queries, width})}, how,
+         {0.2f, t.dim(0, 1) ? 3.0f : 0.0f});
 }
 void gather(Trial& t) {
   const int32_t a = t.dim(1, 5), b = t.dim(1, 5), c = t.dim(1, 9), n = t.dim(1, 6);

@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import random
+import shutil
 import struct
 import subprocess
 import sys
@@ -75,12 +76,12 @@ def bert(folder, head, layers=2, width=16, heads=4, hidden=24):
     return folder
 
 
-def llama(path, layers=2, dim=16, heads=4, key_heads=2, hidden=24):
+def llama(path, layers=2, dim=16, heads=4, key_heads=2, hidden=24, positions=256):
     """A seeded random checkpoint of llama2.c, and its tokens: bytes, letters, and words out of pairs."""
     words = [b"<unk>", b"<s>", b"</s>"] + [f"<0x{i:02X}>".encode() for i in range(256)] + [b"\xe2\x96\x81"] + [c.encode() for c in LETTERS] + [b"th", b"the", b"se", b"sea", b"wa", b"was"]
     chance = random.Random(2)
-    count = len(words) * dim + layers * (2 * dim + 2 * dim * dim + 2 * dim * dim // heads * key_heads + 3 * dim * hidden) + dim + 256 * (dim // heads)
-    path.write_bytes(struct.pack("<7i", dim, hidden, layers, heads, key_heads, len(words), 256) + struct.pack(f"<{count}f", *(chance.gauss(0, 0.3) for _ in range(count))))
+    count = len(words) * dim + layers * (2 * dim + 2 * dim * dim + 2 * dim * dim // heads * key_heads + 3 * dim * hidden) + dim + positions * (dim // heads)
+    path.write_bytes(struct.pack("<7i", dim, hidden, layers, heads, key_heads, len(words), positions) + struct.pack(f"<{count}f", *(chance.gauss(0, 0.3) for _ in range(count))))
     tokens = path.with_suffix(".tokens.bin")
     tokens.write_bytes(struct.pack("<i", 8) + b"".join(struct.pack("<fi", -float(i), len(w)) + w for i, w in enumerate(words)))
     return tokens, len(words)
@@ -176,7 +177,8 @@ class Text(unittest.TestCase):
             states[len(states)] = json.loads(self.pith("info", made, "--json").stdout)["state_bytes"]
             self.pith("run", made, "--text", "the sea", "--tokens", 14)  # the window rolls
         tensors, rows = 2 * 2, 2 * 10  # of layers, keys and values; heads times slots: rows of 4 values in float, 8 and 4 bits
-        self.assertEqual(list(states.values()), [tensors * -(-rows * width // 16) * 16 for width in (16, 5, 3)])
+        positions = 48  # with keys in 4 bits, of 10 slots
+        self.assertEqual(list(states.values()), [tensors * -(-rows * width // 16) * 16 + (positions if width == 3 else 0) for width in (16, 5, 3)])
         self.assertIn("leaves none for the latest", self.compress(llama_file, "--dimension", "context=4", "--dimension", "sinks=4", code=2).stderr)
         embeddings = []
         for band in ([], ["--dimension", "band=16"], ["--dimension", "band=1"]):
@@ -185,6 +187,35 @@ class Text(unittest.TestCase):
         for whole, wide, narrow in zip(*embeddings):
             self.assertAlmostEqual(whole, wide, 4)
         self.assertNotEqual(embeddings[0], embeddings[2])
+
+    def test_a_file_learns_the_levels_of_its_keys_from_text_of_its_own(self):
+        made, coded = self.out / "made.pith", self.out / "coded.pith"
+        self.compress(self.out / "llama.bin", "--dimension", "context=32")
+        self.pith("compile", made, "--cache-bits", 4, "-o", coded)
+        program = self.pith("info", coded).stdout
+        self.assertIn("TurnedAttention", program)
+        nats = [json.loads(self.pith("run", f, "--text-file", self.lines, "--nats", "--json").stdout)["results"][0]["nats_per_token"] for f in (made, coded)]
+        self.assertAlmostEqual(nats[0], nats[1], delta=0.2)
+        self.assertIn("in 4 bits already", self.pith("compile", coded, "--cache-bits", 8, "-o", made, code=2).stderr)
+
+    def test_few_positions_are_kept_to(self):
+        tokens, _ = llama(self.out / "short.bin", positions=12)
+        made = self.out / "made.pith"
+        for bits in ([], ["--bits-per-weight", "4"]):
+            done = self.pith("compress", self.out / "short.bin", "--vocabulary", tokens, "--samples", self.lines, "--data-count", 12, "--held-back", 8, "--cache-bits", 4, *bits, "-o", made)
+            self.assertIn("nats_per_token_compressed", done.stdout)
+        self.assertEqual(len(json.loads(self.pith("run", made, "--text", "a", "--tokens", 99, "--json").stdout)["results"]), 1)
+        self.assertIn("positions for 12", self.pith("run", made, "--text", "the sea was calm and a ship went by", code=2).stderr)
+
+    def test_blocks_of_models_that_read_text_need_no_libtorch(self):
+        alone = self.out / "alone" / "pith"
+        alone.parent.mkdir()
+        shutil.copy(PROGRAM, alone)
+        (alone.parent / "pith-retrain").write_text("#!/bin/sh\nexit 9\n")
+        (alone.parent / "pith-retrain").chmod(0o755)
+        done = subprocess.run([alone, "compress", self.mlm, "--samples", self.lines, "--data-count", "12", "--held-back", "8", "--dimension", "sequence=16", "--blocks", "0.8", "-o", self.out / "made.pith"],
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=300)
+        self.assertEqual(done.returncode, 0, done.stderr)
 
     def test_a_table_that_is_looked_up_and_multiplied_with_is_in_the_file_once(self):
         made = self.compress(self.mlm, "--bits", 8)

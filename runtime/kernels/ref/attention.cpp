@@ -38,6 +38,22 @@ void cache_rows_ref(const CacheRows& p) {
     numerics::decode_cache_row(p.rows + int64_t{t} * bytes, p.depth, p.bits, p.y + int64_t{t} * p.depth);
 }
 
+void turn_rows_ref(const TurnRows& p) {
+  const int64_t half = p.rotated / 2;
+  for (int32_t t = 0; t < p.count; ++t) {
+    float* y = p.rows + int64_t{t} * p.depth;
+    numerics::raise_key(y, p.depth, p.factors, p.levels);
+    if (p.cosines.codes == nullptr && p.cosines.reals == nullptr) continue;
+    const int64_t at = numerics::table_row(p.positions[t], p.entries) * half;
+    const auto entry = [at](const TurnTable& table) {
+      return [&table, at](int64_t i) {
+        return table.codes != nullptr ? static_cast<float>(table.codes[at + i]) * table.scale : table.reals[at + i];
+      };
+    };
+    numerics::turn_key(y, p.rotated, p.interleaved, entry(p.cosines), entry(p.sines));
+  }
+}
+
 void dots_f32_ref(const DotsF32& p) {
   for (int32_t t = 0; t < p.count; ++t) {
     const float* row = p.rows + int64_t{t} * p.depth;
