@@ -333,7 +333,7 @@ void split_activations(Graph& g) {
 Result<Graph> quantize(const Graph& source, const std::vector<std::vector<Tensor>>& samples, const QuantizeOptions& options, QuantizeReport* report) {
   if (samples.empty()) return usage_error("no calibration samples; give a folder, archive or array with --samples");
   if (options.weight_bits < 2 || options.weight_bits > 8) return usage_error(fmt::format("weights of {} bits aren't supported; choose 2 to 8", options.weight_bits));
-  if (samples.size() < 512 && !options.float_activations) log_warning(fmt::format("only {} calibration samples; ranges are more reliable with 512 or more", samples.size()));
+  if (report != nullptr && samples.size() < 512 && !options.float_activations) log_warning(fmt::format("only {} calibration samples; ranges are more reliable with 512 or more", samples.size()));
   Graph g = source;
   PITH_CHECK_OK(ir::canonicalize(g));
   if (options.equalize) equalize(g);
@@ -353,7 +353,7 @@ Result<Graph> quantize(const Graph& source, const std::vector<std::vector<Tensor
     g.values[v].quant = q;
     if (!functions[v] && c.values[v].clipped(q.affine) > 0.01) saturating.push_back(g.values[v].name);
   }
-  if (!saturating.empty()) log_warning(fmt::format("{} activation(s) clip more than 1 % of their values: {}", saturating.size(), fmt::join(saturating, ", ")));
+  if (report != nullptr && !saturating.empty()) log_warning(fmt::format("{} activation(s) clip more than 1 % of their values: {}", saturating.size(), fmt::join(saturating, ", ")));
   unify(g, chosen);
   join_activations(g);
 

@@ -32,7 +32,8 @@ struct QuantizeReport {
   std::vector<std::string> saturating;  // values of which more than 1 % is clipped
 };
 
-// `samples` as calibrate() takes them. Warns (log_warning) when they are few or when ranges saturate.
+// `samples` as calibrate() takes them. Where a report is wanted it warns (log_warning) when they are few or when ranges saturate:
+// without, the result is a trial on fewer samples than there are.
 Result<ir::Graph> quantize(const ir::Graph& graph, const std::vector<std::vector<ir::Tensor>>& samples,
                            const QuantizeOptions& options, QuantizeReport* report = nullptr);
 
