@@ -14,7 +14,7 @@
 
 #include "base/file.h"
 #include "base/random.h"
-#include "data/samples.h"
+#include "bench/first_input.h"
 #include "sim/functional/functional.h"
 #include "sim/rtl/core_layers.h"
 
@@ -62,12 +62,8 @@ Result<void> measure(const std::string& path, const std::string& input_path) {
   PITH_TRY(const Program program, read_program(file));
   PITH_TRY(const chip::Device device, chip::load_device("ergo2"));
   PITH_TRY(Functional chip, Functional::create(program));
-  const auto recipe = program.metadata.find("preprocess");
-  PITH_TRY(const Preprocess preprocess, parse_preprocess(recipe == program.metadata.end() ? "tensor" : recipe->second));
-  PITH_TRY(const SampleSet samples, SampleSet::open(input_path));
-  PITH_TRY(const Sample sample, samples.read(0));
-  PITH_TRY(const PreparedSample prepared, prepare(preprocess, sample));
-  PITH_CHECK_OK(chip.set_input(0, to_floats(prepared.inputs[0].array)));
+  PITH_TRY(const std::vector<float> input_values, first_input(program, input_path));
+  PITH_CHECK_OK(chip.set_input(0, input_values));
   CoreDriver core(device);
   Random random(1);
   std::vector<uint8_t> input;

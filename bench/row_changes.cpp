@@ -14,8 +14,7 @@
 
 #include "base/file.h"
 #include "base/random.h"
-#include "data/preprocess.h"
-#include "data/samples.h"
+#include "bench/first_input.h"
 #include "runtime/kernels/kernels.h"
 #include "sim/functional/functional.h"
 
@@ -100,12 +99,8 @@ Result<void> measure(const std::string& path, const std::string& input_path) {
   PITH_TRY(const std::vector<uint8_t> file, read_file(path));
   PITH_TRY(const Program program, read_program(file));
   PITH_TRY(sim::Functional chip, sim::Functional::create(program));
-  const auto recipe = program.metadata.find("preprocess");
-  PITH_TRY(const Preprocess preprocess, parse_preprocess(recipe == program.metadata.end() ? "tensor" : recipe->second));
-  PITH_TRY(const SampleSet samples, SampleSet::open(input_path));
-  PITH_TRY(const Sample sample, samples.read(0));
-  PITH_TRY(const PreparedSample prepared, prepare(preprocess, sample));
-  PITH_CHECK_OK(chip.set_input(0, to_floats(prepared.inputs[0].array)));
+  PITH_TRY(const std::vector<float> input_values, first_input(program, input_path));
+  PITH_CHECK_OK(chip.set_input(0, input_values));
   Shares s;
   PITH_CHECK_OK(chip.run([&](size_t i, bool done) {
     if (!done || program.ops[i].opcode != PITH_OPCODE_DecodeRows) return;

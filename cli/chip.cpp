@@ -155,7 +155,7 @@ Result<std::vector<ChipNetwork>> networks_of(const Flags& f, const chip::Device&
     networks.push_back(std::move(n));
   }
   for (const std::string& s : f.structures) {
-    PITH_TRY(ChipNetwork n, structure_network(s, f.density, f.bits, global.seed, f.scattered ? nullptr : &d, {.ram = f.ram, .row_ports = f.rows, .coding = {}, .key_levels = {}}));
+    PITH_TRY(ChipNetwork n, structure_network(s, f.density, f.bits, global.seed, f.scattered ? nullptr : &d, {.ram = f.ram, .row_ports = f.rows}));
     networks.push_back(std::move(n));
   }
   if (networks.empty()) return usage_error(fmt::format("name a .pith file, or a structure with --structure ({})", fmt::join(zoo::structure_names(), ", ")));

@@ -41,7 +41,7 @@ struct Bench {
     PITH_TRY(sim::Prepared whole, sim::prepare(n.program, d, name, options));
     const int64_t left = (d.memory_bytes() - whole.work.memory.weights - others) / d.bank_bytes() * d.bank_bytes();
     if ((whole.fits && whole.work.memory.total + others <= d.memory_bytes()) || left <= 0) return whole;
-    const Result<ChipNetwork> bands = structure_network(name, density, 2, global.seed, settled ? &d : nullptr, {.ram = left, .row_ports = true, .coding = {}, .key_levels = {}});
+    const Result<ChipNetwork> bands = structure_network(name, density, 2, global.seed, settled ? &d : nullptr, {.ram = left, .row_ports = true});
     if (!bands.ok()) return whole;
     return sim::prepare(bands->program, d, name, options);
   }

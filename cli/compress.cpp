@@ -254,7 +254,7 @@ Result<void> compress(const Flags& f, const Global& global) {
     const std::string& reads = g.metadata.at("head");
     if (reads == "generate" ? retrains || f.bits_per_weight > 0 || shrink.parts() : reads == "fill-mask" && retrains) {
       OnnxFlags flags = f.onnx;
-      const int64_t positions = g.metadata.count("positions") ? std::atoll(g.metadata.at("positions").c_str()) : INT64_MAX;
+      const int64_t positions = known_positions(g.metadata.count("positions") ? g.metadata.at("positions") : "");
       flags.dimensions.push_back(reads == "fill-mask" ? fmt::format("masks={}", kMasks) : fmt::format("whole={}", retrains ? f.retrain.window : std::min<int64_t>(kRoundedWindow, positions)));
       PITH_TRY(whole, import_model(f.model, flags));
     }

@@ -247,7 +247,7 @@ Result<void> compress_language(const ir::Graph& g, const LanguageCompression& f,
   MemoryReport memory;
   PITH_TRY(Program program, lower_graph(quantized));
   CompileOptions placing = f.placing;
-  PITH_TRY(const auto texts, reader.head() == "generate" ? beginnings(reader, calibration) : std::vector<std::vector<int32_t>>());
+  PITH_TRY(const auto texts, placing.cache_bits == 4 ? beginnings(reader, calibration) : std::vector<std::vector<int32_t>>());
   PITH_CHECK_OK(learn_key_levels(program, texts, global.seed, placing));
   PITH_TRY(program, place(std::move(program), placing, &memory));
   const int64_t parameters = ir::parameter_count(g);

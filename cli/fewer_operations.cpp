@@ -20,11 +20,29 @@ namespace {
 using Samples = std::vector<std::vector<ir::Tensor>>;
 
 constexpr int64_t kLiveBytes = int64_t{3} << 29;  // that all samples may take while layers are walked, both networks together
-constexpr size_t kSamples = 512, kGradientSamples = 128, kBlockSamples = 64, kApart = 64;
+constexpr size_t kSamples = 512, kBlockSamples = 64, kApart = 64;
 
-Samples first_of(const Samples& samples, size_t count) { return {samples.begin(), samples.begin() + static_cast<int64_t>(std::min(count, samples.size()))}; }
-
-bool distribution(const std::string& head) { return head == "classifier" || head == "ctc"; }
+// The largest sum of live tensors of one sample, in bytes of float32.
+int64_t live_bytes(const ir::Graph& g) {
+  std::vector<int> last(g.values.size(), -1);
+  for (size_t k = 0; k < g.nodes.size(); ++k) {
+    for (ir::ValueId id : g.nodes[k].inputs) {
+      if (id != ir::kNoValue) last[static_cast<size_t>(id)] = static_cast<int>(k);
+    }
+  }
+  int64_t now = 0, most = 1;
+  for (size_t k = 0; k < g.nodes.size(); ++k) {
+    for (ir::ValueId id : g.nodes[k].outputs) {
+      if (id != ir::kNoValue) now += 4 * ir::element_count(g.value(id).shape);
+    }
+    most = std::max(most, now);
+    for (size_t v = 0; v < last.size(); ++v) {
+      if (last[v] == static_cast<int>(k) && !g.values[v].is_constant() && std::find(g.inputs.begin(), g.inputs.end(), static_cast<ir::ValueId>(v)) == g.inputs.end())
+        now -= 4 * ir::element_count(g.values[v].shape);
+    }
+  }
+  return most;
+}
 
 double millions(int64_t n) { return static_cast<double>(n) / 1e6; }
 
@@ -36,7 +54,7 @@ struct Maker {
   Result<void> leave_out_blocks(ir::Graph& g, double asked) const {
     DropOptions o;
     o.macs_share = macs_share(g, asked);
-    o.distribution = distribution(head);
+    o.distribution = answers_are_classes(head);
     PITH_TRY(const DropReport r, drop_blocks(g, first_of(samples, kBlockSamples), o));
     for (size_t i = 0; i < r.dropped.size(); ++i) log_info(fmt::format("left out the block of '{}': loss {:.4g}", r.dropped[i], r.losses[i]));
     if (!r.dropped.empty()) log_info(fmt::format("{:.1f} of {:.1f} million multiply-accumulates stay", millions(r.macs_after), millions(r.macs_before)));
@@ -116,7 +134,7 @@ Result<std::vector<Made>> try_ways(const ir::Graph& from, double share, const Ma
     }
     if (!*g) continue;
     ir::Graph& fewer = **g;
-    PITH_TRY(const double loss, answer_loss(fewer, apart, expected, distribution(maker.head)));
+    PITH_TRY(const double loss, answer_loss(fewer, apart, expected, answers_are_classes(maker.head)));
     const Way made{name_of(way), total_macs(fewer), ir::parameter_count(fewer), live_bytes(fewer), loss};
     log_info(fmt::format("{}: {:.1f} million multiply-accumulates, {} parameters, loss {:.4g} on {} samples apart", made.name, millions(made.macs), made.parameters, loss, apart.size()));
     found.push_back({std::move(fewer), made});
@@ -128,26 +146,7 @@ Result<std::vector<Made>> try_ways(const ir::Graph& from, double share, const Ma
 
 }  // namespace
 
-int64_t live_bytes(const ir::Graph& g) {
-  std::vector<int> last(g.values.size(), -1);
-  for (size_t k = 0; k < g.nodes.size(); ++k) {
-    for (ir::ValueId id : g.nodes[k].inputs) {
-      if (id != ir::kNoValue) last[static_cast<size_t>(id)] = static_cast<int>(k);
-    }
-  }
-  int64_t now = 0, most = 1;
-  for (size_t k = 0; k < g.nodes.size(); ++k) {
-    for (ir::ValueId id : g.nodes[k].outputs) {
-      if (id != ir::kNoValue) now += 4 * ir::element_count(g.value(id).shape);
-    }
-    most = std::max(most, now);
-    for (size_t v = 0; v < last.size(); ++v) {
-      if (last[v] == static_cast<int>(k) && !g.values[v].is_constant() && std::find(g.inputs.begin(), g.inputs.end(), static_cast<ir::ValueId>(v)) == g.inputs.end())
-        now -= 4 * ir::element_count(g.values[v].shape);
-    }
-  }
-  return most;
-}
+Samples first_of(const Samples& samples, size_t count) { return {samples.begin(), samples.begin() + static_cast<int64_t>(std::min(count, samples.size()))}; }
 
 size_t walkable(const ir::Graph& g) { return std::min(kSamples, static_cast<size_t>(std::max<int64_t>(4, kLiveBytes / (2 * live_bytes(g))))); }
 
@@ -159,26 +158,26 @@ void add_fewer_flags(CLI::App* verb, const std::string& group, FewerFlags& f) {
   verb->add_option("--low-rank", f.low_rank, "the same by splitting layers in two of low rank; where several of these are given, in this order")->check(CLI::NonNegativeNumber)->group(group);
 }
 
-Result<Fewer> fewer_operations(ir::Graph& g, const Samples& samples, const std::string& head, uint64_t seed, const FewerFlags& f) {
+Result<std::vector<Way>> fewer_operations(ir::Graph& g, const Samples& samples, const std::string& head, uint64_t seed, const FewerFlags& f) {
   if (f.macs > 0 && (f.blocks > 0 || f.channels > 0 || f.low_rank > 0)) return usage_error("--macs chooses among --blocks, --channels and --low-rank; give it alone, or those");
   if (f.macs <= 0) {
     const Maker maker{samples, head, seed};
     if (f.blocks > 0) PITH_CHECK_OK(maker.leave_out_blocks(g, f.blocks));
     if (f.channels > 0) PITH_CHECK_OK(maker.remove_channels(g, f.channels));
     if (f.low_rank > 0) PITH_CHECK_OK(maker.split_layers(g, f.low_rank));
-    return Fewer{};
+    return std::vector<Way>();
   }
   const double share = macs_share(g, f.macs);
-  if (share == 1) return Fewer{};
+  if (share == 1) return std::vector<Way>();
   const size_t apart = std::min(kApart, samples.size() / 4);
   const Samples looked_at = first_of(samples, samples.size() - apart), others(samples.end() - static_cast<int64_t>(apart == 0 ? samples.size() : apart), samples.end());
   const Maker maker{looked_at, head, seed};
   PITH_TRY(std::vector<Made> made, try_ways(g, share, maker, others));
   log_info(fmt::format("taken: {}", made[0].way.name));
   g = std::move(made[0].graph);
-  Fewer result;
-  for (Made& m : made) result.ways.push_back(std::move(m.way));
-  return result;
+  std::vector<Way> ways;
+  for (Made& m : made) ways.push_back(std::move(m.way));
+  return ways;
 }
 
 }  // namespace pith::cli

@@ -28,15 +28,12 @@ struct Way {
   int64_t macs = 0, parameters = 0, live_bytes = 0;  // live_bytes: float activations, the largest sum at any time
   double loss = 0;   // of the answers to samples apart, macro/measure.h
 };
-struct Fewer {
-  std::vector<Way> ways;  // that --macs tried; the best first
-};
 
-// `graph` is prepared for post-training (micro/post_training.h). Error kDoesNotFit where so few can't be reached.
-Result<Fewer> fewer_operations(ir::Graph& graph, const std::vector<std::vector<ir::Tensor>>& samples, const std::string& head, uint64_t seed, const FewerFlags& flags);
+// The ways that --macs tried, the best first. `graph` is prepared for post-training (micro/post_training.h). Error kDoesNotFit
+// where so few can't be reached.
+Result<std::vector<Way>> fewer_operations(ir::Graph& graph, const std::vector<std::vector<ir::Tensor>>& samples, const std::string& head, uint64_t seed, const FewerFlags& flags);
 
-// The largest sum of live tensors of one sample, in bytes of float32.
-int64_t live_bytes(const ir::Graph& graph);
+std::vector<std::vector<ir::Tensor>> first_of(const std::vector<std::vector<ir::Tensor>>& samples, size_t count);
 // Samples that a walk through two such networks side by side has memory for.
 size_t walkable(const ir::Graph& graph);
 

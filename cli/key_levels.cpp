@@ -56,8 +56,7 @@ Result<void> learn_key_levels(const Program& program, const std::vector<std::vec
   Sampling sampling;
   sampling.temperature = 1;
   int32_t token = first_token(program);
-  const std::string positions = engine->metadata("positions");
-  const int64_t own = positions.empty() ? kOwnTokens : std::min<int64_t>(kOwnTokens, std::atoll(positions.c_str()));
+  const int64_t own = std::min(kOwnTokens, known_positions(engine->metadata("positions")));
   for (int64_t i = 0; texts.empty() && i < own; ++i) {
     PITH_TRY(const std::vector<Output> outputs, engine->run(step_inputs(token, i)));
     see(outputs);

@@ -58,8 +58,7 @@ Result<Language> Language::open(Engine& engine, Vocabulary vocabulary) {
   for (size_t i = 0; i < wanted.size(); ++i) {
     if (engine.inputs().size() <= i || engine.inputs()[i].name != wanted[i]) return usage_error(fmt::format("the model has no input '{}'; import it from its folder", wanted[i]));
   }
-  const std::string positions = engine.metadata("positions");
-  m.length_ = m.head_ != "generate" ? engine.inputs()[0].dims.back() : positions.empty() ? INT64_MAX : std::atoll(positions.c_str());
+  m.length_ = m.head_ == "generate" ? known_positions(engine.metadata("positions")) : engine.inputs()[0].dims.back();
   return m;
 }
 
@@ -95,6 +94,8 @@ Result<std::vector<Array>> Language::inputs(const std::string& text, int64_t mas
 }
 
 std::vector<Array> Language::step(int32_t token, int64_t position) const { return step_inputs(token, position); }
+
+int64_t known_positions(const std::string& entry) { return entry.empty() ? INT64_MAX : std::atoll(entry.c_str()); }
 
 std::vector<Array> step_inputs(int32_t token, int64_t position) { return {integers({1, 1}, {token}), integers({1}, {position})}; }
 

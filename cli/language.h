@@ -19,6 +19,9 @@ bool is_language_head(const std::string& head);
 // Lines of a file that aren't blank.
 Result<std::vector<std::string>> text_lines(const std::string& path);
 
+// Positions that a decoder knows, of the metadata entry "positions"; any number where it is empty.
+int64_t known_positions(const std::string& entry);
+
 // The integer inputs of one step of a decoder.
 std::vector<Array> step_inputs(int32_t token, int64_t position);
 

@@ -20,11 +20,8 @@ namespace {
 
 using Samples = std::vector<std::vector<ir::Tensor>>;
 
-constexpr size_t kGradientSamples = 128;
 constexpr int kRounds = 4;
 constexpr double kNear = 0.01;  // of the target's bytes
-
-Samples first_of(const Samples& samples, size_t count) { return {samples.begin(), samples.begin() + static_cast<int64_t>(std::min(count, samples.size()))}; }
 
 // One search: everything that stays the same from round to round.
 class Search {
@@ -175,15 +172,12 @@ void add_post_flags(CLI::App* verb, PostFlags& f) {
 
 Result<PostResult> post_train(ir::Graph& graph, const Samples& samples, const std::string& head, uint64_t seed, const PostFlags& flags, const PostTarget& target, QuantizeOptions& options) {
   PITH_TRY(ir::Graph prepared, prepare_post_training(graph));
-  Fewer fewer;
-  if (flags.fewer.wanted()) {
-    PITH_TRY(fewer, fewer_operations(prepared, samples, head, seed, flags.fewer));
-  }
+  PITH_TRY(std::vector<Way> ways, fewer_operations(prepared, samples, head, seed, flags.fewer));
   if (!flags.graph.empty()) PITH_CHECK_OK(write_file(flags.graph, ir::to_text(prepared, true)));
   if (!flags.no_retrain) {
     graph = std::move(prepared);
     PostResult result;
-    result.ways = std::move(fewer.ways);
+    result.ways = std::move(ways);
     return result;
   }
   options.equalize = options.correct_bias = options.round_by_covariance = false;
@@ -200,7 +194,7 @@ Result<PostResult> post_train(ir::Graph& graph, const Samples& samples, const st
   }
   graph = p.rounded.graph;
   options.weight_codes = p.rounded.codes;
-  return PostResult{search.table(), std::move(p.rounded), p.chosen.price, p.chosen.loss, std::move(fewer.ways)};
+  return PostResult{search.table(), std::move(p.rounded), p.chosen.price, p.chosen.loss, std::move(ways)};
 }
 
 std::string explanation(const PostResult& r) {

@@ -13,6 +13,7 @@
 
 #include "base/log.h"
 #include "cli/retrain_run.h"
+#include "cli/sensitivity.h"
 #include "compile/compile.h"
 #include "macro/channels.h"
 #include "micro/post_training.h"
@@ -197,7 +198,7 @@ Result<bool> retrain(ir::Graph& graph, const SampleSet& samples, const Preproces
   if (!f.train_size.empty()) PITH_CHECK_OK(choose_size(f.train_size, teacher, training));
   const bool pictures = teacher.value(teacher.inputs[0]).shape.size() == 4;
   if ((f.shift != 0 || f.flip) && !pictures) return usage_error("--shift and --flip are for pictures; leave them out");
-  t.distribution = head == "classifier" || head == "ctc";
+  t.distribution = answers_are_classes(head);
   t.logistic = head == "yolov5-raw" || head == "yolox-raw" || head == "yolov8-raw";
   const double target = f.ratio > 0 ? 4.0 * static_cast<double>(ir::parameter_count(graph)) / f.ratio : 0;
   t.target_bits = target > 0 ? std::max(64.0, 8 * target * 0.8) : 0;

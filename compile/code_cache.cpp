@@ -10,6 +10,7 @@
 
 #include "compile/rows.h"
 #include "compile/stream.h"
+#include "compile/used_tensors.h"
 #include "numerics/cache_rows.h"
 #include "program/schema.h"
 
@@ -162,32 +163,6 @@ int32_t add_levels(Program& p, const KeyLevels& levels, int32_t heads, int32_t d
   return kConstantBase + static_cast<int32_t>(p.constants.size()) - 1;
 }
 
-// Tensors that no operator, port or state names, nor another tensor that is named.
-void drop_unused_tensors(Program& p) {
-  const auto each = [&](const auto& f) {
-    for (auto* ports : {&p.inputs, &p.outputs})
-      for (ProgramPort& port : *ports) f(port.tensor);
-    for (auto& [in, out] : p.state) f(in), f(out);
-    for (ProgramOp& op : p.ops)
-      for (auto* ids : {&op.inputs, &op.outputs})
-        for (int32_t& id : *ids)
-          if (id != kNone && !is_constant(id)) f(id);
-  };
-  std::vector<char> used(p.tensors.size(), 0);
-  each([&](int32_t id) { used[static_cast<size_t>(id)] = used[static_cast<size_t>(root_of(p, id))] = 1; });
-  std::vector<int32_t> number(p.tensors.size(), kNone);
-  std::vector<ProgramTensor> kept;
-  for (size_t i = 0; i < p.tensors.size(); ++i) {
-    if (!used[i]) continue;
-    number[i] = static_cast<int32_t>(kept.size());
-    kept.push_back(std::move(p.tensors[i]));
-  }
-  p.tensors = std::move(kept);
-  for (ProgramTensor& t : p.tensors)
-    if (t.alias_of != kNone) t.alias_of = number[static_cast<size_t>(t.alias_of)];
-  each([&](int32_t& id) { id = number[static_cast<size_t>(id)]; });
-}
-
 // What takes the place of keys in 4 bits: rows about their levels, the positions of their tokens, attention that turns them.
 class TurnedKeys {
  public:
@@ -234,7 +209,7 @@ class TurnedKeys {
         });
       }) > 0;
     }
-    drop_unused_tensors(p_);
+    keep_tensors(p_, used_tensors(p_));
   }
 
  private:

@@ -40,9 +40,9 @@ struct CompileOptions {
   bool least = false;  // in as few bytes as bands of rows allow, whatever they cost
   bool row_ports = false;  // inputs may come and outputs may go row by row (pith_set_row_source), where that saves memory
   double macs_overhead = 0;  // share of the network's multiplications that may be done once more where that saves memory
-  ActivationCoding coding;
+  ActivationCoding coding = {};
   int cache_bits = 0;  // keys and values that attention remembers are coded in 4, 6 or 8 bits (code_cache.h); 0: they stay float
-  std::vector<KeyLevels> key_levels;  // with 4 bits: of remembered_keys
+  std::vector<KeyLevels> key_levels = {};  // with 4 bits: of remembered_keys
   // Of several networks in one arena (share.h): its first bytes hold everybody's state, this network's from state_base on.
   int64_t state_bytes = 0, state_base = 0;
   bool rough = false;  // a first look: bands as they are chosen first, without a search for others that can be packed better

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <map>
 
+#include "compile/used_tensors.h"
 #include "program/schema.h"
 
 namespace pith {
@@ -369,42 +370,22 @@ class Splitter {
 
   // Constants and tensors that no operator names any more.
   void drop_unused() {
-    std::vector<char> tensors(out_.tensors.size(), 0), constants(out_.constants.size(), 0);
-    const auto each = [&](const auto& f) {
-      for (auto* ports : {&out_.inputs, &out_.outputs})
-        for (ProgramPort& port : *ports) f(port.tensor);
-      for (auto& [in, feeds] : out_.state) f(in), f(feeds);
+    keep_tensors(out_, used_tensors(out_));
+    const auto each_constant = [&](const auto& f) {
       for (ProgramOp& op : out_.ops)
-        for (auto* ids : {&op.inputs, &op.outputs})
-          for (int32_t& id : *ids) f(id);
+        for (int32_t& id : op.inputs)
+          if (id != kNone && is_constant(id)) f(id);
     };
-    each([&](int32_t& id) {
-      if (id == kNone) return;
-      if (is_constant(id)) {
-        constants[static_cast<size_t>(id - kConstantBase)] = 1;
-        return;
-      }
-      tensors[static_cast<size_t>(id)] = 1;
-      if (const int32_t alias = out_.tensors[static_cast<size_t>(id)].alias_of; alias != kNone) tensors[static_cast<size_t>(alias)] = 1;
-    });
-    std::vector<int32_t> tensor_id(tensors.size(), kNone), constant_id(constants.size(), kNone);
-    const auto keep = [](auto& all, const std::vector<char>& used, std::vector<int32_t>& number) {
-      std::remove_reference_t<decltype(all)> kept;
-      for (size_t i = 0; i < all.size(); ++i) {
-        if (!used[i]) continue;
-        number[i] = static_cast<int32_t>(kept.size());
-        kept.push_back(std::move(all[i]));
-      }
-      all = std::move(kept);
-    };
-    keep(out_.tensors, tensors, tensor_id);
-    keep(out_.constants, constants, constant_id);
-    for (ProgramTensor& t : out_.tensors)
-      if (t.alias_of != kNone) t.alias_of = tensor_id[static_cast<size_t>(t.alias_of)];
-    each([&](int32_t& id) {
-      if (id == kNone) return;
-      id = is_constant(id) ? kConstantBase + constant_id[static_cast<size_t>(id - kConstantBase)] : tensor_id[static_cast<size_t>(id)];
-    });
+    std::vector<int32_t> number(out_.constants.size(), kNone);
+    each_constant([&](int32_t id) { number[static_cast<size_t>(id - kConstantBase)] = 0; });
+    std::vector<ProgramConstant> kept;
+    for (size_t i = 0; i < number.size(); ++i) {
+      if (number[i] == kNone) continue;
+      number[i] = kConstantBase + static_cast<int32_t>(kept.size());
+      kept.push_back(std::move(out_.constants[i]));
+    }
+    out_.constants = std::move(kept);
+    each_constant([&](int32_t& id) { id = number[static_cast<size_t>(id - kConstantBase)]; });
   }
 
   const Program& p_;

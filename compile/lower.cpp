@@ -7,6 +7,7 @@
 
 #include "compile/compile.h"
 #include "compile/lowering.h"
+#include "compile/used_tensors.h"
 #include "ir/interpret.h"
 
 namespace pith {
@@ -430,28 +431,10 @@ Result<Program> Lowering::run() {
 
 // Other dimensions for a tensor that a view went through on its way to its reader, and that nobody names.
 void Lowering::drop_unused_aliases() {
-  std::vector<char> used(program.tensors.size(), 0);
-  const auto each = [&](const auto& f) {
-    for (auto* ports : {&program.inputs, &program.outputs})
-      for (ProgramPort& port : *ports) f(port.tensor);
-    for (auto& [in, feeds] : program.state) f(in), f(feeds);
-    for (ProgramOp& op : program.ops)
-      for (auto* ids : {&op.inputs, &op.outputs})
-        for (int32_t& id : *ids)
-          if (id != kNone && !is_constant(id)) f(id);
-  };
-  each([&](int32_t& id) { used[static_cast<size_t>(id)] = 1; });
-  std::vector<int32_t> number(program.tensors.size(), kNone);
-  std::vector<ProgramTensor> kept;
-  for (size_t i = 0; i < program.tensors.size(); ++i) {
-    if (!used[i] && program.tensors[i].alias_of != kNone) continue;
-    number[i] = static_cast<int32_t>(kept.size());
-    kept.push_back(std::move(program.tensors[i]));
-  }
-  program.tensors = std::move(kept);
-  for (ProgramTensor& t : program.tensors)
-    if (t.alias_of != kNone) t.alias_of = number[static_cast<size_t>(t.alias_of)];
-  each([&](int32_t& id) { id = number[static_cast<size_t>(id)]; });
+  std::vector<char> keep(program.tensors.size(), 0);
+  each_tensor(program, [&](int32_t id) { keep[static_cast<size_t>(id)] = 1; });
+  for (size_t i = 0; i < keep.size(); ++i) keep[i] |= program.tensors[i].alias_of == kNone;
+  keep_tensors(program, keep);
 }
 
 Result<Program> lower(const ir::Graph& graph) { return Lowering(graph).run(); }

@@ -12,6 +12,7 @@
 #include <tuple>
 
 #include "compile/rows.h"
+#include "compile/used_tensors.h"
 #include "program/schema.h"
 
 namespace pith {
@@ -394,35 +395,9 @@ class Streamer {
 
   // Tensors that nothing names any more, and new numbers for the others.
   void drop_unused(std::vector<int32_t>* whole) {
-    std::vector<char> used(out_.tensors.size(), 0);
-    const auto use = [&](int32_t id) {
-      if (id == kNone || is_constant(id)) return;
-      used[static_cast<size_t>(id)] = used[static_cast<size_t>(root_of(out_, id))] = 1;
-    };
-    const auto each = [&](const auto& f) {
-      for (ProgramPort& port : out_.inputs) f(port.tensor);
-      for (ProgramPort& port : out_.outputs) f(port.tensor);
-      for (auto& [in, feeds] : out_.state) f(in), f(feeds);
-      for (ProgramOp& op : out_.ops) {
-        for (int32_t& id : op.inputs) f(id);
-        for (int32_t& id : op.outputs) f(id);
-      }
-    };
-    each(use);
-    std::vector<int32_t> number(out_.tensors.size(), kNone);
-    std::vector<ProgramTensor> kept;
-    for (size_t i = 0; i < out_.tensors.size(); ++i) {
-      if (!used[i]) continue;
-      number[i] = static_cast<int32_t>(kept.size());
-      if (whole) whole->push_back(i < p_.tensors.size() ? static_cast<int32_t>(i) : kNone);
-      kept.push_back(std::move(out_.tensors[i]));
-    }
-    for (ProgramTensor& t : kept)
-      if (t.alias_of != kNone) t.alias_of = number[static_cast<size_t>(t.alias_of)];
-    each([&](int32_t& id) {
-      if (id != kNone && !is_constant(id)) id = number[static_cast<size_t>(id)];
-    });
-    out_.tensors = std::move(kept);
+    const std::vector<int32_t> number = keep_tensors(out_, used_tensors(out_));
+    for (size_t i = 0; whole != nullptr && i < number.size(); ++i)
+      if (number[i] != kNone) whole->push_back(i < p_.tensors.size() ? static_cast<int32_t>(i) : kNone);
   }
 
   const Program& p_;

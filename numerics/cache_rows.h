@@ -17,6 +17,7 @@
 
 #include "numerics/arithmetic.h"
 #include "numerics/scale.h"
+#include "numerics/table_row.h"
 
 namespace pith::numerics {
 
@@ -131,12 +132,6 @@ void turn_key(float* y, int32_t rotated, bool interleaved, const Cosine& cosine,
     first = a * c - b * s;
     second = a * s + b * c;
   }
-}
-
-// The row of a table that a position means, as Gather has it.
-inline int64_t table_row(int64_t position, int64_t rows) {
-  if (position < 0) position += rows;
-  return position < 0 ? 0 : position >= rows ? rows - 1 : position;
 }
 
 }  // namespace pith::numerics

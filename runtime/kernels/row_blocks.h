@@ -72,6 +72,16 @@ __attribute__((always_inline)) inline void first_column(RowBlocks<kBlock>& block
   }
 }
 
+// The same of a row that is read: its values go where `values` says.
+template <int kBlock>
+__attribute__((always_inline)) inline void decode_first_column(coding::RowBits& bits, RowBlocks<kBlock>& blocks, int step_index, uint8_t zero_point, uint8_t* values) {
+  first_column(blocks, step_index, zero_point, [&](int32_t c, const coding::RowModel& model, const coding::RowExpectation& e, int& number, int& value) {
+    number = bits.number(e.parameter);
+    value = model.value(e, number);
+    values[c] = static_cast<uint8_t>(value);
+  });
+}
+
 // Writes a row with the finest step that fits. walk(step index, room, writer) puts every number there, or without a
 // writer returns how many bits they take, at least until they pass `room`.
 template <typename Walk>

@@ -7,11 +7,14 @@
 // decoded when it is asked for. Otherwise it is decoded at load, to bytes.
 #include <string.h>
 
+#include "numerics/table_row.h"
 #include "runtime/ops/ops.h"
 #include "runtime/ops/weights.h"
 
 namespace pith::runtime {
 namespace {
+
+using numerics::table_row;
 
 struct Plan {
   const uint8_t *table, *update_table;
@@ -19,11 +22,6 @@ struct Plan {
   const int8_t* values;
   const int16_t* scale_codes;
 };
-
-int64_t wrap(int64_t index, int64_t size) {
-  if (index < 0) index += size;
-  return index < 0 ? 0 : index >= size ? size - 1 : index;
-}
 
 // `count` elements of any type from x to y.
 void move(const Run& run, const uint8_t* table, int64_t element, const uint8_t* x, uint8_t* y, int64_t count) {
@@ -54,7 +52,7 @@ int64_t element_offset(const Tensor& indices, const Tensor& t, int64_t i, int32_
 int64_t slice_offset(const Tensor& t, const int32_t* index, int32_t depth, int32_t first) {
   int64_t offset = 0;
   for (int32_t k = 0; k < depth; ++k) {
-    offset += wrap(index[k], t.dims[first + k]) * t.count_of(first + k + 1, t.rank);
+    offset += table_row(index[k], t.dims[first + k]) * t.count_of(first + k + 1, t.rank);
   }
   return offset;
 }
@@ -91,7 +89,7 @@ void run_table(const Op& op, const Run& run, const Plan& plan) {
   int64_t last = -1;
   for (int64_t i = 0; i < indices.count(); ++i) {
     uint8_t* to = run.write<uint8_t>(&y) + i * bytes;
-    const int64_t wanted = wrap(index[i], x.dims[0]);
+    const int64_t wanted = table_row(index[i], x.dims[0]);
     if (wanted == last) {
       memcpy(to, to - bytes, static_cast<size_t>(bytes));
       continue;
@@ -207,7 +205,7 @@ void scatter(const Op& op, const Run& run, const uint8_t* update_table) {
   if (op.ints[0] == 1) {
     const int32_t axis = op.ints[1];
     for (int64_t i = 0; i < indices.count(); ++i) {
-      place(to[element_offset(indices, y, i, axis, wrap(index[i], y.dims[axis]))], from[i]);
+      place(to[element_offset(indices, y, i, axis, table_row(index[i], y.dims[axis]))], from[i]);
     }
     return;
   }
@@ -247,13 +245,13 @@ void run_Gather(const Op& op, const Run& run) {
     const int64_t outer = x.count_of(0, axis), n = indices.count(), slice = x.count_of(axis + 1, x.rank);
     for (int64_t o = 0; o < outer; ++o) {
       for (int64_t i = 0; i < n; ++i) {
-        const int64_t source = (o * x.dims[axis] + wrap(index[i], x.dims[axis])) * slice;
+        const int64_t source = (o * x.dims[axis] + table_row(index[i], x.dims[axis])) * slice;
         move(run, table, element, from + source * element, to + (o * n + i) * slice * element, slice);
       }
     }
   } else if (op.ints[0] == 1) {
     for (int64_t i = 0; i < indices.count(); ++i) {
-      const int64_t source = element_offset(indices, x, i, axis, wrap(index[i], x.dims[axis]));
+      const int64_t source = element_offset(indices, x, i, axis, table_row(index[i], x.dims[axis]));
       move(run, table, element, from + source * element, to + i * element, 1);
     }
   } else {

@@ -1,4 +1,5 @@
 // Unary, Binary, Where, Convert, Fill, Copy, Gather: one result from one place of each operand.
+#include "numerics/table_row.h"
 #include "program/schema.h"
 #include "sim/functional/operand.h"
 
@@ -206,9 +207,7 @@ std::optional<std::string> table_codes(Call& c) {
   if (c.i(1) != 0 || w.dims.size() != 2) return "codes of a table are gathered by rows only";
   const int64_t length = w.dims[1];
   for (int64_t k = 0; k < c.in[1].count(); ++k) {
-    int64_t index = c.in[1].i32()[k];
-    if (index < 0) index += w.dims[0];
-    index = index < 0 ? 0 : index >= w.dims[0] ? w.dims[0] - 1 : index;
+    const int64_t index = numerics::table_row(c.in[1].i32()[k], w.dims[0]);
     const double scale = numerics::scale_value(w.scale_codes[w.scale_codes.size() > 1 ? static_cast<size_t>(index) : 0]);
     for (int64_t s = 0; s < length; ++s) c.out[0].u8()[k * length + s] = numerics::quantize_u8(w.integers[static_cast<size_t>(index * length + s)] * scale, c.out[0].affine);
   }
@@ -225,8 +224,7 @@ std::optional<std::string> execute_Gather(Call& c) {
   const int64_t size = x.dims[axis], slice = x.count(axis + 1, x.dims.size()), n = indices.count();
   for (int64_t o = 0; o < x.count(0, axis); ++o) {
     for (int64_t k = 0; k < n; ++k) {
-      int64_t index = indices.i32()[k] < 0 ? indices.i32()[k] + size : indices.i32()[k];
-      index = index < 0 ? 0 : index >= size ? size - 1 : index;
+      const int64_t index = numerics::table_row(indices.i32()[k], size);
       for (int64_t s = 0; s < slice; ++s) move((o * size + index) * slice + s, (o * n + k) * slice + s);
     }
   }

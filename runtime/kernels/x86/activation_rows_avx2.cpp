@@ -118,12 +118,7 @@ PITH_AVX2_INLINE void decode(coding::RowProgress& p, Blocks& blocks, uint8_t zer
   coding::RowBits bits = p.bits;
   const int32_t end = p.column + count;
   if (p.column == 0 && count > 0) {
-    first_column(blocks, p.step_index, zero_point,
-                 [&](int32_t c, const RowModel& model, const RowExpectation& e, int& number, int& value) {
-                   number = bits.number(e.parameter);
-                   value = model.value(e, number);
-                   values[c] = static_cast<uint8_t>(value);
-                 });
+    decode_first_column(bits, blocks, p.step_index, zero_point, values);
     p.column = 1;
     values += channels;
   }
