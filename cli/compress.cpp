@@ -224,16 +224,21 @@ Result<void> check_gate(const Flags& f, const ir::Graph& g) {
 }
 
 Result<void> compress(const Flags& f, const Global& global) {
-  const bool retrains = f.retrain.wanted() && !f.post.no_retrain;
-  if (retrains) PITH_CHECK_OK(hand_over("--ratio and --lambda retrain"));
-  if (!f.post.no_retrain && ((f.post.explain && f.post.fewer.macs <= 0) || !f.post.curves.empty())) return usage_error("--explain and --curve tell of what --no-retrain does (--explain of --macs too); give it too");
-  if (f.retrain.allocate && !(retrains && f.retrain.ratio > 0)) return usage_error("--allocate begins retraining towards a size; give --ratio, and --time or --steps");
+  if (f.retrain.wanted() && !f.post.no_retrain) PITH_CHECK_OK(hand_over("--ratio and --lambda retrain"));
+  if (!f.post.no_retrain && ((f.post.explain && f.post.fewer.macs <= 0 && !f.retrain.allocate) || !f.post.curves.empty()))
+    return usage_error("--explain and --curve tell of what --no-retrain does (--explain of --macs and --allocate too); give it too");
+  if (f.retrain.allocate && !(f.retrain.ratio > 0 && !f.post.no_retrain)) return usage_error("--allocate begins retraining towards a size; give --ratio, and --time or --steps");
   const auto started = std::chrono::steady_clock::now();
   PITH_TRY(const CompileOptions placing, compile_options(f.placing));
   PITH_CHECK_OK(check_coding(f.coding, placing));
   PITH_TRY(const ir::Graph g, import_with_metadata(f, global.seed));
   if (f.post.wanted() && !is_language(g)) PITH_CHECK_OK(hand_over_for_gradients());
-  if (!is_language(g) && f.retrain.wanted() && f.post.wanted() && !f.post.no_retrain) return usage_error("--macs, --blocks, --channels or --low-rank goes with --no-retrain or alone; to retrain a network with fewer channels, write it with --write-graph first");
+  const bool retrains = !f.post.no_retrain && (f.retrain.wanted() || (!is_language(g) && f.post.fewer.wanted() && f.retrain.ends()));
+  if (retrains && !f.retrain.ends()) return usage_error("retraining needs an end; give --steps or --time, or --no-retrain");
+  if (retrains && !f.retrain.wanted()) {
+    PITH_CHECK_OK(hand_over("--time and --steps retrain"));
+    if (f.bits != 8) return usage_error("without --ratio or --lambda a network of fewer operations is retrained in 8 bits; leave --bits out");
+  }
   PITH_CHECK_OK(check_gate(f, g));
   QuantizeOptions options;
   options.weight_bits = f.bits;
@@ -284,24 +289,26 @@ Result<void> compress(const Flags& f, const Global& global) {
     return program;
   };
   PostResult post;
-  if (f.post.wanted()) {
+  if (f.post.wanted() && !retrains) {
     PITH_TRY(post, without_retraining(student, f, *original, parts, inputs, preprocess, head, global.seed, f.post, options));
   }
   if (retrains) {
     RetrainStart start;
-    if (f.retrain.allocate) {
-      PostFlags flags;
-      flags.no_retrain = true;
+    const bool prepared = f.retrain.allocate || f.post.fewer.wanted();
+    if (prepared) {
+      PostFlags flags = f.post;
+      flags.no_retrain = f.retrain.allocate;
       start.graph = g;
-      PITH_TRY(const PostResult allocated, without_retraining(start.graph, f, *original, parts, inputs, preprocess, head, global.seed, flags, options));
-      start.codes = allocated.rounded.codes;
+      PITH_TRY(post, without_retraining(start.graph, f, *original, parts, inputs, preprocess, head, global.seed, flags, options));
+      start.codes = post.rounded.codes;
+      start.fewer = f.post.fewer.wanted();
     }
     PITH_TRY(const SampleSplit whole, split(all, all.size(), f.held_back, global.seed));
     const CodedBits coded = [&](const ir::Graph& quantized) -> Result<std::map<std::string, double>> {
       PITH_TRY(const Program program, lowered(quantized));
       return coding.coded(program);
     };
-    PITH_TRY(const bool writes, retrain(student, whole.calibration, preprocess, head, f.retrain, global.seed, inputs, f.retrain.allocate ? &start : nullptr, coded, options));
+    PITH_TRY(const bool writes, retrain(student, whole.calibration, preprocess, head, f.retrain, global.seed, inputs, prepared ? &start : nullptr, coded, options));
     if (!writes) return {};
   }
   QuantizeReport report;

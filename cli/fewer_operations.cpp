@@ -151,7 +151,7 @@ Samples first_of(const Samples& samples, size_t count) { return {samples.begin()
 size_t walkable(const ir::Graph& g) { return std::min(kSamples, static_cast<size_t>(std::max<int64_t>(4, kLiveBytes / (2 * live_bytes(g))))); }
 
 void add_fewer_flags(CLI::App* verb, const std::string& group, FewerFlags& f) {
-  verb->add_option("--macs", f.macs, "multiply-accumulates that may stay, as a share or a number: --blocks, --channels and --low-rank, alone and together, are tried, and what keeps the answers to other samples best is taken")
+  verb->add_option("--macs", f.macs, "multiply-accumulates that may stay, as a share or a number: --blocks, --channels and --low-rank, alone and together, are tried, and what keeps the answers to other samples best is taken; with --time or --steps it is then retrained towards the original, in 8 bits or to --ratio")
       ->check(CLI::NonNegativeNumber)->group(group);
   verb->add_option("--blocks", f.blocks, "the same by leaving out whole residual blocks; of models that read text, attention and feed-forward blocks, before rounding or retraining")->check(CLI::NonNegativeNumber)->group(group);
   verb->add_option("--channels", f.channels, "the same by removing the channels that matter least from every tensor; what reads their neighbours makes up for them")->check(CLI::NonNegativeNumber)->group(group);

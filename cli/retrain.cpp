@@ -1,5 +1,6 @@
 // See retrain.h.
-// With --allocate, training begins where compression without retraining ends, and the size is right from the start.
+// With --allocate, training begins where compression without retraining ends, and the size is right from the start. Moves that
+// save operations come before either; the original teaches what is left.
 //
 // The loop alternates: train for a stretch, round, remove the channels that carry nothing, measure the real file, correct
 // the target of the estimated bits by what the file adds to them, go on with the smaller student. Once the ratio is reached the
@@ -135,9 +136,10 @@ void recode(const uint8_t* x, uint8_t* y, int64_t rows, int64_t width, int64_t c
   }
 }
 
-train::Model even_start(const ir::Graph& teacher, const RetrainFlags& f, double target_bits) {
-  const double share = f.first_step > 0 ? f.first_step : target_bits > 0 ? train::share_for([&](double s) { return train::start_model(teacher, f.per_channel, s); }, 1.15 * target_bits) : 0.75;
-  return train::start_model(teacher, f.per_channel, share);
+train::Model even_start(const ir::Graph& begun, const RetrainFlags& f, double target_bits) {
+  if (!f.wanted()) return train::start_fine(begun);
+  const double share = f.first_step > 0 ? f.first_step : target_bits > 0 ? train::share_for([&](double s) { return train::start_model(begun, f.per_channel, s); }, 1.15 * target_bits) : 0.75;
+  return train::start_model(begun, f.per_channel, share);
 }
 
 // The allocation's grids and weights; constants that it left alone aren't trained. Activations are rounded from the first
@@ -150,10 +152,12 @@ Result<train::Model> allocated_start(const RetrainStart& start, const ir::Shape&
     for (int16_t code : start.codes.at(name)) steps.log2.push_back(static_cast<float>(code) / numerics::kScaleStepsPerOctave);
   }
   PITH_TRY(const Measured measured, measure({m.graph, start.codes}, calibration, options, &coded));
-  m.activations = measured.activations, m.coded = measured.coded, m.recode = recode;
+  m.activations = measured.activations, m.coded = measured.coded;
   PITH_CHECK_OK(resize_input(m.graph, shape));
   return m;
 }
+
+constexpr double kNoPrice = 1e-12;  // of a bit: trainers choose one where it is zero
 
 // What training begins with, and the shares of the way after which the file is measured.
 struct Beginning {
@@ -165,15 +169,19 @@ struct Beginning {
 Result<Beginning> begin(const ir::Graph& teacher, const RetrainFlags& f, const std::vector<std::vector<ir::Tensor>>& calibration, const RetrainStart* start, const CodedBits& coded, const QuantizeOptions& options,
                         train::TrainOptions& t) {
   Beginning b;
-  if (start != nullptr) {
+  if (start != nullptr && !start->codes.empty()) {
     PITH_TRY(b.model, allocated_start(*start, teacher.value(teacher.inputs[0]).shape, calibration, options, coded));
     b.sized = true;
     t.ramp = 0.02;
     t.lambda = f.lambda;
   } else {
-    b.model = even_start(teacher, f, t.target_bits);
-    for (int i = 1; i <= 5; ++i) b.shares.push_back(t.ramp * i / 5);  // often while the network shrinks, since smaller ones train faster
+    ir::Graph begun = start != nullptr ? start->graph : teacher;
+    if (start != nullptr) PITH_CHECK_OK(resize_input(begun, teacher.value(teacher.inputs[0]).shape));
+    b.model = even_start(begun, f, t.target_bits);
+    for (int i = 1; f.wanted() && i <= 5; ++i) b.shares.push_back(t.ramp * i / 5);  // often while the network shrinks, since smaller ones train faster
+    if (!f.wanted()) t.lambda = kNoPrice;
   }
+  b.model.recode = recode;
   for (int i = 1; i <= 4; ++i) b.shares.push_back(t.ramp + (t.settle - t.ramp) * i / 4);
   b.shares.push_back(1);
   return b;
@@ -218,26 +226,31 @@ Result<bool> retrain(ir::Graph& graph, const SampleSet& samples, const Preproces
     PITH_CHECK_OK(trainer->run(1e-9, stop_asked(), nullptr));
     trainer->aim(trainer->status().bits);
   }
+  double before = 0;
   for (double share : beginning.shares) {
-    if (trainer->status().share >= share) continue;
+    if (trainer->status().share >= share) {
+      before = share;
+      continue;
+    }
     PITH_CHECK_OK(trainer->run(share, stop_asked(), first_process ? std::function<void(const train::Status&)>(std::ref(teller)) : nullptr));
     PITH_TRY(Pruned p, prune(trainer->model()));
     PITH_CHECK_OK(resize_input(p.rounded.graph, full));
-    const bool ranges = share > t.ramp && p.model.activations.empty();  // are wanted; elsewhere only bytes are
+    const bool first_rounded = share > t.ramp && before <= t.ramp;  // a network of fewer operations has come nearer to the original's values by then
+    const bool ranges = share > t.ramp && (p.model.activations.empty() || (first_rounded && start != nullptr && start->fewer));  // are wanted; elsewhere only bytes are
+    before = share;
     PITH_TRY(measured, measure(p.rounded, ranges ? calibration : few, options, ranges ? &coded : nullptr));
     const train::Status s = trainer->status();
     if (first_process) log_info(fmt::format("{:3.0f} %: the file has {} bytes, distortion {:.5f}, {} channels removed", 100 * s.share, measured.bytes, s.distortion, p.report.removed));
     if (share == 1.0 && first_process) tell_choice(s);
-    if (stop_asked() || share == 1.0) {
-      if (!f.checkpoint.empty() && first_process) PITH_CHECK_OK(trainer->save(f.checkpoint));
-      break;
+    const bool reached = s.share >= share;  // or stopped before
+    if (reached && share < 1.0) {
+      const double added = static_cast<double>(measured.bytes) - s.bits / 8;
+      if (target > 0) trainer->aim(8 * std::max(target * 0.3, target - std::min(added, 0.7 * target)));
+      if (ranges) p.model.activations = measured.activations, p.model.coded = measured.coded;
+      if (share >= f.layerwise) PITH_CHECK_OK(trainer->replace(p.model));  // before, layers are compared with the original's, channel by channel
     }
-    const double added = static_cast<double>(measured.bytes) - s.bits / 8;
-    if (target > 0) trainer->aim(8 * std::max(target * 0.3, target - std::min(added, 0.7 * target)));
-    if (share < f.layerwise) continue;  // layers are still compared with the original's, channel by channel
-    if (ranges) p.model.activations = measured.activations, p.model.coded = measured.coded, p.model.recode = recode;
-    PITH_CHECK_OK(trainer->replace(p.model));
     if (!f.checkpoint.empty() && first_process) PITH_CHECK_OK(trainer->save(f.checkpoint));
+    if (stop_asked()) break;
   }
   if (stop_asked()) log_warning("interrupted: the file holds what was reached so far");
   const train::Model last = trainer->model();

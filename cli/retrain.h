@@ -21,20 +21,23 @@ struct RetrainFlags {
   int shift = 0, threads = 1, variants = 8, window = 128;
   bool flip = false, per_channel = false, allocate = false;
   bool wanted() const { return ratio > 0 || lambda > 0; }
+  bool ends() const { return !time.empty() || steps > 0; }
 };
 void add_retrain_flags(CLI::App* verb, RetrainFlags& flags);
 
 
-// What retraining begins with instead of even grids: the end of `--no-retrain` (micro/post_training.h).
+// What retraining begins with instead of the original on even grids: fewer operations, the end of `--no-retrain`, or both.
 struct RetrainStart {
-  ir::Graph graph;                                    // prepare_post_training()'s form, rounded
-  std::map<std::string, std::vector<int16_t>> codes;  // its grids, by the weights' value name
+  ir::Graph graph;                                    // prepare_post_training()'s form
+  std::map<std::string, std::vector<int16_t>> codes;  // the grids that it lies on, by the weights' value name; none: it isn't rounded
+  bool fewer = false;                                 // operations than the original
 };
 
 // Of a quantised graph: bits a value of the pictures that its file will store in coded form, by the values' names.
 using CodedBits = std::function<Result<std::map<std::string, double>>(const ir::Graph& quantized)>;
 
-// True where this is the process that writes the file (the first of those that train together). On return `graph` is smaller and `options` hold its grids and ranges. `calibration` as quantize() takes it.
+// `graph` teaches. True where this is the process that writes the file (the first of those that train together). On return `graph` is what learned, and `options` hold its grids and ranges. `calibration` as
+// quantize() takes it. With neither a ratio nor a price of a bit, weights stay in 8 bits.
 Result<bool> retrain(ir::Graph& graph, const SampleSet& samples, const Preprocess& preprocess, const std::string& head, const RetrainFlags& flags, uint64_t seed,
                      const std::vector<std::vector<ir::Tensor>>& calibration, const RetrainStart* start, const CodedBits& coded, QuantizeOptions& options);
 

@@ -12,6 +12,8 @@ using ir::Node;
 using ir::Op;
 
 constexpr int64_t kManyPositions = 1024;  // fewer numbers are no table
+constexpr double kFineRange = 100;        // of 127, that the largest weight of a channel begins with on a fine grid
+constexpr double kFineUnit = 0.5;         // as steps are where bits are few
 
 bool is_constant(const ir::Graph& g, const Node& n, size_t slot) {
   return slot < n.inputs.size() && n.inputs[slot] != ir::kNoValue && g.value(n.inputs[slot]).is_constant() && g.value(n.inputs[slot]).dtype == ir::DType::kF32;
@@ -71,6 +73,23 @@ Model start_model(const ir::Graph& canonical, bool per_channel, double share) {
     if (m.steps.count(v.name)) continue;  // one tensor, several readers
     while (!taken.insert(v.name).second) v.name += "'";
     m.steps[v.name] = first_steps(v, site->axis, per_channel, share);
+  }
+  return m;
+}
+
+Model start_fine(const ir::Graph& canonical) {
+  Model m = start_model(canonical, true, 1);
+  m.least_unit = kFineUnit;
+  for (const ir::Value& v : m.graph.values) {
+    const auto steps = m.steps.find(v.name);
+    if (steps == m.steps.end()) continue;
+    std::vector<float> largest(steps->second.log2.size(), 1e-12f);
+    const auto w = v.constant->as<float>();
+    for (size_t i = 0; i < w.size(); ++i) {
+      float& most = largest[channel_of(v.shape, steps->second.axis, i)];
+      most = std::max(most, std::abs(w[i]));
+    }
+    for (size_t c = 0; c < largest.size(); ++c) steps->second.log2[c] = std::log2(largest[c] / static_cast<float>(kFineRange));
   }
   return m;
 }

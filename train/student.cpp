@@ -152,7 +152,7 @@ void Student::add_weight(ir::ValueId id) {
   w.bias = w.result = ir::kNoValue;
   const at::Tensor real = to_torch(*v.constant);
   w.log2_step = placed(at::tensor(steps.log2));
-  w.unit = at::exp2(w.log2_step).view(along(real, w.axis, w.log2_step.numel())).clone();
+  w.unit = at::exp2(w.log2_step).view(along(real, w.axis, w.log2_step.numel())).clone().clamp_min(model_.least_unit * std::sqrt(real.square().mean().item<double>()));
   w.latent = (real / w.unit).set_requires_grad(true);
   w.log2_step.set_requires_grad(true);
   parameters_.push_back({w.latent, 1, false});

@@ -1,11 +1,13 @@
 // See trainer.h. Adam (Kingma and Ba 2015) on latents in units of their first step, so that one learning rate fits all.
 #include "train/trainer.h"
 
+#include <fmt/format.h>
 #include <malloc.h>
 
 #include <chrono>
 #include <cmath>
 #include <cstring>
+#include <sstream>
 
 #include "base/file.h"
 #include "train/batches.h"
@@ -115,8 +117,9 @@ class TorchTrainer : public Trainer {
     const Student::Forward f = student_.forward();
     Student::Comparison comparison{&batch.values, apart(), {}};
     const auto outputs = student_.run(batch.inputs, f, compare ? &comparison : nullptr);
-    at::Tensor distortion = apart() ? comparison.error : output_distortion(options_, probabilities_, outputs, batch.answers, batch.labels);
-    if (!apart() && comparison.error.defined()) distortion = distortion + options_.features * comparison.error;
+    const bool alone = apart() && comparison.error.defined();  // a student of other shapes may have nothing to compare inside
+    at::Tensor distortion = alone ? comparison.error : output_distortion(options_, probabilities_, outputs, batch.answers, batch.labels);
+    if (!alone && comparison.error.defined()) distortion = distortion + options_.features * comparison.error;
     const at::Tensor loss = distortion + f.rate * status_.lambda;
     loss.backward();
     double d = distortion.item<double>();
@@ -246,11 +249,12 @@ class TorchTrainer : public Trainer {
   double spent_ = 0, first_bits_ = 0;
 };
 
-// A checkpoint: numbers of the run, the student as text, then each parameter's tensors as raw floats.
+// A checkpoint: numbers of the run, the student as text, its steps, the ranges of its activations (one line of text each), then
+// each parameter's tensors as raw floats.
 struct Head {
-  char magic[8] = {'p', 'i', 't', 'h', 'c', 'k', 'p', '3'};
+  char magic[8] = {'p', 'i', 't', 'h', 'c', 'k', 'p', '4'};
   Status status;
-  int64_t updates = 0, text = 0;
+  int64_t updates = 0, text = 0, ranges = 0;
   double spent = 0, first_bits = 0, target_bits = 0, lambda = 0;
   int64_t settled = 0, averaged = 0;
   double settled_lambda = 0;
@@ -268,6 +272,9 @@ Result<void> TorchTrainer::save(const std::string& path) const {
   head.status = status_;
   head.updates = updates_;
   head.text = static_cast<int64_t>(text.size());
+  std::string ranges;
+  for (const auto& [name, affine] : m.activations) ranges += fmt::format("{} {} {} {}\n", affine.scale_code, affine.zero_point, m.coded.count(name) ? m.coded.at(name) : 0, name);
+  head.ranges = static_cast<int64_t>(ranges.size());
   head.spent = spent_;
   head.first_bits = first_bits_;
   head.target_bits = options_.target_bits;
@@ -279,11 +286,25 @@ Result<void> TorchTrainer::save(const std::string& path) const {
   append(out, &head, sizeof head);
   append(out, text.data(), text.size());
   for (const auto& [name, steps] : m.steps) append(out, steps.log2.data(), steps.log2.size() * sizeof(float));
+  append(out, ranges.data(), ranges.size());
   for (const at::Tensor& t : everything()) {
     const at::Tensor plain = t.detach().cpu().contiguous();
     append(out, plain.data_ptr<float>(), static_cast<size_t>(plain.numel()) * sizeof(float));
   }
   return write_file(path, out);
+}
+
+bool read_ranges(const std::string& text, Model& m) {
+  m.activations.clear(), m.coded.clear();
+  std::istringstream lines(text);
+  int16_t scale_code = 0;
+  int zero_point = 0;
+  double coded = 0;
+  for (std::string name; lines >> scale_code >> zero_point >> coded && std::getline(lines.ignore(), name);) {
+    m.activations[name] = {scale_code, static_cast<uint8_t>(zero_point)};
+    if (coded > 0) m.coded[name] = coded;
+  }
+  return lines.eof();
 }
 
 Result<void> TorchTrainer::load(const std::string& path) {
@@ -312,6 +333,8 @@ Result<void> TorchTrainer::load(const std::string& path) {
     if (steps.log2.size() > 1) steps.log2.resize(static_cast<size_t>(values[name]->shape[static_cast<size_t>(steps.axis)]));
     if (!take(steps.log2.data(), steps.log2.size() * sizeof(float))) return damaged;
   }
+  std::string ranges(static_cast<size_t>(std::clamp<int64_t>(head.ranges, 0, static_cast<int64_t>(file.size()))), ' ');
+  if (!take(ranges.data(), ranges.size()) || !read_ranges(ranges, m)) return damaged;
   PITH_CHECK_OK(replace(m));
   if (head.settled != 0) settle();
   if (head.averaged == 0) averages_.clear();  // its end had been reached

@@ -50,10 +50,13 @@ struct Model {
   Recode recode;                        // how they do; none: ir/recode.h, which is slow
   std::vector<std::string> floats;  // constants that are trained without a grid: gains and shifts of normalisations
   bool dead_biases_vanish = true;   // where a row of weights is zero, as channels are then removed
+  double least_unit = 0;            // of what the learning rate counts in, in deviations of a tensor: where steps are finer
 };
 // First grids for every weighted node: a step of `share` standard deviations (of the tensor, or of each output channel).
 // Renames weights so that names are unique.
 Model start_model(const ir::Graph& canonical, bool per_channel, double share);
+// Grids of 8 bits by output channel, with room for weights to grow; they learn as fast as on coarse grids.
+Model start_fine(const ir::Graph& canonical);
 // The same for a transformer: embeddings and learned positions have grids too (one step each), normalisations are trained,
 // and no channel is ever removed. Names stay, so that the result fits another form of the network.
 Model start_transformer(const ir::Graph& canonical, bool per_channel, double share);

@@ -114,6 +114,25 @@ TEST(Trainer, ResumesBitForBitOnceSettled) {
   std::remove(path.c_str());
 }
 
+// What is rounded while training is part of the run: a trainer that begins without ranges takes those of the checkpoint.
+TEST(Trainer, ResumesWithItsRanges) {
+  const std::string path = testing::TempDir() + "pith_trainer_ranges";
+  const TrainOptions o = small_options(40);
+  const auto whole = trainer(o);
+  ASSERT_TRUE(whole->run(0.25, kGoOn, nullptr).ok());
+  Model rounded = whole->model();
+  for (const ir::Node& n : rounded.graph.nodes) rounded.activations[rounded.graph.value(n.outputs[0]).name] = {-32, 128};
+  ASSERT_TRUE(whole->replace(rounded).ok());
+  ASSERT_TRUE(whole->save(path).ok());
+  const auto resumed = trainer(o);
+  ASSERT_TRUE(resumed->load(path).ok());
+  EXPECT_EQ(resumed->model().activations, rounded.activations);
+  ASSERT_TRUE(whole->run(1, kGoOn, nullptr).ok());
+  ASSERT_TRUE(resumed->run(1, kGoOn, nullptr).ok());
+  EXPECT_EQ(ir::to_text(whole->model().graph, true), ir::to_text(resumed->model().graph, true));
+  std::remove(path.c_str());
+}
+
 TEST(Trainer, GoesOnAfterItsEndWithMoreSteps) {
   const std::string path = testing::TempDir() + "pith_trainer_ended";
   TrainOptions o = small_options(40);
@@ -178,6 +197,35 @@ TEST(Trainer, LayersLearnForThemselves) {
   const double before = t->status().distortion;
   ASSERT_TRUE(t->run(1, kGoOn, nullptr).ok());
   EXPECT_LT(t->status().distortion, 0.5 * before);
+}
+
+// A network of fewer operations: other shapes and names inside, so that only the answers can be compared, in 8 bits.
+TEST(Trainer, ASmallerStudentLearnsTheAnswersOnFineGrids) {
+  const ir::Graph g = small_network();
+  ir::Graph less = g;
+  for (ir::Value& v : less.values) {
+    v.name += "'";
+    for (int64_t i = 0; v.constant && i < v.constant->count(); ++i) v.constant->set(i, 0.5 * v.constant->at(i));
+  }
+  const Model fine = start_fine(less);
+  TrainOptions o = small_options(150);
+  o.layerwise = 0.3, o.features = 0.5, o.lambda = 1e-12;
+  const auto t = std::move(Trainer::create(g, fine, small_samples(200), o)).value();
+  ASSERT_TRUE(t->run(0.02, kGoOn, nullptr).ok());
+  const double before = t->status().distortion;
+  ASSERT_TRUE(t->run(1, kGoOn, nullptr).ok());
+  EXPECT_LT(t->status().distortion, 0.5 * before);
+}
+
+TEST(Trainer, FineGridsHoldTheWeightsInEightBits) {
+  const ir::Graph g = small_network();
+  const Rounded r = round_model(start_fine(g));
+  for (size_t i = 0; i < g.values.size(); ++i) {
+    if (!r.codes.count(g.values[i].name)) continue;
+    double error = 0, power = 0;
+    for (int64_t k = 0; k < g.values[i].constant->count(); ++k) error += std::pow(g.values[i].constant->at(k) - r.graph.values[i].constant->at(k), 2.0), power += std::pow(g.values[i].constant->at(k), 2.0);
+    EXPECT_LT(error, 1e-4 * power);
+  }
 }
 
 TEST(Trainer, FirstStepMeetsTheBits) {
