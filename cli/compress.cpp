@@ -50,7 +50,7 @@ struct Flags {
   size_t count = 1024, held_back = 64;
   int bits = 8;
   double percentile = 99.99, max_drop = -1, rate_weight = -1, bits_per_weight = 0;
-  bool cut = false, no_equalize = false, no_bias = false, force = false, integers = false;
+  bool cut = false, no_equalize = false, no_bias = false, force = false, integers = false, integer_outputs = false;
 };
 
 struct Agreed {
@@ -247,8 +247,10 @@ Result<void> compress(const Flags& f, const Global& global) {
   options.percentile = f.percentile;
   options.equalize = !f.no_equalize;
   options.correct_bias = !f.no_bias;
+  options.integer_outputs = f.integer_outputs;
   PITH_TRY(const CodecChoice codec, codec_choice(f.codec));
   if (is_language(g)) {
+    if (f.integer_outputs) return usage_error("--integer-outputs is for models that don't read text; see --integers");
     if (f.post.no_retrain || f.post.fewer.macs > 0 || f.post.fewer.channels > 0 || f.post.fewer.low_rank > 0) return usage_error("--no-retrain, --macs, --channels and --low-rank are for models that don't read text; give --bits-per-weight, or --ratio to retrain");
     ShrinkFlags shrink = f.shrink;
     shrink.blocks = f.post.fewer.blocks;
@@ -373,6 +375,7 @@ void add_compress(Context c) {
   add_retrain_flags(verb, f.retrain);
   add_post_flags(verb, f.post);
   verb->add_flag("--no-equalize", f.no_equalize, "leave the channels' ranges as they are");
+  verb->add_flag("--integer-outputs", f.integer_outputs, "outputs of products leave as 8-bit integers, a quarter of the memory (without: only those of more than 4096 values)");
   verb->add_flag("--no-bias-correction", f.no_bias, "leave the mean error of rounded weights");
   verb->callback([&global = c.global, &action = c.action] { action = [&global] { return compress(f, global); }; });
 }

@@ -95,13 +95,18 @@ class PithEngine : public Engine {
     if (s == PITH_ERROR_VERSION)
       return usage_error(fmt::format("'{}' has format version {}; this pith reads version {}, write the file again with it", path, engine->file_[1], pith_format_version()));
     if (s != PITH_OK) return runtime_error(s, path);
-    engine->memory_ = {engine->file_.size(), sizes.model_bytes, sizes.instance_bytes, sizes.arena_bytes};
+    const auto too_little = [&] { return error(ErrorCode::kDoesNotFit, fmt::format("'{}' needs {} bytes of memory; free some", path, sizes.model_bytes + sizes.instance_bytes)); };
     engine->model_memory_ = aligned_memory(sizes.model_bytes);
-    engine->instance_memory_ = aligned_memory(sizes.instance_bytes);
-    if (!engine->model_memory_ || !engine->instance_memory_) return error(ErrorCode::kDoesNotFit, fmt::format("'{}' needs {} bytes of memory; free some", path, sizes.model_bytes + sizes.instance_bytes));
+    if (!engine->model_memory_) return too_little();
     s = pith_load(engine->file_.data(), engine->file_.size(), mode, options.threads, engine->model_memory_.get(), sizes.model_bytes, &engine->model_);
     if (s != PITH_OK) return runtime_error(s, path);
-    s = pith_instance_create(engine->model_, engine->instance_memory_.get(), sizes.instance_bytes, &engine->instance_);
+    const bool shared = !options.arena.empty();
+    if (shared) sizes.instance_bytes = pith_shared_bytes(engine->model_);
+    engine->memory_ = {engine->file_.size(), sizes.model_bytes, sizes.instance_bytes, sizes.arena_bytes};
+    engine->instance_memory_ = aligned_memory(sizes.instance_bytes);
+    if (!engine->instance_memory_) return too_little();
+    s = shared ? pith_instance_create_shared(engine->model_, engine->instance_memory_.get(), sizes.instance_bytes, options.arena.data(), options.arena.size(), &engine->instance_)
+               : pith_instance_create(engine->model_, engine->instance_memory_.get(), sizes.instance_bytes, &engine->instance_);
     if (s != PITH_OK) return runtime_error(s, path);
     if (options.threads > 1) {
       engine->pool_ = std::make_unique<ThreadPool>(options.threads);

@@ -59,6 +59,7 @@ struct EngineOptions {
   std::string memory = "fastest";  // smallest | fastest
   int threads = 1;
   std::string isa = "best";
+  std::span<std::byte> arena = {};  // the caller's, of several .pith engines that run one after the other (pith_instance_create_shared); empty: its own
 };
 
 // The flags --memory, --threads and --isa.

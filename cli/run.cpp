@@ -8,6 +8,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "cli/cli.h"
+#include "cli/crops.h"
 #include "cli/engine.h"
 #include "cli/heads.h"
 #include "cli/run_language.h"
@@ -18,7 +19,7 @@ namespace pith::cli {
 namespace {
 
 struct Flags {
-  std::string model, preprocess, head, labels, draw, save;
+  std::string model, preprocess, head, labels, draw, save, crops;
   std::vector<std::string> inputs;
   EngineOptions engine;
   LanguageFlags language;
@@ -50,6 +51,7 @@ struct Session {
   Engine& engine;
   Preprocess preprocess;
   HeadOptions head;
+  Crops* crops = nullptr;
   bool several = false;  // inputs: names go with results
   size_t saved = 0;
 };
@@ -74,6 +76,10 @@ Result<nlohmann::json> run_one(Session& s, const Sample& sample) {
     PITH_CHECK_OK(draw_boxes(*sample.image, reading, s.head, drawing_path(s.flags.draw, sample.name, s.several)));
   }
   if (!s.flags.save.empty()) PITH_CHECK_OK(save(s, outputs));
+  if (s.crops) {
+    if (!sample.image || !is_detector(s.head.kind)) return usage_error("--crops needs a picture and a detector; leave it out for this model");
+    PITH_CHECK_OK(s.crops->classify(*sample.image, s.flags.top, reading));
+  }
   reading.json["input"] = sample.name;
   if (s.global.json) return std::move(reading.json);
   if (s.several) fmt::print("{}\n", sample.name);
@@ -95,7 +101,9 @@ Result<void> run_samples(Session& s) {
   warn_of_coarse_rows(s.engine);
   if (s.global.json) {
     const StoredRows rows = s.engine.stored_rows();
-    print_json("run", {{"model", s.flags.model}, {"results", results}, {"stored_rows", {{"all", rows.all}, {"coarse", rows.coarse}}}});
+    nlohmann::json all = {{"model", s.flags.model}, {"results", results}, {"stored_rows", {{"all", rows.all}, {"coarse", rows.coarse}}}};
+    if (s.crops) all["arena_bytes"] = s.crops->arena_bytes();
+    print_json("run", all);
   }
   return {};
 }
@@ -122,11 +130,16 @@ Result<void> run_video(Session& s, const std::string& input) {
 }
 
 Result<void> run(const Flags& f, const Global& global) {
-  PITH_TRY(const std::unique_ptr<Engine> engine, open_engine(f.model, f.engine));
+  EngineOptions options = f.engine;
+  std::unique_ptr<Crops> crops;
+  if (!f.crops.empty()) {
+    PITH_TRY(crops, Crops::open(f.model, f.crops, options));
+  }
+  PITH_TRY(const std::unique_ptr<Engine> engine, open_engine(f.model, options));
   if (f.language.given()) return run_language(*engine, f.language, f.model, f.top, global);
   if (f.inputs.empty()) return usage_error("nothing to run the model on; give inputs, or --text");
   PITH_TRY(const Preprocess preprocess, choose_preprocess(*engine, f.preprocess));
-  Session s{f, global, *engine, preprocess, choose_head(*engine, f.head, f.labels)};
+  Session s{f, global, *engine, preprocess, choose_head(*engine, f.head, f.labels), crops.get()};
   s.head.top = f.top;
   if (s.head.kind == engine->metadata("head")) s.head.memory = engine->post_memory();  // planned for that head
   s.head.score_threshold = static_cast<float>(f.score);
@@ -144,12 +157,13 @@ Result<void> run(const Flags& f, const Global& global) {
 void add_run(Context c) {
   static Flags f;
   CLI::App* verb = add_verb(c, "run", "run a model on pictures, videos, arrays, sounds or text",
-                            "  pith run yolov5n.pith bus.jpg --draw boxes.png\n  pith run mobilenet.pith photos/ --json\n  pith run model.pith input.npy --save result\n  pith run yolov5n.pith street.y4m --frames ::5 --draw drawn/ --json\n  pith run roberta.pith --text \"The capital of France is <mask>.\"");
+                            "  pith run yolov5n.pith bus.jpg --draw boxes.png\n  pith run mobilenet.pith photos/ --json\n  pith run yolov5n.pith bus.jpg --crops mobilenet.pith --memory smallest\n  pith run model.pith input.npy --save result\n  pith run yolov5n.pith street.y4m --frames ::5 --draw drawn/ --json\n  pith run roberta.pith --text \"The capital of France is <mask>.\"");
   verb->add_option("model", f.model, ".pith (or .onnx, through the float interpreter)")->required();
   verb->add_option("inputs", f.inputs, "pictures, folders, archives, npy, npz, wav or raw tensors; or videos: .y4m, .nv12, .i420");
   add_language_flags(verb, f.language);
   add_video_flags(verb, f.video);
   verb->add_option("--draw", f.draw, "write the picture with boxes and labels (a folder for several inputs and for videos)");
+  verb->add_option("--crops", f.crops, "a classifier (.pith) that looks at each box that a detector finds; both share one arena, as large as the larger asks");
   verb->add_option("--save", f.save, "write the outputs as STEM.npy");
   verb->add_option("--preprocess", f.preprocess, "instead of the model's own");
   verb->add_option("--head", f.head, "instead of the model's own");

@@ -18,6 +18,7 @@ namespace {
 struct Flags {
   std::vector<std::string> models;
   std::vector<double> every;
+  int64_t crops = 0;
   std::string folder, codec = "smallest";
   PlacingFlags placing;
 };
@@ -67,7 +68,8 @@ void print_schedule(const Schedule& s, const std::vector<Network>& all) {
 
 Result<void> share(const Flags& f, const Global& global) {
   if (f.models.size() < 2) return usage_error("one network shares with nobody; give two or more .pith files");
-  if (!f.every.empty() && f.every.size() != f.models.size()) return usage_error(fmt::format("--every gives {} periods for {} networks; give one for each", f.every.size(), f.models.size()));
+  if (f.crops != 0 && f.every.size() != 1) return usage_error("--crops goes with one --every: the period of the first network, in which the others run on each crop");
+  if (f.crops == 0 && !f.every.empty() && f.every.size() != f.models.size()) return usage_error(fmt::format("--every gives {} periods for {} networks; give one for each", f.every.size(), f.models.size()));
   PITH_TRY(const std::vector<Network> all, place_together(f));
   int64_t arena = 0, largest = 0;
   for (const Network& n : all) arena = std::max(arena, n.program.arena_bytes), largest = std::max(largest, n.alone);
@@ -83,8 +85,8 @@ Result<void> share(const Flags& f, const Global& global) {
   if (!global.json) fmt::print("one arena of {} bytes, {:.3f} times the largest network's own\n", arena, static_cast<double>(arena) / static_cast<double>(largest));
   if (!f.every.empty()) {
     std::vector<Task> tasks;
-    for (size_t i = 0; i < all.size(); ++i) tasks.push_back({all[i].name, std::llround(f.every[i] * 1000), all[i].micros});
-    PITH_TRY(const Schedule s, schedule_tasks(tasks));
+    for (size_t i = 0; i < all.size(); ++i) tasks.push_back({all[i].name, std::llround(f.every[f.crops != 0 ? 0 : i] * 1000), all[i].micros});
+    PITH_TRY(const Schedule s, f.crops != 0 ? schedule_cascade(tasks, f.crops) : schedule_tasks(tasks));
     nlohmann::json slots = nlohmann::json::array();
     for (const Slot& slot : s.slots) slots.push_back({{"network", all[slot.task].name}, {"start_us", slot.start}, {"end_us", slot.end}});
     body["schedule"] = {{"round_us", s.round}, {"busy", s.busy}, {"latency_us", s.latency}, {"slots", slots}};
@@ -99,10 +101,11 @@ Result<void> share(const Flags& f, const Global& global) {
 void add_share(Context c) {
   static Flags f;
   CLI::App* verb = add_verb(c, "share", "place several networks in one arena, to run one after the other (C: pith_instance_create_shared)",
-                            "  pith share detector.pith classifier.pith --output-dir both/ --rows --ram least\n  pith share detector.pith classifier.pith --output-dir both/ --every 100 --every 40");
+                            "  pith share detector.pith classifier.pith --output-dir both/ --rows --ram least\n  pith share detector.pith classifier.pith --output-dir both/ --every 100 --every 40\n  pith share detector.pith classifier.pith --output-dir both/ --every 200 --crops 8");
   verb->add_option("models", f.models, ".pith files")->required();
   verb->add_option("--output-dir", f.folder, "folder for the files under their own names")->required();
   verb->add_option("--every", f.every, "for each network in turn: it runs once in so many milliseconds; shows when each runs, by the times measured here, or which deadline is missed")->allow_extra_args(false);
+  verb->add_option("--crops", f.crops, "a cascade: once in --every milliseconds the first network runs, then all others on each of up to so many boxes that it found (pith run --crops)");
   add_placing_flags(verb, f.placing);
   verb->add_option("--codec", f.codec, "smallest, balanced or fastest")->capture_default_str();
   verb->callback([&global = c.global, &action = c.action] { action = [&global] { return share(f, global); }; });

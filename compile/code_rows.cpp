@@ -1,14 +1,13 @@
 // See code_rows.h.
 #include "compile/code_rows.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <map>
 #include <optional>
 #include <set>
 
 #include "compile/moves.h"
+#include "compile/refusal.h"
 #include "compile/rows.h"
 #include "compile/stream.h"
 
@@ -301,8 +300,7 @@ Result<void> fit_coded(Program& program, const CompileOptions& options, MemoryRe
   if (!fits && products) PITH_CHECK_OK(search.least(true));
   std::optional<Program>& best = search.best;
   if (!options.least && best->arena_bytes > options.ram)
-    return error(ErrorCode::kDoesNotFit, fmt::format("the network needs {} bytes with {} of its activations in coded form, {} more than --ram {}; give --ram {}, fewer --activation-bits, or a smaller input",
-                                                     best->arena_bytes, search.report.coded.size(), best->arena_bytes - options.ram, options.ram, best->arena_bytes));
+    return refuse_ram(program, *best, options);
   program = std::move(*best);
   if (report) *report = std::move(search.report);
   return {};

@@ -9,6 +9,7 @@
 #include <set>
 
 #include "compile/moves.h"
+#include "compile/refusal.h"
 #include "compile/rows.h"
 #include "compile/stream.h"
 
@@ -189,20 +190,25 @@ Result<void> fit_remade(Program& program, const CompileOptions& options, MemoryR
   // In earnest; with less of it, too, since a first look may be wrong, and bands are chosen one group after the other.
   enum class Again { kNothing, kBorders, kTensors };
   std::optional<Placed> chosen;
-  Error refused;
   for (const Again again : {Again::kNothing, Again::kBorders, Again::kTensors}) {
     if (again == Again::kTensors && remade.empty()) continue;
     auto now = fit(again == Again::kTensors ? best.source : program, false, again != Again::kNothing);
     if (!now.ok()) {
       if (now.error().code != ErrorCode::kDoesNotFit) return now.error();
-      refused = now.error();
       continue;
     }
     if (again == Again::kTensors) now->report.remade = remade;
     if (!chosen || now->program.arena_bytes < chosen->program.arena_bytes) chosen = std::move(*now);
     if (!options.least) break;
   }
-  if (!chosen) return refused;
+  if (!chosen) {  // a refusal names what --ram least reaches
+    CompileOptions least = options;
+    least.least = true;
+    chosen.emplace();
+    chosen->program = program;
+    PITH_CHECK_OK(fit_remade(chosen->program, least, &chosen->report));
+    if (chosen->program.arena_bytes > options.ram) return refuse_ram(program, chosen->program, options);
+  }
   program = std::move(chosen->program);
   if (report) *report = std::move(chosen->report);
   return {};

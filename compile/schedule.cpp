@@ -48,4 +48,31 @@ Result<Schedule> schedule_tasks(const std::vector<Task>& tasks) {
   return s;
 }
 
+Result<Schedule> schedule_cascade(const std::vector<Task>& tasks, int64_t crops) {
+  constexpr int64_t kMostCrops = 100'000;
+  if (tasks.size() < 2) return usage_error("a cascade takes two networks or more");
+  if (crops < 1 || crops > kMostCrops) return usage_error(fmt::format("a cascade of {} crops; 1 to {} are possible", crops, kMostCrops));
+  for (const Task& t : tasks)
+    if (t.time < 1) return usage_error(fmt::format("network '{}' takes {} us; that must be positive", t.name, t.time));
+  const Task& first = tasks[0];
+  if (first.period < 1) return usage_error(fmt::format("network '{}' has a period of {} us; it must be positive", first.name, first.period));
+  Schedule s;
+  s.round = first.period;
+  s.latency.assign(tasks.size(), 0);
+  int64_t now = 0;
+  const auto run = [&](size_t task) {
+    s.slots.push_back({task, now, now + tasks[task].time});
+    s.latency[task] = now += tasks[task].time;
+  };
+  run(0);
+  for (int64_t crop = 0; crop < crops; ++crop)
+    for (size_t i = 1; i < tasks.size(); ++i) run(i);
+  s.busy = static_cast<double>(now) / static_cast<double>(s.round);
+  if (now > s.round) {
+    const int64_t each = (now - first.time) / crops, enough = std::max<int64_t>(0, (s.round - first.time) / each);
+    return error(ErrorCode::kDoesNotFit, fmt::format("network '{}' ends {} us after its deadline at {} us with {} crops; there is time for {}, or give '{}' a longer period", tasks.back().name, now - s.round, s.round, crops, enough, first.name));
+  }
+  return s;
+}
+
 }  // namespace pith

@@ -31,6 +31,28 @@ TEST(Schedule, NonsenseIsRefused) {
   EXPECT_EQ(schedule_tasks({{"a", 999'983, 1}, {"b", 1'000'003, 1}, {"c", 999'979, 1}}).error().code, ErrorCode::kUsage);
 }
 
+TEST(Schedule, ACascadeRunsTheOthersOnEachCrop) {
+  const std::vector<Task> tasks = {{"detector", 100, 30}, {"classifier", 0, 5}, {"reader", 0, 2}};
+  const auto s = schedule_cascade(tasks, 10);
+  ASSERT_TRUE(s.ok()) << s.error().message;
+  ASSERT_EQ(s->slots.size(), 21u);
+  int64_t free = 0;
+  for (size_t i = 0; i < s->slots.size(); ++i) {
+    EXPECT_EQ(s->slots[i].task, i == 0 ? 0 : 2 - i % 2);
+    EXPECT_EQ(s->slots[i].start, free);
+    free = s->slots[i].end;
+  }
+  EXPECT_EQ(s->latency, (std::vector<int64_t>{30, 98, 100}));
+  EXPECT_EQ(s->busy, 1);
+  const auto late = schedule_cascade(tasks, 11);
+  ASSERT_FALSE(late.ok());
+  EXPECT_EQ(late.error().code, ErrorCode::kDoesNotFit);
+  for (const char* part : {"'reader'", "7 us", "there is time for 10"}) EXPECT_NE(late.error().message.find(part), std::string::npos) << late.error().message;
+  for (const int64_t crops : {-1, 0, 100'001}) EXPECT_EQ(schedule_cascade(tasks, crops).error().code, ErrorCode::kUsage);
+  EXPECT_EQ(schedule_cascade({tasks[0]}, 1).error().code, ErrorCode::kUsage);
+  EXPECT_EQ(schedule_cascade({tasks[1], tasks[2]}, 1).error().code, ErrorCode::kUsage);
+}
+
 TEST(Schedule, SlotsOfRandomTasksKeepTheirPromises) {
   Random random(5);
   int fits = 0;

@@ -19,6 +19,7 @@
 #include "compile/moves.h"
 #include "compile/order.h"
 #include "compile/overlap.h"
+#include "compile/refusal.h"
 #include "compile/rows.h"
 #include "compile/stream.h"
 
@@ -67,11 +68,6 @@ std::vector<int64_t> step_bytes(const Program& p, const std::vector<Life>& lives
   return bytes;
 }
 
-struct TooLarge {
-  size_t op = 0;  // of the source
-  int64_t bytes = 0;
-};
-
 using Limits = std::vector<int64_t>;  // bytes that may be alive during each operator of the source
 
 class Chooser {
@@ -110,9 +106,9 @@ class Chooser {
   size_t chosen_operators() const { return operators() + added_; }  // with the groups that were chosen last
 
   // Groups under which no operator holds more bytes than its limit, adding the fewest operators (and few enough
-  // multiplications); else where it failed.
-  std::optional<TooLarge> choose(int64_t target, std::vector<StreamGroup>& groups) { return choose(Limits(operators(), target), groups); }
-  std::optional<TooLarge> choose(const Limits& limits, std::vector<StreamGroup>& groups) {
+  // multiplications); else the operator where it failed.
+  std::optional<size_t> choose(int64_t target, std::vector<StreamGroup>& groups) { return choose(Limits(operators(), target), groups); }
+  std::optional<size_t> choose(const Limits& limits, std::vector<StreamGroup>& groups) {
     for (const double price : kPrices) {
       price_ = macs_ > 0 ? 1000 * price / static_cast<double>(macs_) : 0;
       if (const auto failed = shortest_path(limits, groups)) return failed;
@@ -124,7 +120,7 @@ class Chooser {
         if (more > most) most = more, dearest = g.first;
       }
       if (macs <= most_macs_) return std::nullopt;
-      if (price == kPrices.back()) return TooLarge{dearest, plain_[dearest]};
+      if (price == kPrices.back()) return dearest;
     }
     return std::nullopt;
   }
@@ -133,7 +129,7 @@ class Chooser {
 
  private:
   // The shortest way through all operators, at the price that multiplications have.
-  std::optional<TooLarge> shortest_path(const Limits& limits, std::vector<StreamGroup>& groups) {
+  std::optional<size_t> shortest_path(const Limits& limits, std::vector<StreamGroup>& groups) {
     const size_t n = skeleton_.ops.size();
     Ways ways(n + 1);
     ways[0].length = 0;
@@ -154,7 +150,7 @@ class Chooser {
       size_t at = n;
       while (ways[at].length == kNoWay) --at;
       while (at + 1 < n && !must_[at] && plain_[at] <= limits[at]) ++at;
-      return TooLarge{at, plain_[at]};
+      return at;
     }
     for (size_t at = n; at > 0; at = ways[at].step.first)
       if (ways[at].step.bands > 1) groups.insert(groups.begin(), ways[at].step);
@@ -302,15 +298,6 @@ class Chooser {
   double price_ = 0;                  // of a multiplication, in operators
 };
 
-Error refusal(const Program& source, const TooLarge& at, int64_t ram, int64_t least) {
-  const ProgramOp& op = source.ops[at.op];
-  std::string name;
-  for (int32_t id : op.outputs)
-    if (id != kNone && name.empty()) name = source.tensors[static_cast<size_t>(id)].name;
-  return error(ErrorCode::kDoesNotFit, fmt::format("the network needs {} bytes, {} more than --ram {}: layer {} '{}' can't do with less; give --ram {} or a smaller input",
-                                                   least, least - ram, ram, at.op, name, least));
-}
-
 struct Fitted {
   Program program;
   MemoryReport report;
@@ -339,9 +326,7 @@ class Fitter {
     int64_t low = 0, high = chooser_.highest();
     for (int step = 0; step < 12 && high - low > high / (options_.rough ? 64 : 256); ++step) {
       const int64_t middle = low + (high - low) / 2;
-      const std::optional<TooLarge> failed = chooser_.choose(middle, groups);
-      if (failed) too_large_ = *failed;
-      (failed ? low : high) = middle;
+      (chooser_.choose(middle, groups) ? low : high) = middle;
     }
     if (chooser_.choose(high, groups)) return plan({});
     if (options_.rough) return plan(groups, kRoughly);
@@ -350,8 +335,6 @@ class Fitter {
       if (best.program.arena_bytes > best.report.lower_bound && !enough(best)) PITH_CHECK_OK(relieve(high * percent / 100, best));
     return best;
   }
-
-  const TooLarge& too_large() const { return too_large_; }
 
  private:
   bool enough(const Fitted& fitted) const { return !options_.least && fitted.program.arena_bytes <= options_.ram; }
@@ -373,8 +356,8 @@ class Fitter {
           limits = std::move(lower);
           break;
         }
-        width = at->op == failed ? width + 1 : 0;
-        failed = at->op;
+        width = *at == failed ? width + 1 : 0;
+        failed = *at;
         for (size_t i = failed - std::min(failed, width); i < std::min(failed + width + 1, least.size()); ++i) least[i] = 1;
       }
       if (chooser_.chosen_operators() > kMostOperators) break;
@@ -405,7 +388,6 @@ class Fitter {
   const Program& source_;
   const CompileOptions& options_;
   Chooser chooser_;
-  TooLarge too_large_;
 };
 
 }  // namespace
@@ -424,12 +406,10 @@ Result<void> fit_ram(Program& program, const CompileOptions& options, MemoryRepo
   sources.insert(sources.begin(), program);
   int64_t float32_peak = INT64_MAX;
   std::optional<Fitted> best;
-  size_t best_source = 0;
-  const auto consider = [&](Fitted now, size_t source) {
+  const auto consider = [&](Fitted now) {
     if (now.program.ops.size() > kMostOperators) return;
     if (best && best->program.arena_bytes <= now.program.arena_bytes) return;
     best = std::move(now);
-    best_source = source;
   };
   const auto enough = [&] { return !options.least && best && best->program.arena_bytes <= options.ram; };
   for (size_t i = 0; i < sources.size() && !enough(); ++i) {
@@ -440,16 +420,14 @@ Result<void> fit_ram(Program& program, const CompileOptions& options, MemoryRepo
     float32_peak = std::min(float32_peak, whole.report.float32_peak);
     whole.program = sources[i];
     for (size_t t = 0; t < sources[i].tensors.size(); ++t) whole.report.whole.push_back(static_cast<int32_t>(t));
-    consider(std::move(whole), i);
+    consider(std::move(whole));
   }
-  TooLarge at;
   for (size_t i = 0; i < sources.size() && !enough(); ++i) {
     Fitter fitter(sources[i], options);
     PITH_TRY(Fitted now, options.least ? fitter.least() : fitter.within());
-    consider(std::move(now), i);
-    at = fitter.too_large();
+    consider(std::move(now));
   }
-  if (!options.least && !enough()) return refusal(sources[best_source], at, options.ram, best->program.arena_bytes);
+  if (!options.least && !enough()) return refuse_ram(program, best->program, options);
   program = std::move(best->program);
   best->report.float32_peak = float32_peak;  // of whole tensors
   if (report) *report = std::move(best->report);

@@ -120,8 +120,9 @@ void drop_idle(const Graph& g, std::vector<bool>& chosen) {
 }
 
 // Which values become 8-bit: those between integer-capable nodes on the way to another product, and large results of
-// products themselves. What comes after the last product (scores, decoded boxes) stays float.
-std::vector<bool> choose_values(const Graph& g) {
+// products themselves (with `integer_outputs` all of those that are handed out). What comes after the last product (scores,
+// decoded boxes) stays float.
+std::vector<bool> choose_values(const Graph& g, bool integer_outputs) {
   const std::vector<bool> delicate = delicate_values(g);
   std::vector<bool> leads(g.values.size(), false), chosen(g.values.size(), false);
   for (size_t i = g.nodes.size(); i-- > 0;) {
@@ -144,7 +145,7 @@ std::vector<bool> choose_values(const Graph& g) {
     const bool leaves = std::find(g.outputs.begin(), g.outputs.end(), static_cast<ValueId>(v)) != g.outputs.end();
     const bool large = ir::element_count(value.shape) > 4096;
     if (leaves) {
-      chosen[v] = large && producer && is_weighted(g, *producer) && readers[v].empty();
+      chosen[v] = (large || integer_outputs) && producer && is_weighted(g, *producer) && readers[v].empty();
       continue;
     }
     for (int r : readers[v]) chosen[v] = chosen[v] || integer_capable(g, g.nodes[static_cast<size_t>(r)]);
@@ -341,7 +342,7 @@ Result<Graph> quantize(const Graph& source, const std::vector<std::vector<Tensor
   split_activations(g);
   PITH_TRY(const Calibration c, calibrate(g, samples));
 
-  std::vector<bool> chosen = options.float_activations ? std::vector<bool>(g.values.size(), false) : choose_values(g);
+  std::vector<bool> chosen = options.float_activations ? std::vector<bool>(g.values.size(), false) : choose_values(g, options.integer_outputs);
   if (options.activations.empty() && !options.float_activations) drop_coarse(g, c, options.method, options.percentile, chosen);
   const auto functions = functions_behind(g, chosen);
   std::vector<std::string> saturating;

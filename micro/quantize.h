@@ -21,6 +21,7 @@ struct QuantizeOptions {
   double rate_weight = 0;
   bool round_by_covariance = true;  // products with short rows of weights: moments.h
   bool float_activations = false;   // only weights become integers
+  bool integer_outputs = false;     // what products hand out is 8-bit; else only results of more than 4,096 values are
   bool code_parameters = false;     // norms, positions and biases of operators in float: 8-bit integers of one scale each
   // What retraining settled, by value name: weights that lie on these grids already, ranges that it rounded with.
   std::map<std::string, std::vector<int16_t>> weight_codes;

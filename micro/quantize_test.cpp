@@ -184,6 +184,24 @@ TEST(Quantize, KeepsCoarseValuesInFloat) {
   EXPECT_FALSE(coarse->value(coarse->inputs[0]).quant.has_value());
 }
 
+// Small outputs are float unless 8 bits are asked for.
+TEST(Quantize, MakesOutputsIntegersOnDemand) {
+  Random random(ir::test_seed());
+  Graph g;
+  const ValueId x = input(g, {1, 256});
+  g.outputs = ir::append_results(g, Op::kMatMul, {x, g.add_constant("w", ir::random_f32(random, {256, 32}))});
+  ASSERT_TRUE(ir::verify(g).ok());
+  const auto samples = samples_for(g, random, 64);
+  QuantizeOptions options;
+  const auto floats = quantize(g, samples, options);
+  options.integer_outputs = true;
+  const auto integers = quantize(g, samples, options);
+  ASSERT_TRUE(floats.ok() && integers.ok());
+  EXPECT_FALSE(floats->value(floats->outputs[0]).quant.has_value());
+  EXPECT_TRUE(integers->value(integers->outputs[0]).quant.has_value());
+  EXPECT_GT(signal_to_noise(g, *integers, samples), 30);
+}
+
 // What a still picture may lose, a stream may not: its state gathers the errors.
 TEST(Quantize, KeepsMoreInFloatWhereStateGathersErrors) {
   const auto first_input_is_coded = [](bool with_state) {

@@ -50,11 +50,11 @@ class Bench:
             sys.exit(f"pith {' '.join(map(str, arguments))}\n{done.stderr}")
         return json.loads(done.stdout)
 
-    def files(self, network, model, samples, count, flags, held_back=8):
+    def files(self, network, model, samples, count, flags, held_back=8, more=()):
         """Float and compressed file of a network, and what stays the same in its rows."""
         original, small, big = pathlib.Path(model), self.work / "small.pith", self.work / "float.pith"
         self.pith("compile", original, *flags, "-o", big)
-        made = self.pith("compress", original, *flags, "--samples", samples, "--data-count", count, "--held-back", held_back, "-o", small)
+        made = self.pith("compress", original, *flags, *more, "--samples", samples, "--data-count", count, "--held-back", held_back, "-o", small)
         size = original.stat().st_size
         self.common = {"network": network, "file_bytes": made["bytes"], "original_bytes": size, "ratio": f"{size / made['bytes']:.2f}", "arena_bytes": made["arena_bytes"]}
         return big, small
@@ -138,11 +138,11 @@ def keywords(b):
     b.both(files, [("top1", "accuracy", 1)], measured, "--labels", labels)
 
 
-def anomaly(b):
+def anomaly(b, network="mlperf-tiny-ad", more=()):
     archive = b.data / "speech" / "speech-commands-v2-test600.tar.xz"
     calibration = data.log_mel_windows(data.clips(archive, lambda i, _: i % 20 == 0), b.work / "mel0.npz", 2)
     measured = data.log_mel_windows(data.clips(archive, lambda i, _: i % 20 == 7), b.work / "mel1.npz", 2)
-    files = b.files("mlperf-tiny-ad", b.data / "nets" / "mlperf-tiny-ad.onnx", calibration, 1024, [], 8)
+    files = b.files(network, b.data / "nets" / "mlperf-tiny-ad.onnx", calibration, 1024, [], 8, more)
     samples, m = b.against(files, measured)
     b.row(samples, "100 (1 - relative error)", 100, 100 * (1 - 10 ** (-m["sqnr_db"] / 20)))
     # the net's own use: windows that aren't like the usual ones are reconstructed worse. Noise against words stands for it.
@@ -191,6 +191,7 @@ NETWORKS = {
     "mlperf-tiny-kws": keywords,
     "mlperf-tiny-vww": wake_words,
     "mlperf-tiny-ad": anomaly,
+    "mlperf-tiny-ad, 8-bit outputs": lambda b: anomaly(b, "mlperf-tiny-ad, 8-bit outputs", ["--integer-outputs"]),
     "silero_vad_16k": silero,
     "ultraface-rfb-320": faces,
     "mobilenetv2-1.0-224": mobilenet,

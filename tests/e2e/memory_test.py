@@ -37,14 +37,16 @@ class Limits(unittest.TestCase):
         return json.loads(pith("compile", MODEL, "--ram", ram, *flags, "-o", self.out, "--json").stdout)["arena_bytes"]
 
     def test_a_refusal_names_what_least_reaches_and_that_is_accepted(self):
-        for flags in ((), ("--rows",)):
+        for flags in ((), ("--rows",), ("--rows", "--max-macs-overhead", 20), ("--activation-bits", 4)):
             least = self.place("least", *flags)
             self.out.unlink()
             for ram in (1000, least // 2, least - 1):
                 said = pith("compile", MODEL, "--ram", ram, *flags, "-o", self.out, code=4).stderr
-                needs, more, limit, layer, name, advice = re.search(r"needs (\d+) bytes, (\d+) more than --ram (\d+): layer (\d+) '(.+)' can't do with less; give --ram (\d+)", said).groups()
+                needs, more, limit, layer, name, used, advice, flag_advice = re.search(r"needs (\d+) bytes, (\d+) more than --ram (\d+): layer (\d+ )?'([^']+)' can't do with less \(in use there: (.+)\); give --ram (\d+)(.*), or a smaller input", said).groups()
                 self.assertEqual((int(needs), int(more), int(limit), int(advice)), (least, least - ram, ram, least))
-                self.assertTrue(name)
+                self.assertLessEqual(max(int(b) for b in re.findall(r" (\d+)(?:,|$)", used)), least)
+                for flag in ("--rows", "--max-macs-overhead"):
+                    self.assertEqual(flag in flag_advice, flag not in flags)  # what was given isn't advised
                 self.assertEqual(said.count("\n"), 1)
                 self.assertFalse(self.out.exists())
             self.assertLessEqual(self.place(least, *flags), least)
