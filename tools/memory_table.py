@@ -52,7 +52,7 @@ def networks(d):
         "kws": Net(nets / "mlperf-tiny-kws.onnx", "noise", [], 200 * 1024 // 2, 200 * 1024 // 4, (1, 49, 10, 1)),
         "vww": Net(nets / "mlperf-tiny-vww.onnx", pictures, ["--preprocess", "image:rgb:96x96:stretch:scale=1/255"], 200 * 1024 // 2, 200 * 1024 // 4, (1, 3, 96, 96)),
         "autoencoder": Net(nets / "mlperf-tiny-ad.onnx", "noise", [], 10 * 1024 // 2, 10 * 1024 // 4, (1, 640)),
-        "autoencoder, 8-bit outputs": Net(nets / "mlperf-tiny-ad.onnx", "noise", ["--integer-outputs"], 10 * 1024 // 2, 10 * 1024 // 4, (1, 640)),
+        "autoencoder-u8 (8-bit outputs)": Net(nets / "mlperf-tiny-ad.onnx", "noise", ["--integer-outputs"], 10 * 1024 // 2, 10 * 1024 // 4, (1, 640)),
         "resnet50 (structure)": Net("structure:resnet50", None, [], 1 / 12, 1 / 32, (1, 3, 224, 224)),
         "roberta (structure)": Net("structure:roberta", None, [], 1 / 8, 1 / 16, (128, 768)),
     }
