@@ -32,6 +32,13 @@ Image inside(const Image& picture, const pith_box& box) {
   return image;
 }
 
+// Columns are for lines of their own.
+std::string without_columns(const std::vector<std::string>& lines) {
+  std::string text = fmt::format("{}", fmt::join(lines, "; "));
+  text.erase(std::unique(text.begin(), text.end(), [](char a, char b) { return a == ' ' && b == ' '; }), text.end());
+  return text;
+}
+
 }  // namespace
 
 Result<std::unique_ptr<Crops>> Crops::open(const std::string& detector, const std::string& classifier, EngineOptions& options) {
@@ -61,7 +68,7 @@ Result<void> Crops::classify(const Image& picture, int top, Reading& reading) {
     PITH_TRY(const std::vector<Output> outputs, engine_->run(arrays));
     head.memory = engine_->post_memory();
     PITH_TRY(const Reading found, read_outputs(outputs, head, &geometry));
-    reading.lines[i] += fmt::format("  {}", fmt::join(found.lines, "; "));
+    reading.lines[i] += "  " + without_columns(found.lines);
     reading.json["boxes"][i]["crop"] = found.json;
   }
   return {};

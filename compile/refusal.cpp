@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <map>
 
+#include "compile/code_rows.h"
 #include "compile/moves.h"
 
 namespace pith {
@@ -39,6 +40,13 @@ std::string largest(const Program& placed, int64_t step) {
   return text;
 }
 
+bool hands_out_floats(const Program& placed, int64_t step) {
+  const std::vector<StorageInterval> alive = storage_intervals(placed);
+  return std::any_of(alive.begin(), alive.end(), [&](const StorageInterval& s) {
+    return s.kind == "output" && s.first <= step && step <= s.last && placed.tensors[static_cast<size_t>(s.tensor)].dtype == PITH_F32;
+  });
+}
+
 }  // namespace
 
 Error refuse_ram(const Program& source, const Program& placed, const CompileOptions& options) {
@@ -47,7 +55,8 @@ Error refuse_ram(const Program& source, const Program& placed, const CompileOpti
   std::string mend = fmt::format("give --ram {}", placed.arena_bytes);
   if (!options.row_ports) mend += ", --rows";
   if (options.macs_overhead <= 0) mend += ", --max-macs-overhead 10";
-  mend += options.coding.bits > 0 ? ", fewer --activation-bits" : ", --activation-bits 4 (pith compile)";
+  if (!codable_tensors(source).empty()) mend += options.coding.bits > 0 ? ", fewer --activation-bits" : ", --activation-bits 4 (pith compile)";
+  if (hands_out_floats(placed, fullest)) mend += ", --integer-outputs (pith compress)";
   return error(ErrorCode::kDoesNotFit,
                fmt::format("the network needs {} bytes, {} more than --ram {}: {} can't do with less (in use there: {}); {}, or a smaller input", placed.arena_bytes,
                            placed.arena_bytes - options.ram, options.ram, layer(source, result_name(placed, placed.ops[static_cast<size_t>(fullest)])), largest(placed, fullest), mend));

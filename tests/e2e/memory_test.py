@@ -52,6 +52,11 @@ class Limits(unittest.TestCase):
             self.assertLessEqual(self.place(least, *flags), least)
             self.assertEqual(json.loads(pith("info", self.out, "--json").stdout)["arena_bytes"], least)
 
+    def test_a_refusal_advises_what_can_help(self):
+        dense = pith("compile", ROOT / "zoo/lenet/lenet300.pith", "--ram", 100, "-o", self.out, code=4).stderr  # no pictures inside
+        self.assertNotIn("--activation-bits", dense)
+        self.assertIn("--activation-bits", pith("compile", MODEL, "--ram", 100, "-o", self.out, code=4).stderr)
+
     def test_multiplications_beyond_the_network_s_are_bounded_and_bought_with_memory(self):
         place = lambda *flags: json.loads(pith("compile", MODEL, "--ram", "least", "--rows", *flags, "-o", self.out, "--json").stdout)["memory"]
         least, same, more = place(), place("--max-macs-overhead", 0), place("--max-macs-overhead", 20)
