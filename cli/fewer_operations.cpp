@@ -135,7 +135,7 @@ Result<std::vector<Made>> try_ways(const ir::Graph& from, double share, const Ma
     if (!*g) continue;
     ir::Graph& fewer = **g;
     PITH_TRY(const double loss, answer_loss(fewer, apart, expected, answers_are_classes(maker.head)));
-    const Way made{name_of(way), total_macs(fewer), ir::parameter_count(fewer), live_bytes(fewer), loss};
+    const Way made = weighed(name_of(way), fewer, loss);
     log_info(fmt::format("{}: {:.1f} million multiply-accumulates, {} parameters, loss {:.4g} on {} samples apart", made.name, millions(made.macs), made.parameters, loss, apart.size()));
     found.push_back({std::move(fewer), made});
   }
@@ -145,6 +145,13 @@ Result<std::vector<Made>> try_ways(const ir::Graph& from, double share, const Ma
 }
 
 }  // namespace
+
+Apart set_apart(const Samples& samples) {
+  const size_t apart = std::min(kApart, samples.size() / 4);
+  return {first_of(samples, samples.size() - apart), Samples(samples.end() - static_cast<int64_t>(apart == 0 ? samples.size() : apart), samples.end())};
+}
+
+Way weighed(const std::string& name, const ir::Graph& g, double loss) { return {name, total_macs(g), ir::parameter_count(g), live_bytes(g), loss, 0}; }
 
 Samples first_of(const Samples& samples, size_t count) { return {samples.begin(), samples.begin() + static_cast<int64_t>(std::min(count, samples.size()))}; }
 
@@ -169,10 +176,9 @@ Result<std::vector<Way>> fewer_operations(ir::Graph& g, const Samples& samples, 
   }
   const double share = macs_share(g, f.macs);
   if (share == 1) return std::vector<Way>();
-  const size_t apart = std::min(kApart, samples.size() / 4);
-  const Samples looked_at = first_of(samples, samples.size() - apart), others(samples.end() - static_cast<int64_t>(apart == 0 ? samples.size() : apart), samples.end());
-  const Maker maker{looked_at, head, seed};
-  PITH_TRY(std::vector<Made> made, try_ways(g, share, maker, others));
+  const Apart parts = set_apart(samples);
+  const Maker maker{parts.looked_at, head, seed};
+  PITH_TRY(std::vector<Made> made, try_ways(g, share, maker, parts.apart));
   log_info(fmt::format("taken: {}", made[0].way.name));
   g = std::move(made[0].graph);
   std::vector<Way> ways;

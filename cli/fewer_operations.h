@@ -27,11 +27,19 @@ struct Way {
   std::string name;  // as in "blocks and channels"
   int64_t macs = 0, parameters = 0, live_bytes = 0;  // live_bytes: float activations, the largest sum at any time
   double loss = 0;   // of the answers to samples apart, macro/measure.h
+  int64_t bytes = 0; // of the file, where one was made to compare
 };
 
 // The ways that --macs tried, the best first. `graph` is prepared for post-training (micro/post_training.h). Error kDoesNotFit
 // where so few can't be reached.
 Result<std::vector<Way>> fewer_operations(ir::Graph& graph, const std::vector<std::vector<ir::Tensor>>& samples, const std::string& head, uint64_t seed, const FewerFlags& flags);
+
+// Samples of which the last are kept apart: no pass looks at them, answers to them choose.
+struct Apart {
+  std::vector<std::vector<ir::Tensor>> looked_at, apart;
+};
+Apart set_apart(const std::vector<std::vector<ir::Tensor>>& samples);
+Way weighed(const std::string& name, const ir::Graph& graph, double loss);
 
 std::vector<std::vector<ir::Tensor>> first_of(const std::vector<std::vector<ir::Tensor>>& samples, size_t count);
 // Samples that a walk through two such networks side by side has memory for.

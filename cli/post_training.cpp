@@ -1,5 +1,7 @@
 // See post_training.h.
 //
+// With --macro this is done for networks of fewer operations too, and what answers most like the original at the same size is taken.
+//
 // The loop: one table of (bytes, loss) by layer and price; the allocator chooses along its hull for so many bytes; the
 // layers are rounded one after the other on what they really read; the real file says how many bytes came of it, and the
 // target of the next round is corrected by what was off.
@@ -9,11 +11,13 @@
 
 #include <algorithm>
 #include <cmath>
+#include <optional>
 
 #include "base/file.h"
 #include "base/log.h"
 #include "cli/curve.h"
 #include "cli/sensitivity.h"
+#include "macro/measure.h"
 
 namespace pith::cli {
 namespace {
@@ -22,6 +26,7 @@ using Samples = std::vector<std::vector<ir::Tensor>>;
 
 constexpr int kRounds = 4;
 constexpr double kNear = 0.01;  // of the target's bytes
+constexpr double kShares[] = {1, 0.85, 0.7};  // of the operations, that --macro tries
 
 // One search: everything that stays the same from round to round.
 class Search {
@@ -158,12 +163,66 @@ std::string layer_rows(const PostResult& r) {
   return text;
 }
 
+Result<Search::Point> met(Search& search, const Samples& samples, const PostFlags& flags, const PostTarget& target, const QuantizeOptions& options) {
+  const double whole = 4.0 * static_cast<double>(target.parameters);
+  if (target.ratio > 0) return search.at_bytes(whole / target.ratio);
+  if (target.max_drop >= 0) return smallest_within(search, samples, target, options);
+  return search.at_bytes(whole / flags.points[flags.points.size() / 2]);
+}
+
+PostResult result_of(const Search& search, Search::Point p, std::vector<Way> ways) { return PostResult{search.table(), std::move(p.rounded), p.chosen.price, p.chosen.loss, std::move(ways)}; }
+
+// --macro: moves that save operations against coarser weights. The same target is met after fewer operations in several degrees; taken
+// is what answers samples apart most like the original, or where a drop bounds the size, the smallest file.
+Result<PostResult> competition(const ir::Graph& prepared, const Samples& samples, const std::string& head, uint64_t seed, const PostFlags& flags, const PostTarget& target, const QuantizeOptions& options) {
+  const Apart parts = set_apart(samples);
+  const bool classes = answers_are_classes(head);
+  PITH_TRY(const Answers expected, answers_of(prepared, parts.apart));
+  std::vector<PostResult> results;
+  std::optional<Error> refusal;
+  const double most = flags.fewer.macs > 0 ? macs_share(prepared, flags.fewer.macs) : 1;
+  const auto attempt = [&](double share) -> Result<PostResult> {
+    ir::Graph g = prepared;
+    FewerFlags fewer;
+    fewer.macs = share;
+    PITH_TRY(const std::vector<Way> ways, fewer_operations(g, parts.looked_at, head, seed, fewer));
+    Search search(g, parts.looked_at, target, options);
+    PITH_CHECK_OK(search.prepare(head, seed));
+    PITH_TRY(Search::Point p, met(search, parts.looked_at, flags, target, options));
+    PITH_TRY(const double loss, answer_loss(p.rounded.graph, parts.apart, expected, classes));
+    Way way = weighed(share < 1 ? fmt::format("{:.2f} of the operations, by {}", share, ways[0].name) : "all operations", g, loss);
+    way.bytes = static_cast<int64_t>(p.file.size());
+    log_info(fmt::format("{}: {} bytes, loss {:.4g} on {} samples apart", way.name, way.bytes, loss, parts.apart.size()));
+    PostResult r = result_of(search, std::move(p), {way});
+    r.fewer = share < 1;
+    return r;
+  };
+  for (double part : kShares) {
+    auto made = attempt(most * part);
+    if (made.ok()) {
+      results.push_back(std::move(*made));
+    } else if (made.error().code == ErrorCode::kDoesNotFit) {
+      log_info(made.error().message);
+      if (!refusal) refusal = made.error();
+    } else {
+      return made.error();
+    }
+  }
+  if (results.empty()) return *refusal;
+  const bool by_bytes = target.ratio <= 0 && target.max_drop >= 0;
+  std::stable_sort(results.begin(), results.end(), [&](const PostResult& a, const PostResult& b) { return by_bytes ? a.ways[0].bytes < b.ways[0].bytes : a.ways[0].loss < b.ways[0].loss; });
+  log_info(fmt::format("taken: {}", results[0].ways[0].name));
+  for (size_t i = 1; i < results.size(); ++i) results[0].ways.push_back(results[i].ways[0]);
+  return std::move(results[0]);
+}
+
 }  // namespace
 
 void add_post_flags(CLI::App* verb, PostFlags& f) {
   const std::string group = "Without retraining";
   verb->add_flag("--no-retrain", f.no_retrain, "meet --ratio or --max-drop without retraining: a step for each layer along the hull of bytes against loss, and rounding that makes up for its errors")->group(group);
   add_fewer_flags(verb, group, f.fewer);
+  verb->add_flag("--macro", f.macro, "let fewer operations compete with coarser weights: all, 0.85 and 0.7 of them (of --macs) are brought to the same size, and what answers other samples most like the original is taken")->group(group);
   verb->add_option("--write-graph", f.graph, "write the float graph after --macs, --blocks, --channels and --low-rank as text with its weights; pith reads it as a model (.txt)")->group(group);
   verb->add_flag("--explain", f.explain, "say for each layer what was done and why")->group(group);
   verb->add_option("--curve", f.curves, "write the curve of bytes against quality to a .csv or .svg file (with --no-retrain); may be repeated")->group(group);
@@ -172,6 +231,13 @@ void add_post_flags(CLI::App* verb, PostFlags& f) {
 
 Result<PostResult> post_train(ir::Graph& graph, const Samples& samples, const std::string& head, uint64_t seed, const PostFlags& flags, const PostTarget& target, QuantizeOptions& options) {
   PITH_TRY(ir::Graph prepared, prepare_post_training(graph));
+  if (flags.macro) {
+    options.equalize = options.correct_bias = options.round_by_covariance = false;
+    PITH_TRY(PostResult r, competition(prepared, samples, head, seed, flags, target, options));
+    graph = r.rounded.graph;
+    options.weight_codes = r.rounded.codes;
+    return r;
+  }
   PITH_TRY(std::vector<Way> ways, fewer_operations(prepared, samples, head, seed, flags.fewer));
   if (!flags.graph.empty()) PITH_CHECK_OK(write_file(flags.graph, ir::to_text(prepared, true)));
   if (!flags.no_retrain) {
@@ -184,24 +250,17 @@ Result<PostResult> post_train(ir::Graph& graph, const Samples& samples, const st
   Search search(std::move(prepared), samples, target, options);
   PITH_CHECK_OK(search.prepare(head, seed));
   if (!flags.curves.empty()) PITH_CHECK_OK(draw_curve(search, samples, flags, target, options));
-  Search::Point p;
-  if (target.ratio > 0) {
-    PITH_TRY(p, search.at_bytes(4.0 * static_cast<double>(target.parameters) / target.ratio));
-  } else if (target.max_drop >= 0) {
-    PITH_TRY(p, smallest_within(search, samples, target, options));
-  } else {
-    PITH_TRY(p, search.at_bytes(4.0 * static_cast<double>(target.parameters) / flags.points[flags.points.size() / 2]));
-  }
+  PITH_TRY(Search::Point p, met(search, samples, flags, target, options));
   graph = p.rounded.graph;
   options.weight_codes = p.rounded.codes;
-  return PostResult{search.table(), std::move(p.rounded), p.chosen.price, p.chosen.loss, std::move(ways)};
+  return result_of(search, std::move(p), std::move(ways));
 }
 
 std::string explanation(const PostResult& r) {
   std::string text;
   for (const Way& w : r.ways)
-    text += fmt::format("{:<36} {:>8.1f} million multiply-accumulates, {:>9} parameters, {:>10} bytes of float activations at most, loss {:.4g}{}\n", w.name, static_cast<double>(w.macs) / 1e6, w.parameters,
-                        w.live_bytes, w.loss, &w == &r.ways[0] ? ": taken" : "");
+    text += fmt::format("{:<36} {:>8.1f} million multiply-accumulates, {:>9} parameters, {:>10} bytes of float activations at most, {}loss {:.4g}{}\n", w.name, static_cast<double>(w.macs) / 1e6, w.parameters,
+                        w.live_bytes, w.bytes > 0 ? fmt::format("{} bytes of file, ", w.bytes) : "", w.loss, &w == &r.ways[0] ? ": taken" : "");
   return r.rounded.layers.empty() ? text : text + layer_rows(r);
 }
 
@@ -216,7 +275,7 @@ nlohmann::json explanation_json(const PostResult& r) {
 
 nlohmann::json ways_json(const PostResult& r) {
   nlohmann::json ways = nlohmann::json::array();
-  for (const Way& w : r.ways) ways.push_back({{"moves", w.name}, {"multiply_accumulates", w.macs}, {"parameters", w.parameters}, {"float_activation_bytes", w.live_bytes}, {"loss", w.loss}});
+  for (const Way& w : r.ways) ways.push_back({{"moves", w.name}, {"multiply_accumulates", w.macs}, {"parameters", w.parameters}, {"float_activation_bytes", w.live_bytes}, {"bytes", w.bytes}, {"loss", w.loss}});
   return ways;
 }
 

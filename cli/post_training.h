@@ -14,7 +14,7 @@
 namespace pith::cli {
 
 struct PostFlags {
-  bool no_retrain = false, explain = false;
+  bool no_retrain = false, explain = false, macro = false;
   FewerFlags fewer;
   std::string graph;   // file for the graph that rounding begins with
   std::vector<std::string> curves;  // files
@@ -41,7 +41,8 @@ struct PostResult {
   PostTrained rounded;
   double price = 0;      // of a byte, in loss
   double modelled = 0;   // loss, by the additive model
-  std::vector<Way> ways; // that --macs tried, the best first
+  std::vector<Way> ways; // that --macs or --macro tried, the best first
+  bool fewer = false;    // operations than the original
 };
 
 // On return `graph` holds the student with fewer channels, rounded unless only --macs was asked for, and `options` its grids.

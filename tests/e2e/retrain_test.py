@@ -167,6 +167,22 @@ class FewerOperations(unittest.TestCase):
         self.assertGreater(made["ratio"], 9)  # of the original's bytes
         self.assertGreater(len(made["layers"]), 0)
 
+    def test_they_compete_with_coarser_weights(self):
+        whole, taken = self.out / "all.pith", self.out / "taken.pith"
+        self.pith("-o", whole)
+        made, said = self.pith("--macro", "--macs", "0.9", "--ratio", "9", "--no-retrain", "--explain", "-o", taken)
+        ways, target = made["ways"], 4 * made["parameters"] / 9
+        self.assertEqual(len(ways), 3)
+        self.assertEqual([w["loss"] for w in ways], sorted(w["loss"] for w in ways))
+        self.assertIn(f"taken: {ways[0]['moves']}", said)
+        for way, share in zip(sorted(ways, key=lambda w: -w["multiply_accumulates"]), (0.9, 0.765, 0.63)):
+            self.assertLessEqual(way["multiply_accumulates"], share * self.macs(whole))
+            self.assertLess(abs(way["bytes"] / target - 1), 0.05)  # all at one size
+        self.assertEqual(self.macs(taken), ways[0]["multiply_accumulates"])
+        made, _ = self.pith("--macro", "--max-drop", "20", "--no-retrain", "-o", taken)
+        self.assertEqual([w["bytes"] for w in made["ways"]], sorted(w["bytes"] for w in made["ways"]))
+        self.assertLessEqual(100 - made["held_back"]["same_answer"], 20)
+
     def test_an_interrupted_run_ends_the_same(self):
         flags = ("--channels", "0.6", "--ratio", "8", "--steps", "80", "--features", "0.2", "--shift", "1")
         self.pith(*flags, "-o", self.out / "once.pith")
@@ -187,7 +203,8 @@ class FewerOperations(unittest.TestCase):
         self.assertEqual((self.out / "once.pith").read_bytes(), (self.out / "twice.pith").read_bytes())
 
     def test_refusals_come_before_the_work(self):
-        for more, why in ((["--macs", "0.5", "--ratio", "8"], "--steps or --time"), (["--macs", "0.5", "--steps", "9", "--bits", "4"], "--bits"), (["--macs", "0.5", "--steps", "9", "--curve", "c.csv"], "--curve")):
+        for more, why in ((["--macs", "0.5", "--ratio", "8"], "--steps or --time"), (["--macs", "0.5", "--steps", "9", "--bits", "4"], "--bits"), (["--macs", "0.5", "--steps", "9", "--curve", "c.csv"], "--curve"),
+                          (["--macro", "--ratio", "9", "--no-retrain", "--curve", "c.csv"], "--curve"), (["--macro", "--macs", "0.5"], "--no-retrain or --allocate")):
             self.assertIn(why, self.pith(*more, "-o", self.out / "never.pith", code=2)[1])
 
 
