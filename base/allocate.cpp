@@ -113,6 +113,20 @@ bool walk_hulls(const std::vector<Unit>& units, const Weight& cost, Allocation& 
   return done(a);
 }
 
+// What limits leave goes to single changes that lower the loss, first those that lower it most for what they spend.
+void spend_rest(const std::vector<Unit>& units, const Limits& limits, const Weight& cost, Allocation& a) {
+  for (;;) {
+    const Step best = cheapest(units, a, [&](const Spent& before, const Spent& after) {
+      Spent then = a.spent;
+      then.bytes += after.bytes - before.bytes, then.ram += after.ram - before.ram, then.macs += after.macs - before.macs;
+      return excess(then, limits) > 0 ? 0.0 : std::max(cost(after) - cost(before), 1e-9);
+    });
+    if (best.unit == units.size() || best.slope >= 0) return;
+    a.option[best.unit] = best.option;
+    account(units, a);
+  }
+}
+
 }  // namespace
 
 std::vector<size_t> lower_hull(const std::vector<Option>& options) { return hull(options, bytes_of); }
@@ -123,8 +137,9 @@ Result<Allocation> allocate(const std::vector<Unit>& units, const Limits& limits
   const Weight cost = limits.macs >= 0 ? Weight([](const Spent& s) { return s.macs; }) : limits.ram >= 0 ? Weight([](const Spent& s) { return s.ram; }) : Weight(bytes_of);
   Allocation a = least_loss(units, given == 1 ? cost : Weight(bytes_of));
   if (given == 1) {
-    if (walk_hulls(units, cost, a, [&](const Allocation& now) { return excess(now.spent, limits) <= 0; })) return a;
-    return too_much(a.spent, limits);
+    if (!walk_hulls(units, cost, a, [&](const Allocation& now) { return excess(now.spent, limits) <= 0; })) return too_much(a.spent, limits);
+    spend_rest(units, limits, cost, a);
+    return a;
   }
   for (double over = excess(a.spent, limits); over > 0; over = excess(a.spent, limits)) {
     const Step step = cheapest(units, a, [&](const Spent& before, const Spent& after) {
@@ -137,6 +152,7 @@ Result<Allocation> allocate(const std::vector<Unit>& units, const Limits& limits
     a.price = step.slope;
     account(units, a);
   }
+  if (given > 0) spend_rest(units, limits, bytes_of, a);
   return a;
 }
 

@@ -4,7 +4,8 @@
 // another), and all are paid in one currency. Method: each unit has options, of which exactly one holds; the unit's
 // options on the lower convex hull of loss against what is spent are the only ones that a sum can want (Shoham and Gersho,
 // "Efficient bit allocation for an arbitrary set of quantizers", 1988). From the option of least loss everywhere, the
-// hull's steps are taken in the order of the loss that they add for what they free, until all limits are met.
+// hull's steps are taken in the order of the loss that they add for what they free, until all limits are met. The last step
+// frees more than it had to, much more where units are few: what is left is spent on single options that fit, off the hull too.
 #pragma once
 
 #include <cstdint>

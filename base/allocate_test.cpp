@@ -44,6 +44,19 @@ TEST(Allocate, IsOptimalAtEveryPointOfItsCurve) {
   for (size_t i = 2; i < curve.size(); ++i) EXPECT_GE(curve[i].price, curve[i - 1].price - 1e-12);
 }
 
+// Two units of very different size: between two points of the curve there is room that single steps off the hull can use.
+TEST(Allocate, SpendsWhatTheHullLeaves) {
+  const std::vector<Unit> units = {{"large", {{{1000, 0, 0}, 0}, {{400, 0, 0}, 6}}}, {"small", {{{200, 0, 0}, 0}, {{120, 0, 0}, 2.4}, {{100, 0, 0}, 2.5}}}};
+  const auto curve = rate_distortion_curve(units);
+  ASSERT_EQ(curve.size(), 3u);
+  EXPECT_EQ(curve[1].spent.bytes, 600);
+  const auto a = allocate(units, {599, -1, -1});
+  ASSERT_TRUE(a.ok());
+  EXPECT_EQ(a->option, (std::vector<size_t>{1, 1}));  // the curve has only 500 bytes at a loss of 8.5
+  EXPECT_EQ(a->spent.bytes, 520);
+  EXPECT_NEAR(a->loss, 8.4, 1e-9);
+}
+
 TEST(Allocate, MeetsAllLimitsAtOnce) {
   std::vector<Unit> units;
   for (int i = 0; i < 4; ++i) units.push_back({"u", {{{100, 0, 50}, 0}, {{50, 0, 50}, 1.0 + i}, {{80, 0, 10}, 2.0 - 0.1 * i}}});
