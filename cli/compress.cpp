@@ -228,8 +228,8 @@ Result<void> compress(const Flags& f, const Global& global) {
   if (!f.post.no_retrain && ((f.post.explain && f.post.fewer.macs <= 0 && !f.retrain.allocate) || !f.post.curves.empty()))
     return usage_error("--explain and --curve tell of what --no-retrain does (--explain of --macs and --allocate too); give it too");
   if (f.retrain.allocate && !(f.retrain.ratio > 0 && !f.post.no_retrain)) return usage_error("--allocate begins retraining towards a size; give --ratio, and --time or --steps");
-  if (f.post.macro && (!(f.post.no_retrain || f.retrain.allocate) || !f.post.curves.empty() || f.post.fewer.blocks + f.post.fewer.channels + f.post.fewer.low_rank > 0))
-    return usage_error("--macro chooses among networks brought to one size; give --no-retrain or --allocate, and neither --curve nor --blocks, --channels, --low-rank");
+  if (f.post.macro && (!(f.post.no_retrain || f.retrain.allocate) || !f.post.curves.empty() || !f.post.graph.empty() || f.post.fewer.blocks + f.post.fewer.channels + f.post.fewer.low_rank > 0))
+    return usage_error("--macro chooses among networks brought to one size; give --no-retrain or --allocate, and none of --curve, --write-graph, --blocks, --channels, --low-rank");
   const auto started = std::chrono::steady_clock::now();
   PITH_TRY(const CompileOptions placing, compile_options(f.placing));
   PITH_CHECK_OK(check_coding(f.coding, placing));
