@@ -204,7 +204,7 @@ class FewerOperations(unittest.TestCase):
 
     def test_refusals_come_before_the_work(self):
         for more, why in ((["--macs", "0.5", "--ratio", "8"], "--steps or --time"), (["--macs", "0.5", "--steps", "9", "--bits", "4"], "--bits"), (["--macs", "0.5", "--steps", "9", "--curve", "c.csv"], "--curve"),
-                          (["--macro", "--ratio", "9", "--no-retrain", "--curve", "c.csv"], "--curve"), (["--macro", "--macs", "0.5"], "--no-retrain or --allocate")):
+                          (["--macro", "--ratio", "9", "--no-retrain", "--write-graph", "g.txt"], "--write-graph"), (["--macro", "--ratio", "9", "--no-retrain", "--curve", "c.csv"], "--curve"), (["--macro", "--macs", "0.5"], "--no-retrain or --allocate")):
             self.assertIn(why, self.pith(*more, "-o", self.out / "never.pith", code=2)[1])
 
 
