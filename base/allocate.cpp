@@ -38,6 +38,12 @@ std::vector<size_t> hull(const std::vector<Option>& options, const Weight& cost)
   return kept;
 }
 
+// A sum in which one part spends something else.
+Spent exchanged(Spent sum, const Spent& before, const Spent& after) {
+  sum.bytes += after.bytes - before.bytes, sum.ram += after.ram - before.ram, sum.macs += after.macs - before.macs;
+  return sum;
+}
+
 void account(const std::vector<Unit>& units, Allocation& a) {
   a.spent = {};
   a.loss = 0;
@@ -105,7 +111,7 @@ bool walk_hulls(const std::vector<Unit>& units, const Weight& cost, Allocation& 
   for (const Step& s : steps) {
     if (done(a)) return true;
     const Option &before = units[s.unit].options[a.option[s.unit]], &after = units[s.unit].options[s.option];
-    a.spent.bytes += after.spent.bytes - before.spent.bytes, a.spent.ram += after.spent.ram - before.spent.ram, a.spent.macs += after.spent.macs - before.spent.macs;
+    a.spent = exchanged(a.spent, before.spent, after.spent);
     a.loss += after.loss - before.loss;
     a.option[s.unit] = s.option;
     a.price = s.slope;
@@ -117,9 +123,7 @@ bool walk_hulls(const std::vector<Unit>& units, const Weight& cost, Allocation& 
 void spend_rest(const std::vector<Unit>& units, const Limits& limits, const Weight& cost, Allocation& a) {
   for (;;) {
     const Step best = cheapest(units, a, [&](const Spent& before, const Spent& after) {
-      Spent then = a.spent;
-      then.bytes += after.bytes - before.bytes, then.ram += after.ram - before.ram, then.macs += after.macs - before.macs;
-      return excess(then, limits) > 0 ? 0.0 : std::max(cost(after) - cost(before), 1e-9);
+      return excess(exchanged(a.spent, before, after), limits) > 0 ? 0.0 : std::max(cost(after) - cost(before), 1e-9);
     });
     if (best.unit == units.size() || best.slope >= 0) return;
     a.option[best.unit] = best.option;
@@ -134,25 +138,17 @@ std::vector<size_t> lower_hull(const std::vector<Option>& options) { return hull
 // Several limits: each step lessens the excess over all of them together, so there is an end.
 Result<Allocation> allocate(const std::vector<Unit>& units, const Limits& limits) {
   const int given = (limits.bytes >= 0) + (limits.ram >= 0) + (limits.macs >= 0);
-  const Weight cost = limits.macs >= 0 ? Weight([](const Spent& s) { return s.macs; }) : limits.ram >= 0 ? Weight([](const Spent& s) { return s.ram; }) : Weight(bytes_of);
-  Allocation a = least_loss(units, given == 1 ? cost : Weight(bytes_of));
-  if (given == 1) {
-    if (!walk_hulls(units, cost, a, [&](const Allocation& now) { return excess(now.spent, limits) <= 0; })) return too_much(a.spent, limits);
-    spend_rest(units, limits, cost, a);
-    return a;
-  }
+  const Weight cost = given != 1 || limits.bytes >= 0 ? Weight(bytes_of) : limits.ram >= 0 ? Weight([](const Spent& s) { return s.ram; }) : Weight([](const Spent& s) { return s.macs; });
+  Allocation a = least_loss(units, cost);
+  if (given == 1 && !walk_hulls(units, cost, a, [&](const Allocation& now) { return excess(now.spent, limits) <= 0; })) return too_much(a.spent, limits);
   for (double over = excess(a.spent, limits); over > 0; over = excess(a.spent, limits)) {
-    const Step step = cheapest(units, a, [&](const Spent& before, const Spent& after) {
-      Spent then = a.spent;
-      then.bytes += after.bytes - before.bytes, then.ram += after.ram - before.ram, then.macs += after.macs - before.macs;
-      return over - excess(then, limits);
-    });
+    const Step step = cheapest(units, a, [&](const Spent& before, const Spent& after) { return over - excess(exchanged(a.spent, before, after), limits); });
     if (step.unit == units.size()) return too_much(a.spent, limits);
     a.option[step.unit] = step.option;
     a.price = step.slope;
     account(units, a);
   }
-  if (given > 0) spend_rest(units, limits, bytes_of, a);
+  if (given > 0) spend_rest(units, limits, cost, a);
   return a;
 }
 

@@ -5,15 +5,11 @@
 #include <utility>
 
 namespace pith {
-namespace {
-
 std::string result_name(const Program& p, const ProgramOp& op) {
   for (int32_t id : op.outputs)
     if (id != kNone) return p.tensors[static_cast<size_t>(id)].name;
   return {};
 }
-
-}  // namespace
 
 int64_t macs_of(const Program& p) {
   int64_t macs = 0;

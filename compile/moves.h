@@ -5,12 +5,16 @@
 // the same layers run whole.
 #pragma once
 
+#include <string>
 #include <vector>
 
 #include "compile/compile.h"
 #include "program/program.h"
 
 namespace pith {
+
+// Of an operator's first result; empty where it has none.
+std::string result_name(const Program& program, const ProgramOp& op);
 
 // Multiply-accumulates of all operators.
 int64_t macs_of(const Program& program);

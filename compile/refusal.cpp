@@ -12,12 +12,6 @@
 namespace pith {
 namespace {
 
-std::string result_name(const Program& p, const ProgramOp& op) {
-  for (int32_t id : op.outputs)
-    if (id != kNone) return p.tensors[static_cast<size_t>(id)].name;
-  return {};
-}
-
 // The layer that made this, or that it was made from (".coded", ".again"), with its number in the program as it was
 // given.
 std::string layer(const Program& source, const std::string& name) {
