@@ -11,7 +11,7 @@
 #include "base/allocate.h"
 #include "base/log.h"
 #include "cli/engine.h"
-#include "coding/decode/activation_rows.h"
+#include "cli/row_lifting.h"
 #include "compile/code_rows.h"
 
 namespace pith::cli {
@@ -76,46 +76,63 @@ Result<std::vector<std::vector<Array>>> read_samples(const CodingFlags& f, const
   return all;
 }
 
-// Bits of the fullest row of a picture in steps of 1. `values` as the runtime gives them, in the tensor's order.
-int64_t most_bits(const ProgramTensor& t, const std::vector<float>& values) {
-  const int32_t width = t.dims[2], channels = t.dims[3];
-  const size_t row = static_cast<size_t>(width) * static_cast<size_t>(channels);
-  std::vector<uint8_t> codes(row), decoded(static_cast<size_t>(channels));
-  std::vector<coding::RowChannel> state(static_cast<size_t>(channels));
-  int64_t most = 0;
-  for (size_t begin = 0; begin < values.size(); begin += row) {
-    for (size_t i = 0; i < row; ++i) codes[i] = numerics::quantize_u8(double{values[begin + i]}, t.affine);
-    int64_t bits = 0;
-    coding::walk_activation_row(codes.data(), 0, t.affine.zero_point, width, channels, state.data(), decoded.data(), [&](int number, int parameter) {
-      bits += numerics::row_number_bits(number, parameter);
-      return true;
-    });
-    most = std::max(most, bits);
-  }
-  return most;
-}
-
-// Bytes of each codable tensor's rows that hold all that the samples have in them.
-Result<std::map<int32_t, int32_t>> lossless_rows(const Program& program, const std::vector<int32_t>& tensors, const CodingFlags& f) {
-  constexpr int64_t kMargin = 16;  // a part of so many more
-  PITH_TRY(const auto inputs, read_samples(f, program));
+// Rows of these tensors as the samples make them.
+Result<std::vector<SampledRows>> sampled_rows(const Program& program, const std::vector<int32_t>& tensors, const std::vector<std::vector<Array>>& inputs) {
   Program open = program;
   for (int32_t id : tensors) open.outputs.push_back({"", id, {0, 1, 2, 3}});
   PITH_TRY(const Outputs outputs, run_on(open, inputs));
-  std::map<int32_t, int32_t> bytes;
+  std::vector<SampledRows> all;
   for (size_t i = 0; i < tensors.size(); ++i) {
     const ProgramTensor& t = program.tensors[static_cast<size_t>(tensors[i])];
-    int64_t most = 0;
-    for (const std::vector<Output>& sample : outputs) most = std::max(most, most_bits(t, sample[program.outputs.size() + i].values));
-    const int64_t row = 1 + (most + most / kMargin + 7) / 8;
-    bytes[tensors[i]] = static_cast<int32_t>((row + PITH_ARENA_ALIGNMENT - 1) / PITH_ARENA_ALIGNMENT * PITH_ARENA_ALIGNMENT);
+    SampledRows rows{t.dims[2], t.dims[3], t.dims[1], t.affine.zero_point, {}};
+    for (const std::vector<Output>& sample : outputs)
+      for (float v : sample[program.outputs.size() + i].values) rows.values.push_back(numerics::quantize_u8(double{v}, t.affine));
+    all.push_back(std::move(rows));
   }
-  return bytes;
+  return all;
+}
+
+// Bytes of rows that hold all that the samples have in them.
+int32_t lossless_bytes(const SampledRows& rows, const std::vector<uint8_t>& lifting) {
+  constexpr int64_t kMargin = 16;  // a part of so many more
+  const int64_t most = most_bits(rows, lifting), row = 1 + (most + most / kMargin + 7) / 8;
+  return static_cast<int32_t>((row + PITH_ARENA_ALIGNMENT - 1) / PITH_ARENA_ALIGNMENT * PITH_ARENA_ALIGNMENT);
+}
+
+// Bytes of each tensor's rows without loss, and what their channels look at where that makes them fewer.
+void choose_lossless(const std::vector<int32_t>& tensors, const std::vector<SampledRows>& sampled, bool lifting, ActivationCoding& coding) {
+  Progress bar("looking at what each activation holds", tensors.size());
+  for (size_t i = 0; i < tensors.size(); ++i, bar.step()) {
+    const SampledRows& rows = sampled[i];
+    const int32_t plain = coding.row_bytes_of[tensors[i]] = lossless_bytes(rows, {});
+    if (!lifting) continue;
+    const std::vector<uint8_t> fitted = fit_lifting(rows, 0, rows.count(), 0);
+    const int32_t bytes = fitted.empty() ? plain : lossless_bytes(rows, fitted);
+    if (int64_t{plain - bytes} * rows.height <= static_cast<int64_t>(fitted.size())) continue;  // the lifting waits in memory, too
+    coding.lifting_of[tensors[i]] = fitted;
+    coding.lifted_row_bytes_of[tensors[i]] = bytes;
+  }
+}
+
+// What channels look at where that makes a tensor's error smaller in the same bytes: fitted on half of the samples, judged on the rest.
+void choose_liftings(const Program& program, const std::vector<int32_t>& tensors, const std::vector<SampledRows>& sampled, ActivationCoding& coding) {
+  constexpr double kWorth = 0.02;  // of the error
+  Progress bar("looking at which channels go together", tensors.size());
+  for (size_t i = 0; i < tensors.size(); ++i, bar.step()) {
+    const SampledRows& rows = sampled[i];
+    const int32_t bytes = wanted_form(program, tensors[i], coding).row_bytes;
+    const size_t half = rows.count() / 2;
+    if (bytes == 0 || half == 0) continue;
+    const std::vector<uint8_t> fitted = fit_lifting(rows, 0, half, bytes);
+    if (fitted.empty()) continue;
+    const double plain = squared_error(rows, half, rows.count(), bytes, {}), error = squared_error(rows, half, rows.count(), bytes, fitted);
+    log_info(fmt::format("{} x {} x {} in {} bytes a row: {:.2f} % less error", rows.height, rows.width, rows.channels, bytes, 100 * (1 - error / plain)));
+    if (error < (1 - kWorth) * plain) coding.lifting_of[tensors[i]] = fitted;
+  }
 }
 
 // For each codable tensor an option for each rate: bytes, and the error that it alone makes.
-Result<std::vector<Unit>> measure(const Program& program, const std::vector<int32_t>& tensors, const CodingFlags& f) {
-  PITH_TRY(const auto inputs, read_samples(f, program));
+Result<std::vector<Unit>> measure(const Program& program, const std::vector<int32_t>& tensors, const std::vector<std::vector<Array>>& inputs) {
   PITH_TRY(const Outputs exact, run_on(program, inputs));
   std::vector<Unit> units;
   Progress bar("measuring what each activation bears", tensors.size());
@@ -148,6 +165,7 @@ void add_coding_flags(CLI::App* verb, CodingFlags& f) {
   verb->add_option("--activation-samples", f.samples, "measure on these samples which activations bear fewer bits");
   verb->add_option("--activation-count", f.count, "at most so many of them")->capture_default_str();
   verb->add_option("--activation-error", f.error, "instead of --activation-bits: as few bits as keep the outputs' relative squared error (summed over tensors) under this")->check(CLI::Range(0.0, 1.0));
+  verb->add_flag("--activation-lifting", f.lifting, "let channels of coded activations look at each other, as --activation-samples show, where that makes rows smaller (lossless) or better: some percent, for three times the time to decode");
   verb->add_flag("--code-all", f.all, "send all 8-bit pictures between operators through the codec, whether that saves memory or not: to see what it costs");
 }
 
@@ -157,6 +175,7 @@ Result<void> check_coding(const CodingFlags& f, const CompileOptions& placing) {
   if (!f.bits.empty() && f.error > 0) return usage_error("--activation-bits and --activation-error exclude each other");
   if (f.error > 0 && f.samples.empty()) return usage_error("--activation-error needs samples to measure it on; give --activation-samples");
   if (!f.all && placing.ram == 0 && !placing.least) return usage_error("activations are coded where memory is short; give --ram, or --code-all");
+  if (f.lifting && f.samples.empty()) return usage_error("--activation-lifting needs samples to see which channels go together; give --activation-samples");
   if (f.bits == "lossless" && f.samples.empty()) return usage_error("--activation-bits lossless needs samples to see how much its rows hold; give --activation-samples");
   return {};
 }
@@ -171,11 +190,16 @@ Result<ActivationCoding> choose_coding(const CodingFlags& f, const Program& prog
   if (f.samples.empty()) return coding;
   const std::vector<int32_t> tensors = codable_tensors(program);
   if (tensors.empty()) return usage_error("the network has no 8-bit pictures that could be coded; compress it first");
+  PITH_TRY(const auto inputs, read_samples(f, program));
+  std::vector<SampledRows> sampled;
+  if (coding.lossless || f.lifting) {
+    PITH_TRY(sampled, sampled_rows(program, tensors, inputs));
+  }
   if (coding.lossless) {
-    PITH_TRY(coding.row_bytes_of, lossless_rows(program, tensors, f));
+    choose_lossless(tensors, sampled, f.lifting, coding);
     return coding;
   }
-  PITH_TRY(const std::vector<Unit> units, measure(program, tensors, f));
+  PITH_TRY(const std::vector<Unit> units, measure(program, tensors, inputs));
   Allocation chosen;
   if (f.error > 0) {
     for (const Allocation& a : rate_distortion_curve(units))
@@ -186,40 +210,47 @@ Result<ActivationCoding> choose_coding(const CodingFlags& f, const Program& prog
     PITH_TRY(chosen, allocate(units, {.bytes = whole * coding.bits / 8}));
   }
   for (size_t i = 0; i < tensors.size(); ++i) coding.bits_of[tensors[i]] = kRates[chosen.option[i]];
+  if (f.lifting) choose_liftings(program, tensors, sampled, coding);
   return coding;
 }
 
 Result<ActivationCoding> CodingChoice::of(const Program& program) {
   if (!first_) {
     PITH_TRY(first_, choose_coding(flags_, program, placing_));
-    for (const auto& [id, bits] : first_->bits_of) bits_[program.tensors[static_cast<size_t>(id)].name] = bits;
+    for (const auto& [id, bits] : first_->bits_of) rows_[program.tensors[static_cast<size_t>(id)].name].bits = bits;
+    for (const auto& [id, lifting] : first_->lifting_of) rows_[program.tensors[static_cast<size_t>(id)].name].lifting = lifting;
     return *first_;
   }
   if (first_->lossless) return choose_coding(flags_, program, placing_);  // its rows hold what this network's values need
   ActivationCoding coding = *first_;
-  coding.bits_of.clear();
-  for (int32_t id : codable_tensors(program))
-    if (const auto at = bits_.find(program.tensors[static_cast<size_t>(id)].name); at != bits_.end()) coding.bits_of[id] = at->second;
+  coding.bits_of.clear(), coding.lifting_of.clear();
+  for (int32_t id : codable_tensors(program)) {
+    const ProgramTensor& t = program.tensors[static_cast<size_t>(id)];
+    const auto at = rows_.find(t.name);
+    if (at == rows_.end()) continue;
+    coding.bits_of[id] = at->second.bits;
+    if (static_cast<int32_t>(at->second.lifting.size()) == 3 * t.dims[3] && !at->second.lifting.empty()) coding.lifting_of[id] = at->second.lifting;
+  }
   return coding;
 }
 
-Result<std::map<std::string, double>> CodingChoice::coded(const Program& program) {
-  std::map<std::string, double> bits;
-  if (!flags_.wanted() || flags_.bits == "lossless") return bits;
+Result<std::map<std::string, ir::CodedRows>> CodingChoice::coded(const Program& program) {
+  std::map<std::string, ir::CodedRows> rows;
+  if (!flags_.wanted() || flags_.bits == "lossless") return rows;
   CompileOptions placing = placing_;
   PITH_TRY(placing.coding, of(program));
   MemoryReport memory;
   memory.coded = describe_coded(program, placing.coding.all ? all_coded(program, placing.coding) : std::vector<CodedTensor>{});
   if (!placing.coding.all) PITH_CHECK_OK(place(program, placing, &memory));
-  for (const CodedActivation& c : memory.coded) bits[c.name] = 8.0 * static_cast<double>(c.bytes) / static_cast<double>(c.values);
-  return bits;
+  for (const CodedActivation& c : memory.coded) rows[c.name] = {8.0 * static_cast<double>(c.bytes) / static_cast<double>(c.values), c.lifting};
+  return rows;
 }
 
 nlohmann::json coding_json(const MemoryReport& m) {
   nlohmann::json tensors = nlohmann::json::array();
   int64_t values = 0, bytes = 0;
   for (const CodedActivation& c : m.coded) {
-    tensors.push_back({{"name", c.name}, {"values", c.values}, {"bytes", c.bytes}});
+    tensors.push_back({{"name", c.name}, {"values", c.values}, {"bytes", c.bytes}, {"lifted", !c.lifting.empty()}});
     values += c.values, bytes += c.bytes;
   }
   return {{"tensors", tensors}, {"values", values}, {"bytes", bytes}};

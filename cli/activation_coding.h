@@ -14,6 +14,7 @@
 
 #include "base/result.h"
 #include "compile/compile.h"
+#include "ir/recode.h"
 
 namespace CLI {
 class App;
@@ -27,7 +28,8 @@ struct CodingFlags {
   bool all = false;
   std::string samples;
   size_t count = 8;
-  bool wanted() const { return !bits.empty() || error > 0 || all || !samples.empty(); }
+  bool lifting = false;
+  bool wanted() const { return !bits.empty() || error > 0 || all || lifting || !samples.empty(); }
 };
 void add_coding_flags(CLI::App* verb, CodingFlags& flags);
 
@@ -44,14 +46,14 @@ class CodingChoice {
  public:
   CodingChoice(const CodingFlags& flags, const CompileOptions& placing) : flags_(flags), placing_(placing) {}
   Result<ActivationCoding> of(const Program& program);
-  // Bits a value of what would be stored in coded form, lossy, if `program` (lowered) were placed now; by name.
-  Result<std::map<std::string, double>> coded(const Program& program);
+  // How that waits which would be stored in coded form, lossy, if `program` (lowered) were placed now; by name.
+  Result<std::map<std::string, ir::CodedRows>> coded(const Program& program);
 
  private:
   CodingFlags flags_;
   CompileOptions placing_;
   std::optional<ActivationCoding> first_;
-  std::map<std::string, double> bits_;  // first_'s bits_of
+  std::map<std::string, ir::CodedRows> rows_;  // first_'s bits_of and lifting_of
 };
 
 // Values and bytes of what was coded.

@@ -309,7 +309,7 @@ Result<void> compress(const Flags& f, const Global& global) {
       start.fewer = f.post.fewer.wanted() || post.fewer;
     }
     PITH_TRY(const SampleSplit whole, split(all, all.size(), f.held_back, global.seed));
-    const CodedBits coded = [&](const ir::Graph& quantized) -> Result<std::map<std::string, double>> {
+    const CodedBits coded = [&](const ir::Graph& quantized) -> Result<std::map<std::string, ir::CodedRows>> {
       PITH_TRY(const Program program, lowered(quantized));
       return coding.coded(program);
     };

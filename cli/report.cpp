@@ -29,7 +29,7 @@ std::string owner(const std::string& kind) {
 std::vector<char> in_coded_form(const Program& p) {
   std::vector<char> coded(p.tensors.size(), 0);
   for (const ProgramOp& op : p.ops) {
-    if (op.opcode == PITH_OPCODE_EncodeRows) coded[static_cast<size_t>(root_of(p, op.outputs[0]))] = 1;
+    if (op.opcode == PITH_OPCODE_EncodeRows || op.opcode == PITH_OPCODE_EncodeLiftedRows) coded[static_cast<size_t>(root_of(p, op.outputs[0]))] = 1;
   }
   return coded;
 }
@@ -112,7 +112,7 @@ json report_json(const ReportSubject& s, const std::vector<double>& seconds) {
     all["lower_bound"] = s.memory->lower_bound;
     all["float32_peak"] = s.memory->float32_peak;
     all["coded"] = json::array();
-    for (const CodedActivation& c : s.memory->coded) all["coded"].push_back({{"name", c.name}, {"values", c.values}, {"bytes", c.bytes}});
+    for (const CodedActivation& c : s.memory->coded) all["coded"].push_back({{"name", c.name}, {"values", c.values}, {"bytes", c.bytes}, {"lifted", !c.lifting.empty()}});
     all["remade"] = json::array();
     for (const RemadeTensor& r : s.memory->remade) all["remade"].push_back({{"name", r.name}, {"bytes", r.bytes}, {"macs", r.macs}, {"operators", r.operators}});
     for (const MemoryMove& m : s.memory->moves)

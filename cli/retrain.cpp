@@ -16,6 +16,7 @@
 #include "cli/retrain_run.h"
 #include "cli/sensitivity.h"
 #include "compile/compile.h"
+#include "ir/recode.h"
 #include "macro/channels.h"
 #include "micro/post_training.h"
 #include "program/scratch.h"
@@ -103,7 +104,7 @@ Result<Pruned> prune(const train::Model& model) {
 struct Measured {
   size_t bytes = 0;
   std::map<std::string, numerics::Affine> activations;
-  std::map<std::string, double> coded;  // of these
+  std::map<std::string, ir::CodedRows> coded;  // of these
 };
 
 // The file that this student would be now; which of its activations wait in coded form only where `coded` is given.
@@ -127,7 +128,8 @@ Result<Measured> measure(const train::Rounded& r, const std::vector<std::vector<
 }
 
 // The runtime's own kernels, as fast as this processor has them; the same bits in all (runtime/kernels/kernels.h).
-void recode(const uint8_t* x, uint8_t* y, int64_t rows, int64_t width, int64_t channels, int64_t row_bytes, uint8_t zero) {
+void recode(const uint8_t* x, uint8_t* y, int64_t rows, int64_t width, int64_t channels, int64_t row_bytes, uint8_t zero, const uint8_t* lifting) {
+  if (lifting != nullptr) return ir::recode_picture(x, y, {rows, width, channels, width * channels, channels, 1}, row_bytes, zero, lifting);
   const runtime::Kernels& kernels = runtime::kernels_of(runtime::best_isa());
   std::vector<uint8_t> state(static_cast<size_t>((PITH_ROW_CHANNEL + 1) * channels + train::kRecodeSlack)), row(static_cast<size_t>(row_bytes + train::kRecodeSlack));
   for (int64_t i = 0; i < rows; ++i, x += width * channels, y += width * channels) {

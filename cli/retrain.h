@@ -3,12 +3,14 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <string>
 #include <vector>
 
 #include "cli/cli.h"
 #include "cli/engine.h"
 #include "data/samples.h"
+#include "ir/recode.h"
 #include "micro/quantize.h"
 
 namespace pith::cli {
@@ -33,8 +35,8 @@ struct RetrainStart {
   bool fewer = false;                                 // operations than the original
 };
 
-// Of a quantised graph: bits a value of the pictures that its file will store in coded form, by the values' names.
-using CodedBits = std::function<Result<std::map<std::string, double>>(const ir::Graph& quantized)>;
+// Of a quantised graph: how the pictures wait that its file will store in coded form, by the values' names.
+using CodedBits = std::function<Result<std::map<std::string, ir::CodedRows>>(const ir::Graph& quantized)>;
 
 // `graph` teaches. True where this is the process that writes the file (the first of those that train together). On return `graph` is what learned, and `options` hold its grids and ranges. `calibration` as
 // quantize() takes it. With neither a ratio nor a price of a bit, weights stay in 8 bits.

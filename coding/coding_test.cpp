@@ -226,6 +226,89 @@ TEST(ActivationRows, WhatIsWrittenIsRead) {
   }
 }
 
+// Channels that follow earlier ones of random distance, through random multipliers.
+std::vector<uint8_t> random_lifting(Random& random, int channels) {
+  std::vector<uint8_t> bytes;
+  for (int c = 0; c < channels; ++c) bytes.push_back(static_cast<uint8_t>(random.integer(0, c)));
+  for (int most : {16, 8})
+    for (int c = 0; c < channels; ++c) bytes.push_back(static_cast<uint8_t>(random.integer(0, most)));
+  return bytes;
+}
+
+// A row in a fixed number of bytes, whatever it holds; the reader gets the values that the writer's own loop went on from.
+TEST(LiftedRows, WhatIsWrittenIsReadInTheBytesThatThereAre) {
+  Random random(seed());
+  for (int trial = 0; trial < 400; ++trial) {
+    const int width = static_cast<int>(random.integer(1, 40)), channels = static_cast<int>(random.integer(1, 24));
+    const uint8_t zero = static_cast<uint8_t>(random.integer(0, 1) ? random.integer(0, 255) : 0);
+    const std::vector<uint8_t> row = picture_row(random, width, channels, zero), lifting = random_lifting(random, channels);
+    const int64_t room = random.integer(1, static_cast<int64_t>(row.size()) * 2 + 8);
+    std::vector<RowChannel> state(static_cast<size_t>(channels), RowChannel{1, 2, 3, 4});
+    std::vector<LiftedChannel> shown(state.size(), LiftedChannel{5, 6, 7});
+    std::vector<uint8_t> decoded(state.size(), 77), coded(static_cast<size_t>(room) + 1, 0xa5), got(row.size());
+    const LiftedRows rows{{lifting.data(), channels}, zero, width, state.data(), shown.data()};
+    ASSERT_TRUE(rows.lifting.sound());
+    const int step = rows.encode(row.data(), decoded.data(), coded.data(), room);
+    EXPECT_EQ(coded.back(), 0xa5) << "written beyond the row";
+    rows.decode(coded.data(), room, got.data());
+    const int worst = step == numerics::kRowFlat ? 255 : numerics::kRowSteps[step] / 2;
+    for (size_t i = 0; i < row.size(); ++i) ASSERT_LE(std::abs(row[i] - got[i]), worst) << "PITH_SEED=" << seed() << " trial " << trial << " at " << i;
+    if (step == numerics::kRowFlat) continue;
+    EXPECT_TRUE(std::equal(decoded.begin(), decoded.end(), got.end() - channels)) << "trial " << trial;  // the last pixel
+  }
+}
+
+TEST(LiftedRows, WithoutALiftingTheyAreWhatRowsAre) {
+  Random random(seed());
+  for (int trial = 0; trial < 100; ++trial) {
+    const std::vector<uint8_t> row = picture_row(random, 20, 8, 30);
+    std::vector<uint8_t> lifting(24), decoded(8), plain(static_cast<size_t>(random.integer(1, 200))), lifted(plain.size());
+    for (size_t c = 0; c < 8; ++c) lifting[c] = random.integer(0, 1) ? 0 : static_cast<uint8_t>(random.integer(0, static_cast<int64_t>(c))), lifting[8 + c] = numerics::kMostRowLift;
+    std::vector<RowChannel> state(8);
+    std::vector<LiftedChannel> shown(8);
+    encode_activation_row(row.data(), 30, 20, 8, state.data(), decoded.data(), plain.data(), static_cast<int64_t>(plain.size()));
+    LiftedRows{{lifting.data(), 8}, 30, 20, state.data(), shown.data()}.encode(row.data(), decoded.data(), lifted.data(), static_cast<int64_t>(lifted.size()));
+    EXPECT_EQ(plain, lifted);
+  }
+}
+
+// What it is for: channels that go with others take fewer bits, by their values or by their numbers.
+TEST(LiftedRows, ChannelsThatGoTogetherTakeFewerBits) {
+  Random random(seed());
+  constexpr int kWidth = 300, kChannels = 6;
+  std::vector<uint8_t> row(kWidth * kChannels), decoded(kChannels);
+  double first = 128;
+  for (int x = 0; x < kWidth; ++x) {
+    first = std::clamp(first + random.normal() * 12, 0.0, 255.0);
+    const double size = x / 20 % 2 ? 30 : 1;  // of two that share nothing but it
+    for (int c = 0; c < kChannels; ++c) row[static_cast<size_t>(x * kChannels + c)] = static_cast<uint8_t>(std::clamp(c < 3 ? first + c : 128 + random.normal() * size, 0.0, 255.0));
+  }
+  std::vector<RowChannel> state(kChannels);
+  std::vector<LiftedChannel> shown(kChannels);
+  const auto bits_with = [&](const std::vector<uint8_t>& lifting) {
+    int64_t bits = 0;
+    LiftedRows{{lifting.data(), kChannels}, 128, kWidth, state.data(), shown.data()}.walk(row.data(), 0, decoded.data(), [&](int number, int parameter) {
+      bits += numerics::row_number_bits(number, parameter);
+      return true;
+    });
+    return bits;
+  };
+  const int64_t alone = bits_with({0, 0, 0, 0, 0, 0, 8, 8, 8, 8, 8, 8, 0, 0, 0, 0, 0, 0});
+  EXPECT_LT(bits_with({0, 1, 1, 0, 0, 0, 8, 12, 12, 8, 8, 8, 0, 0, 0, 0, 0, 0}), alone * 4 / 5);
+  EXPECT_LT(bits_with({0, 0, 0, 0, 1, 1, 8, 8, 8, 8, 8, 8, 0, 0, 0, 0, 4, 4}), alone * 99 / 100);
+}
+
+TEST(LiftedRows, OnlySoundOnesAreSo) {
+  const std::vector<uint8_t> sound = {0, 1, 2, 16, 0, 8, 8, 0, 3};
+  EXPECT_TRUE((RowLifting{sound.data(), 3}.sound()));
+  const std::vector<std::pair<size_t, uint8_t>> damages = {{0, 1}, {1, 2}, {2, 3}, {3, 17}, {6, 9}, {8, 255}};
+  for (const auto& [at, value] : damages) {
+    std::vector<uint8_t> bad = sound;
+    bad[at] = value;
+    EXPECT_FALSE((RowLifting{bad.data(), 3}.sound())) << at;
+  }
+}
+
 // Small values above the zero point, as activation functions leave them: coarse steps must not move their mean.
 TEST(ActivationRows, CoarseStepsKeepTheMean) {
   Random random(seed());
@@ -279,6 +362,9 @@ TEST(ActivationRows, NoBytesHurtTheReader) {
     if (random.integer(0, 3)) coded[0] %= numerics::kRowStepCount + 1;
     std::vector<RowChannel> state(static_cast<size_t>(channels));
     decode_activation_row(coded.data(), static_cast<int64_t>(coded.size()), 3, width, channels, state.data(), values.data());
+    std::vector<LiftedChannel> shown(state.size());
+    const std::vector<uint8_t> lifting = random_lifting(random, channels);
+    LiftedRows{{lifting.data(), channels}, 3, width, state.data(), shown.data()}.decode(coded.data(), static_cast<int64_t>(coded.size()), values.data());
   }
 }
 

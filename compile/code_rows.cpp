@@ -24,20 +24,24 @@ int32_t copy_of(Program& p, int32_t id, const char* suffix) {
   return static_cast<int32_t>(p.tensors.size() - 1);
 }
 
-ProgramOp row_op(int opcode, int32_t from, int32_t to) {
-  ProgramOp op;
-  op.opcode = opcode;
-  op.inputs = {from};
-  op.outputs = {to};
-  return op;
-}
-
 // One tensor's readers in order, by the copy that each reads.
 struct Readers {
-  int32_t coded = kNone;
+  int32_t coded = kNone, lifting = kNone;
   std::map<size_t, int32_t> decode_before;  // operator -> the copy that is decoded in front of it
   std::map<size_t, int32_t> reads;          // operator -> the copy that it reads
 };
+
+ProgramOp row_op(bool encode, const Readers& r, int32_t from, int32_t to) {
+  ProgramOp op;
+  op.opcode = encode ? PITH_OPCODE_EncodeRows : PITH_OPCODE_DecodeRows;
+  op.inputs = {from};
+  op.outputs = {to};
+  if (r.lifting != kNone) {
+    op.opcode = encode ? PITH_OPCODE_EncodeLiftedRows : PITH_OPCODE_DecodeLiftedRows;
+    op.inputs.push_back(r.lifting);
+  }
+  return op;
+}
 
 // Is it linear in its input pixel by pixel, in integers? Then it can take rows in coded form.
 bool takes_coded_rows(const Program& p, const ProgramOp& op) {
@@ -64,7 +68,7 @@ std::vector<int32_t> codable_tensors(const Program& p) {
   for (const ProgramPort& port : p.outputs) taken[static_cast<size_t>(root_of(p, port.tensor))] = 1;
   for (const auto& [in, out] : p.state) taken[static_cast<size_t>(root_of(p, in))] = taken[static_cast<size_t>(root_of(p, out))] = 1;
   for (const ProgramOp& op : p.ops) {
-    if (op.opcode == PITH_OPCODE_EncodeRows || op.opcode == PITH_OPCODE_DecodeRows)
+    if (op.opcode == PITH_OPCODE_EncodeRows || op.opcode == PITH_OPCODE_DecodeRows || op.opcode == PITH_OPCODE_EncodeLiftedRows || op.opcode == PITH_OPCODE_DecodeLiftedRows)
       for (int32_t id : {op.inputs[0], op.outputs[0]}) taken[static_cast<size_t>(root_of(p, id))] = 1;
   }
   std::vector<int32_t> all;
@@ -82,15 +86,32 @@ int32_t coded_row_bytes(const ProgramTensor& t, double bits) {
   return static_cast<int32_t>(std::clamp<int64_t>(wanted / PITH_ARENA_ALIGNMENT * PITH_ARENA_ALIGNMENT, PITH_ARENA_ALIGNMENT, row));
 }
 
-int32_t wanted_row_bytes(const Program& p, int32_t id, const ActivationCoding& coding) {
+CodedTensor wanted_form(const Program& p, int32_t id, const ActivationCoding& coding) {
   const ProgramTensor& t = tensor(p, id);
+  const auto lifting = coding.lifting_of.find(id);
+  CodedTensor form{id, 0};
+  if (lifting != coding.lifting_of.end()) form.lifting = lifting->second;
   if (coding.lossless) {
-    const auto at = coding.row_bytes_of.find(id);
-    return at == coding.row_bytes_of.end() || at->second >= row_bytes(t) ? 0 : at->second;
+    const auto& bytes_of = form.lifting.empty() ? coding.row_bytes_of : coding.lifted_row_bytes_of;
+    const auto at = bytes_of.find(id);
+    if (at != bytes_of.end() && at->second < row_bytes(t)) form.row_bytes = at->second;
+    return form;
   }
   const auto at = coding.bits_of.find(id);
   const double bits = at == coding.bits_of.end() ? coding.bits : at->second;
-  return bits >= 8 ? 0 : coded_row_bytes(t, bits);
+  if (bits < 8) form.row_bytes = coded_row_bytes(t, bits);
+  return form;
+}
+
+int32_t lifting_constant(Program& p, int32_t id, const std::vector<uint8_t>& lifting) {
+  ProgramConstant k;
+  k.name = tensor(p, id).name + ".lifting";
+  k.dtype = PITH_U8;
+  k.dims = {3, static_cast<int32_t>(lifting.size() / 3)};
+  k.affine = tensor(p, id).affine;  // means nothing, and costs least
+  k.integers.assign(lifting.begin(), lifting.end());
+  p.constants.push_back(std::move(k));
+  return kConstantBase + static_cast<int32_t>(p.constants.size() - 1);
 }
 
 Program code_rows(const Program& source, const std::vector<CodedTensor>& tensors, bool direct) {
@@ -103,10 +124,11 @@ Program code_rows(const Program& source, const std::vector<CodedTensor>& tensors
     const auto& uses = users.uses[static_cast<size_t>(c.tensor)];
     const size_t made = users.writers[static_cast<size_t>(c.tensor)].back();
     Readers r;
+    if (!c.lifting.empty()) r.lifting = lifting_constant(p, c.tensor, c.lifting);
     size_t last = 0;
     int32_t copy = kNone;
     for (size_t use : uses) {
-      if (r.reads.count(use) || (direct && use < source.ops.size() && takes_coded_rows(source, source.ops[use]))) continue;
+      if (r.reads.count(use) || (direct && r.lifting == kNone && use < source.ops.size() && takes_coded_rows(source, source.ops[use]))) continue;
       if (copy == kNone || use > last + kTogether) r.decode_before[use] = copy = copy_of(p, c.tensor, "");
       r.reads[use] = copy;
       last = use;
@@ -125,18 +147,18 @@ Program code_rows(const Program& source, const std::vector<CodedTensor>& tensors
       const auto r = readers.find(id);
       if (r == readers.end()) continue;
       if (!r->second.reads.count(i)) {
-        if (direct && takes_coded_rows(source, source.ops[i])) {
+        if (direct && r->second.lifting == kNone && takes_coded_rows(source, source.ops[i])) {
           op = on_coded_rows(std::move(op), r->second.coded);
           break;
         }
         continue;
       }
       const auto decode = r->second.decode_before.find(i);
-      if (decode != r->second.decode_before.end() && fed.insert(id).second) p.ops.push_back(row_op(PITH_OPCODE_DecodeRows, r->second.coded, decode->second));
+      if (decode != r->second.decode_before.end() && fed.insert(id).second) p.ops.push_back(row_op(false, r->second, r->second.coded, decode->second));
       id = r->second.reads.at(i);
     }
     p.ops.push_back(std::move(op));
-    for (int32_t id : encode_behind[i]) p.ops.push_back(row_op(PITH_OPCODE_EncodeRows, id, readers.at(id).coded));
+    for (int32_t id : encode_behind[i]) p.ops.push_back(row_op(true, readers.at(id), id, readers.at(id).coded));
   }
   return p;
 }
@@ -144,7 +166,7 @@ Program code_rows(const Program& source, const std::vector<CodedTensor>& tensors
 std::vector<CodedTensor> all_coded(const Program& p, const ActivationCoding& coding) {
   std::vector<CodedTensor> all;
   for (int32_t id : codable_tensors(p))
-    if (const int32_t bytes = wanted_row_bytes(p, id, coding); bytes > 0) all.push_back({id, bytes});
+    if (CodedTensor form = wanted_form(p, id, coding); form.row_bytes > 0) all.push_back(std::move(form));
   return all;
 }
 
@@ -152,7 +174,7 @@ std::vector<CodedActivation> describe_coded(const Program& p, const std::vector<
   std::vector<CodedActivation> all;
   for (const CodedTensor& c : tensors) {
     const ProgramTensor& t = tensor(p, c.tensor);
-    all.push_back({t.name, tensor_bytes(t), int64_t{rows_of(t)} * c.row_bytes});
+    all.push_back({t.name, tensor_bytes(t), int64_t{rows_of(t)} * c.row_bytes, c.lifting});
   }
   return all;
 }
@@ -188,6 +210,8 @@ Result<std::vector<Tried>> code_peaks(const Program& program, const CompileOptio
   const std::vector<int32_t> codable = codable_tensors(program);
   CompileOptions look = options;
   look.least = look.rough = true;
+  ActivationCoding coding = options.coding;
+  if (direct) coding.lifting_of.clear();  // products take rows without one
   std::vector<Tried> all;
   std::vector<CodedTensor> coded;
   int64_t best = INT64_MAX;
@@ -202,9 +226,9 @@ Result<std::vector<Tried>> code_peaks(const Program& program, const CompileOptio
     for (int32_t id : whole_at_peak(placed, report.whole)) {
       const bool known = std::any_of(coded.begin(), coded.end(), [&](const CodedTensor& c) { return c.tensor == id; });
       if (known || std::find(codable.begin(), codable.end(), id) == codable.end()) continue;
-      const int32_t bytes = wanted_row_bytes(program, id, options.coding);
-      if (bytes == 0) continue;
-      coded.push_back({id, bytes});
+      CodedTensor form = wanted_form(program, id, coding);
+      if (form.row_bytes == 0) continue;
+      coded.push_back(std::move(form));
       more = true;
     }
     if (!more) break;

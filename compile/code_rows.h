@@ -20,12 +20,15 @@ std::vector<int32_t> codable_tensors(const Program& program);
 // Bytes of a row at so many bits a value: a multiple of PITH_ARENA_ALIGNMENT, never more than the row itself.
 int32_t coded_row_bytes(const ProgramTensor& tensor, double bits_per_value);
 
-// Bytes of a tensor's rows in coded form; 0 where it stays as it is.
-int32_t wanted_row_bytes(const Program& program, int32_t tensor, const ActivationCoding& coding);
+// How a tensor is to be coded; no bytes where it stays as it is.
+CodedTensor wanted_form(const Program& program, int32_t tensor, const ActivationCoding& coding);
 
 // The program with these tensors (codable, each once) coded behind their last writer; all readers read what was decoded, but
-// with `direct` convolutions that are linear pixel by pixel take the coded rows themselves (CodedConv2d: the same bits).
+// with `direct` convolutions that are linear pixel by pixel take the coded rows themselves (CodedConv2d: the same bits), which
+// rows with a lifting have no form for.
 Program code_rows(const Program& program, const std::vector<CodedTensor>& tensors, bool direct = false);
+// What a tensor's channels look at, as a constant of EncodeLiftedRows and DecodeLiftedRows.
+int32_t lifting_constant(Program& program, int32_t tensor, const std::vector<uint8_t>& lifting);
 // All codable tensors that don't stay as they are.
 std::vector<CodedTensor> all_coded(const Program& program, const ActivationCoding& coding);
 // What was coded, for reports.

@@ -87,14 +87,14 @@ TEST(CodeRows, EachTensorGetsItsBytesAndLosslessOnesWhatTheyNeed) {
   ActivationCoding coding;
   coding.bits = 4;
   coding.bits_of = {{b, 8}, {sum, 2}};
-  EXPECT_EQ(wanted_row_bytes(p, a, coding), 128);
-  EXPECT_EQ(wanted_row_bytes(p, b, coding), 0);
-  EXPECT_EQ(wanted_row_bytes(p, sum, coding), 64);
+  EXPECT_EQ(wanted_form(p, a, coding).row_bytes, 128);
+  EXPECT_EQ(wanted_form(p, b, coding).row_bytes, 0);
+  EXPECT_EQ(wanted_form(p, sum, coding).row_bytes, 64);
   coding.lossless = true;
   coding.row_bytes_of = {{a, 240}, {b, 256}};
-  EXPECT_EQ(wanted_row_bytes(p, a, coding), 240);
-  EXPECT_EQ(wanted_row_bytes(p, b, coding), 0);  // nothing would be saved
-  EXPECT_EQ(wanted_row_bytes(p, sum, coding), 0);
+  EXPECT_EQ(wanted_form(p, a, coding).row_bytes, 240);
+  EXPECT_EQ(wanted_form(p, b, coding).row_bytes, 0);  // nothing would be saved
+  EXPECT_EQ(wanted_form(p, sum, coding).row_bytes, 0);
   const std::vector<CodedTensor> all = all_coded(p, coding);
   ASSERT_EQ(all.size(), 1u);
   EXPECT_EQ(all[0].tensor, a);
@@ -143,6 +143,56 @@ TEST(CodeRows, ProductsOfPixelsTakeCodedRowsAsTheyAre) {
     if (damage == 2) bad.tensors[product].dtype = PITH_F32;
     if (damage == 3) bad.constants[0].dims = {8, 2, 8, 1};
     if (damage == 4) bad.tensors[coded].dims = {1, 8, 2, 32};
+    EXPECT_FALSE(check_program(bad).ok()) << damage;
+  }
+}
+
+// 16 channels, of which the odd ones look at those before them.
+std::vector<uint8_t> lifting_of_pairs() {
+  std::vector<uint8_t> lifting;
+  for (int i = 0; i < 48; ++i) lifting.push_back(static_cast<uint8_t>(i < 16 ? i % 2 : i < 32 ? 10 : 3));
+  return lifting;
+}
+
+TEST(CodeRows, LiftingsGoWithTheirTensorsAndProductsTakeRowsWithoutOne) {
+  const Program p = with_product(1);
+  ActivationCoding coding;
+  coding.bits = 4;
+  coding.lifting_of = {{named(p, "a"), lifting_of_pairs()}};
+  EXPECT_EQ(wanted_form(p, named(p, "a"), coding).lifting, lifting_of_pairs());
+  EXPECT_TRUE(wanted_form(p, named(p, "b"), coding).lifting.empty());
+  coding.lossless = true;
+  coding.row_bytes_of = {{named(p, "a"), 240}};
+  coding.lifted_row_bytes_of = {{named(p, "a"), 224}};
+  EXPECT_EQ(wanted_form(p, named(p, "a"), coding).row_bytes, 224);
+
+  for (const bool direct : {false, true}) {
+    Program lifted = code_rows(p, {{named(p, "a"), 64, lifting_of_pairs()}}, direct);
+    EXPECT_EQ(count(lifted, PITH_OPCODE_EncodeLiftedRows), 1);
+    EXPECT_EQ(count(lifted, PITH_OPCODE_DecodeLiftedRows), 2);  // the product shares with its neighbour
+    EXPECT_EQ(count(lifted, PITH_OPCODE_EncodeRows) + count(lifted, PITH_OPCODE_DecodeRows) + count(lifted, PITH_OPCODE_CodedConv2d), 0);
+    ASSERT_TRUE(plan_arena(lifted, {}, nullptr).ok());
+    EXPECT_TRUE(check_program(lifted).ok());
+  }
+}
+
+TEST(CodeRows, DamagedLiftingsAreRefused) {
+  const Program p = chain(8);
+  Program sound = code_rows(p, {{named(p, "a"), 64, lifting_of_pairs()}});
+  ASSERT_TRUE(plan_arena(sound, {}, nullptr).ok());
+  ASSERT_TRUE(check_program(sound).ok());
+  for (int damage = 0; damage < 7; ++damage) {
+    Program bad = sound;
+    ProgramConstant& k = bad.constants.back();
+    if (damage == 0) k.integers[0] = 1;   // before the first channel
+    if (damage == 1) k.integers[5] = 6;
+    if (damage == 2) k.integers[16] = 17;  // multipliers above 2
+    if (damage == 3) k.integers[40] = 9;
+    if (damage == 4) k.dims = {2, 24};
+    if (damage == 5) k.dtype = PITH_I32;
+    if (damage == 6)
+      for (ProgramOp& op : bad.ops)
+        if (op.opcode == PITH_OPCODE_DecodeLiftedRows) op.inputs[1] = op.inputs[0];
     EXPECT_FALSE(check_program(bad).ok()) << damage;
   }
 }

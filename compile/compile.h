@@ -18,6 +18,7 @@ namespace pith {
 // A tensor of a lowered program, and the bytes that each of its rows may take while it waits.
 struct CodedTensor {
   int32_t tensor = kNone, row_bytes = 0;
+  std::vector<uint8_t> lifting = {};  // what its channels look at (numerics/row_lifting.h); empty: nothing
 };
 
 // Which activations may be stored in coded form (code_rows.h).
@@ -27,6 +28,8 @@ struct ActivationCoding {
   std::map<int32_t, double> bits_of;  // by tensor, where they differ; 8 and more: stays as it is
   bool lossless = false;              // in the bytes of row_bytes_of instead; what isn't there stays as it is
   std::map<int32_t, int32_t> row_bytes_of;
+  std::map<int32_t, std::vector<uint8_t>> lifting_of;  // by tensor, where channels look at each other
+  std::map<int32_t, int32_t> lifted_row_bytes_of;      // of these, lossless
   bool wanted() const { return bits > 0 || lossless; }
 };
 
@@ -80,6 +83,7 @@ struct MemoryMove {
 struct CodedActivation {
   std::string name;
   int64_t values = 0, bytes = 0;
+  std::vector<uint8_t> lifting = {};
 };
 // A tensor that is made again by some operators before a late use, instead of waiting for it (remake.h).
 struct RemadeTensor {

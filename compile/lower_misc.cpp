@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "compile/code_rows.h"
 #include "compile/lowering.h"
 
 namespace pith {
@@ -293,8 +294,14 @@ Result<void> Lowering::lower_misc(const ir::Node& n) {
       const Dims d = program.tensors[static_cast<size_t>(input)].dims;
       const int32_t coded = new_tensor(PITH_U8, {1, d[1], 1, static_cast<int32_t>(n.integer("row_bytes", 1))}, affine(n.outputs[0]), y.name + ".coded");
       const int32_t output = result_tensor(n, 0, order, true);
-      emit(PITH_OPCODE_EncodeRows, {input}, {coded});
-      emit(PITH_OPCODE_DecodeRows, {coded}, {output});
+      if (const std::vector<int64_t> lifting = n.integers("lifting"); lifting.empty()) {
+        emit(PITH_OPCODE_EncodeRows, {input}, {coded});
+        emit(PITH_OPCODE_DecodeRows, {coded}, {output});
+      } else {
+        const int32_t constant = lifting_constant(program, input, {lifting.begin(), lifting.end()});
+        emit(PITH_OPCODE_EncodeLiftedRows, {input, constant}, {coded});
+        emit(PITH_OPCODE_DecodeLiftedRows, {coded, constant}, {output});
+      }
       define(n, 0, output, order);
       return {};
     }

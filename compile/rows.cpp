@@ -87,7 +87,7 @@ bool runs_by_rows(const Program& p, const ProgramOp& op) {
   switch (op.opcode) {
     case PITH_OPCODE_Conv2d: case PITH_OPCODE_Pool2d: case PITH_OPCODE_Unary: case PITH_OPCODE_Convert: case PITH_OPCODE_Binary: case PITH_OPCODE_Copy:
     case PITH_OPCODE_Dense: case PITH_OPCODE_Norm: case PITH_OPCODE_Softmax: case PITH_OPCODE_MatMul:
-    case PITH_OPCODE_EncodeRows: case PITH_OPCODE_DecodeRows: case PITH_OPCODE_CodedConv2d:
+    case PITH_OPCODE_EncodeRows: case PITH_OPCODE_DecodeRows: case PITH_OPCODE_CodedConv2d: case PITH_OPCODE_EncodeLiftedRows: case PITH_OPCODE_DecodeLiftedRows:
       break;
     default:
       return false;

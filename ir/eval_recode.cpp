@@ -1,17 +1,19 @@
 // See recode.h.
 #include "ir/eval.h"
 #include "ir/recode.h"
-#include "numerics/row_model.h"
+#include "numerics/row_lifting.h"
 
 namespace pith::ir {
 namespace {
 
+using numerics::LiftedChannel;
+using numerics::LiftedRowModel;
 using numerics::RowChannel;
 using numerics::RowModel;
 
-// One row's values after coding with a step; whether that takes `room` bits at most (else only the first ones are made).
-bool recode_row(const uint8_t* x, uint8_t* y, const PictureView& v, int step, uint8_t zero, int64_t room, RowChannel* state) {
-  RowModel model(state, step, zero);
+// One row's values after coding as a model expects them; whether that takes `room` bits at most (else only the first ones are made).
+template <typename Model>
+bool recode_row(Model model, const uint8_t* x, uint8_t* y, const PictureView& v, uint8_t zero, int64_t room) {
   for (int64_t w = 0; w < v.width; ++w) {
     for (int64_t k = 0; k < v.channels; ++k) {
       const int64_t at = w * v.column_stride + k * v.channel_stride;
@@ -29,20 +31,24 @@ bool recode_row(const uint8_t* x, uint8_t* y, const PictureView& v, int step, ui
 
 }  // namespace
 
-void recode_picture(const uint8_t* x, uint8_t* y, const PictureView& v, int64_t row_bytes, uint8_t zero) {
+void recode_picture(const uint8_t* x, uint8_t* y, const PictureView& v, int64_t row_bytes, uint8_t zero, const uint8_t* lifting) {
   const int64_t room = 8 * (row_bytes - 1);
   std::vector<RowChannel> state(static_cast<size_t>(v.channels));
+  std::vector<LiftedChannel> lifted(state.size());
+  const auto recode = [&](int step) {
+    if (lifting == nullptr) return recode_row(RowModel(state.data(), step, zero), x, y, v, zero, room);
+    return recode_row(LiftedRowModel({lifting, static_cast<int32_t>(v.channels)}, state.data(), lifted.data(), step, zero), x, y, v, zero, room);
+  };
   for (int64_t h = 0; h < v.rows; ++h, x += v.row_stride, y += v.row_stride) {
-    int low = 0, high = numerics::kRowFlat, made = -1;  // the step that `y` is of
-    while (low < high) {
-      const int middle = (low + high) / 2;
-      const bool fits = recode_row(x, y, v, middle, zero, room, state.data());
-      made = fits ? middle : -1;
-      (fits ? high : low) = fits ? middle : middle + 1;
-    }
-    if (low == made) continue;
-    if (low < numerics::kRowFlat) {
-      recode_row(x, y, v, low, zero, room, state.data());
+    int made = -1;  // the step that `y` is of
+    const auto fits = [&](int step) {
+      made = recode(step) ? step : -1;
+      return made == step;
+    };
+    const int step = lifting == nullptr ? numerics::bisected_row_step(fits) : numerics::first_row_step(fits);
+    if (step == made) continue;
+    if (step < numerics::kRowFlat) {
+      recode(step);
       continue;
     }
     for (int64_t w = 0; w < v.width; ++w)
@@ -57,7 +63,9 @@ Result<void> eval_recode(Evaluation& e) {
   }
   const Shape& s = e.shape(0);
   const PictureView view{s[2], s[3], s[1], s[3], 1, s[2] * s[3]};  // channels first
-  recode_picture(e.in(0).as<uint8_t>().data(), e.outputs[0].mut<uint8_t>().data(), view, e.node.integer("row_bytes", 0), static_cast<uint8_t>(e.node.integer("zero", 0)));
+  const std::vector<int64_t> given = e.node.integers("lifting");
+  const std::vector<uint8_t> lifting(given.begin(), given.end());
+  recode_picture(e.in(0).as<uint8_t>().data(), e.outputs[0].mut<uint8_t>().data(), view, e.node.integer("row_bytes", 0), static_cast<uint8_t>(e.node.integer("zero", 0)), lifting.empty() ? nullptr : lifting.data());
   return {};
 }
 

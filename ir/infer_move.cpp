@@ -1,8 +1,10 @@
 // Types of the operators that move data from place to place.
+#include <algorithm>
 #include <cmath>
 
 #include "ir/geometry.h"
 #include "ir/infer.h"
+#include "numerics/row_lifting.h"
 
 namespace pith::ir {
 
@@ -179,6 +181,11 @@ Result<void> infer_recode(Inference& node) {
   PITH_CHECK_OK(node.ranged("zero", 0, 0, 255));
   if (node.shape(0)[0] != 1) return node.fail("pictures are coded one at a time");
   if (element_count(node.shape(0)) == 0) return node.fail("there is nothing to code");
+  const std::vector<int64_t> lifting = node.node.integers("lifting");
+  const std::vector<uint8_t> bytes(lifting.begin(), lifting.end());
+  const bool small = std::all_of(lifting.begin(), lifting.end(), [](int64_t b) { return b >= 0 && b <= 255; });
+  if (!lifting.empty() && (!small || static_cast<int64_t>(lifting.size()) != 3 * node.shape(0)[1] || !numerics::RowLifting{bytes.data(), static_cast<int32_t>(node.shape(0)[1])}.sound()))
+    return node.fail("its lifting isn't three numbers for each channel, or a channel looks at one that isn't there");
   node.output(node.dtype(0), node.shape(0));
   return {};
 }

@@ -81,6 +81,7 @@ std::vector<Sound> sound_nodes() {
       {Op::kSpaceToDepth, {{F, {1, 2, 4, 6}}}, {{"blocksize", number(2)}}},
       {Op::kChannelShuffle, {{F, {1, 6, 4}}}, {{"group", number(3)}}},
       {Op::kRecode, {{U, {1, 3, 4, 5}}}, {{"row_bytes", number(9)}, {"zero", number(7)}}},
+      {Op::kRecode, {{U, {1, 3, 4, 5}}}, {{"row_bytes", number(9)}, {"lifting", Ints{0, 1, 2, 8, 11, 5, 0, 4, 8}}}},
       {Op::kResize,
        {{F, {1, 2, 4, 5}}},
        {{"scales", Reals{1, 1, 2, 0.6}},

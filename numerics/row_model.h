@@ -44,6 +44,20 @@ constexpr int row_number_bits(int number, int parameter) {
   return high < kRowEscape ? high + 1 + parameter : kRowEscape + 8;
 }
 
+// The finest step whose numbers fit: fits(step's index), kRowFlat where none does.
+template <typename Fits>
+constexpr int bisected_row_step(const Fits& fits) {
+  int low = 0, high = kRowFlat;
+  while (low < high) {
+    const int middle = (low + high) / 2;
+    if (fits(middle))
+      high = middle;
+    else
+      low = middle + 1;
+  }
+  return low;
+}
+
 class RowModel {
  public:
   // `channels` must outlive the model; its contents don't matter.
@@ -53,20 +67,7 @@ class RowModel {
   // `left`: the value before in this channel, as decoded; none in the first column.
   constexpr RowExpectation expect(int channel, bool first, int left) const {
     const RowChannel& c = channels_[channel];
-    RowExpectation e{zero_, 0, 0, false};
-    int level = level_;
-    if (!first) {
-      int least = c.zero;
-      if (c.middle < least) least = c.middle, e.prediction = (left + zero_) >> 1;
-      if (c.left < least) e.prediction = left;
-      level = c.level;
-    }
-    const int below = quotient(e.prediction), above = quotient(255 - e.prediction);
-    e.more_above = above > below;
-    e.both = e.more_above ? below : above;
-    const int t = level + (level >> 2);
-    e.parameter = t > 0 ? 31 - __builtin_clz(static_cast<unsigned>((t - 1) >> 4) | 1) : 0;
-    return e;
+    return first ? about(zero_, level_) : about(nearest(c, left), c.level);
   }
   // The number of a value: differences of alternating sign while both fit, then those of the one sign that does. What lies
   // in the middle of two steps goes down or up: with step 2 that's half of all values, and away from the prediction would
@@ -85,7 +86,7 @@ class RowModel {
   // After each value, in the order of the row.
   constexpr void learn(int channel, bool first, int left, int value, int number) {
     RowChannel& c = channels_[channel];
-    const int seen = (number < 63 ? number : 63) * 16;
+    const int seen = size_of(number);
     const int off_zero = distance(value, zero_) * 16;
     if (first) {
       c.level = static_cast<uint16_t>((seen + level_) >> 1);
@@ -101,12 +102,26 @@ class RowModel {
     level_ += (seen - level_) >> 3;
   }
 
- private:
-  constexpr int quotient(int difference) const { return static_cast<int>((static_cast<unsigned>(difference + half_) * static_cast<unsigned>(inverse_)) >> 16); }  // rounded
+ protected:
+  // What a number counts for in a channel's level.
+  static constexpr int size_of(int number) { return (number < 63 ? number : 63) * 16; }
+  constexpr int nearest(const RowChannel& c, int left) const {
+    int least = c.zero, prediction = zero_;
+    if (c.middle < least) least = c.middle, prediction = (left + zero_) >> 1;
+    return c.left < least ? left : prediction;
+  }
+  constexpr RowExpectation about(int prediction, int level) const {
+    const int below = quotient(prediction), above = quotient(255 - prediction), t = level + (level >> 2);
+    return {prediction, t > 0 ? 31 - __builtin_clz(static_cast<unsigned>((t - 1) >> 4) | 1) : 0, above > below ? below : above, above > below};
+  }
   static constexpr int distance(int a, int b) { return a < b ? b - a : a - b; }
   static constexpr uint16_t towards(int mean, int x, int shift) { return static_cast<uint16_t>(mean + ((x - mean) >> shift)); }
 
   RowChannel* channels_;
+
+ private:
+  constexpr int quotient(int difference) const { return static_cast<int>((static_cast<unsigned>(difference + half_) * static_cast<unsigned>(inverse_)) >> 16); }  // rounded
+
   int step_, half_, even_, inverse_, zero_;
   int level_;  // of all channels, for those that begin
 };

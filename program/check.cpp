@@ -7,6 +7,7 @@
 #include <cstdlib>
 
 #include "numerics/cache_rows.h"
+#include "numerics/row_lifting.h"
 #include "program/check_memory.h"
 #include "program/program.h"
 #include "program/schema.h"
@@ -163,6 +164,17 @@ Result<void> check_coded_rows(const Program& p, size_t index, int32_t plain_id, 
   return {};
 }
 
+// What the channels of such rows look at.
+Result<void> check_lifting(const Program& p, size_t index, int32_t plain_id) {
+  const int32_t id = p.ops[index].inputs[1];
+  const Dims& plain = dims_of(p, plain_id);
+  if (!is_constant(id) || dtype_of(p, id) != PITH_U8 || dims_of(p, id) != Dims{3, plain[3]}) return bad(p, index, "its lifting isn't three rows of bytes, one for each channel");
+  const std::vector<int32_t>& integers = p.constants[static_cast<size_t>(id - kConstantBase)].integers;
+  const std::vector<uint8_t> bytes(integers.begin(), integers.end());
+  if (!numerics::RowLifting{bytes.data(), plain[3]}.sound()) return bad(p, index, "a channel of its lifting looks at one that isn't there, or through a multiplier above 2");
+  return {};
+}
+
 Result<void> check_operands(const Program& p, size_t index) {
   const ProgramOp& op = p.ops[index];
   if (op.opcode < 0 || op.opcode >= PITH_OPCODE_COUNT) return usage_error(fmt::format("operator {}: unknown opcode {}", index, op.opcode));
@@ -275,6 +287,12 @@ Result<void> check_shapes(const Program& p, size_t index) {
       return check_coded_rows(p, index, op.inputs[0], op.outputs[0]);
     case PITH_OPCODE_DecodeRows:
       return check_coded_rows(p, index, op.outputs[0], op.inputs[0]);
+    case PITH_OPCODE_EncodeLiftedRows:
+      PITH_CHECK_OK(check_coded_rows(p, index, op.inputs[0], op.outputs[0]));
+      return check_lifting(p, index, op.inputs[0]);
+    case PITH_OPCODE_DecodeLiftedRows:
+      PITH_CHECK_OK(check_coded_rows(p, index, op.outputs[0], op.inputs[0]));
+      return check_lifting(p, index, op.outputs[0]);
     case PITH_OPCODE_CodedConv2d: {
       const Dims &x = dims_of(p, op.inputs[0]), &w = dims_of(p, op.inputs[1]), &y = dims_of(p, op.outputs[0]);
       if (is_constant(op.inputs[0]) || !is_constant(op.inputs[1]) || dtype_of(p, op.inputs[0]) != PITH_U8 || dtype_of(p, op.outputs[0]) != PITH_U8) return bad(p, index, "its rows aren't 8-bit, or its weights no constant");

@@ -17,6 +17,7 @@ static inline int64_t pith_weight_tile(int64_t channels, int64_t weights) {
 #define PITH_DEPTHWISE_TILE 64
 #define PITH_CACHE_ROWS 16 /* remembered rows that attention decodes at a time */
 #define PITH_ROW_CHANNEL 8 /* bytes that numerics/row_model.h keeps of a channel */
+#define PITH_LIFTED_CHANNEL 6 /* and numerics/row_lifting.h beside it */
 #define PITH_CODED_PIXELS 12 /* of a row in coded form that a product takes at a time */
 
 /* What the formulas below may depend on. Absent operands have rank 0 and dtype -1. */
@@ -123,6 +124,10 @@ static inline int64_t pith_scratch_bytes(uint32_t opcode, const int32_t* ints, c
       return pith_scratch_round(x->rank == 4 ? (PITH_ROW_CHANNEL + 1) * (int64_t)x->dims[3] : 0);
     case PITH_OPCODE_DecodeRows:
       return pith_scratch_round(outputs[0].rank == 4 ? PITH_ROW_CHANNEL * (int64_t)outputs[0].dims[3] : 0);
+    case PITH_OPCODE_EncodeLiftedRows:
+      return pith_scratch_round(x->rank == 4 ? (PITH_ROW_CHANNEL + PITH_LIFTED_CHANNEL + 1) * (int64_t)x->dims[3] : 0);
+    case PITH_OPCODE_DecodeLiftedRows:
+      return pith_scratch_round(outputs[0].rank == 4 ? (PITH_ROW_CHANNEL + PITH_LIFTED_CHANNEL) * (int64_t)outputs[0].dims[3] : 0);
     case PITH_OPCODE_CodedConv2d: /* a tile of weights; of each channel what it has shown, and a few pixels */
       if (w->rank != 4 || outputs[0].rank != 4) return 0;
       return pith_scratch_weights(w->dims[0], 1, w->dims[3], 1, 1, 1) + pith_scratch_row(w->dims[3]) + pith_scratch_pixels(w->dims[3], outputs[0].dims[2]);

@@ -32,8 +32,8 @@ at::Tensor with_slack(at::IntArrayRef sizes) {
   return at::empty({count + kRecodeSlack}, at::kByte).narrow(0, 0, count).view(sizes);
 }
 
-void recode_rows(const uint8_t* x, uint8_t* y, int64_t rows, int64_t width, int64_t channels, int64_t row_bytes, uint8_t zero) {
-  ir::recode_picture(x, y, {rows, width, channels, width * channels, channels, 1}, row_bytes, zero);
+void recode_rows(const uint8_t* x, uint8_t* y, int64_t rows, int64_t width, int64_t channels, int64_t row_bytes, uint8_t zero, const uint8_t* lifting) {
+  ir::recode_picture(x, y, {rows, width, channels, width * channels, channels, 1}, row_bytes, zero, lifting);
 }
 
 // Pictures on whole steps, in place: each row is stored in so many bits a value, and taken up again.
@@ -45,7 +45,7 @@ void recode(const at::Tensor& values, const Codes& codes) {
   whole.copy_((last / step).add_(zero).round_());
   const int64_t width = last.size(2), channels = last.size(3);
   const auto row_bytes = std::max<int64_t>(1, static_cast<int64_t>(std::floor(codes.bits * static_cast<double>(width * channels) / 8 + 1e-6)));
-  (codes.recode ? codes.recode : Recode(recode_rows))(whole.data_ptr<uint8_t>(), waited.data_ptr<uint8_t>(), last.size(0) * last.size(1), width, channels, row_bytes, codes.affine.zero_point);
+  (codes.recode ? codes.recode : Recode(recode_rows))(whole.data_ptr<uint8_t>(), waited.data_ptr<uint8_t>(), last.size(0) * last.size(1), width, channels, row_bytes, codes.affine.zero_point, static_cast<int64_t>(codes.lifting.size()) == 3 * channels ? codes.lifting.data() : nullptr);
   last.copy_((waited.to(at::kFloat) - zero) * step);
 }
 

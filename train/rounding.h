@@ -16,6 +16,7 @@ struct Codes {
   numerics::Affine affine;
   double bits = 8;
   Recode recode;  // none: ir/recode.h
+  std::vector<uint8_t> lifting = {};
 };
 
 // f(x), rounded to codes. Error-free for every function that apply_function() knows.

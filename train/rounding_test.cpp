@@ -60,29 +60,45 @@ TEST(RoundingOfNarrowViews, GradientsFindTheirPlaces) {
   EXPECT_TRUE(at::equal(g, weights.transpose(0, 1) * inside));
 }
 
-TEST(RoundingOfPictures, ComesBackAsTheCoderSays) {
+void expect_what_the_coder_says(bool lifted) {
   at::manual_seed(5);
   const numerics::Affine affine{-64, 40};
   const double s = numerics::scale_value(affine.scale_code);
   constexpr int64_t kBatch = 2, kChannels = 12, kRows = 5, kWidth = 16;
   const at::Tensor x = (at::randn({kBatch, kChannels, kRows, kWidth}) * 3).contiguous(at::MemoryFormat::ChannelsLast).set_requires_grad(true);
-  const at::Tensor y = rounded({}, x, {affine, 3.5, {}}), whole = rounded({}, x, {affine, 8, {}});
+  std::vector<uint8_t> lifting;
+  for (int i = 0; lifted && i < 3 * kChannels; ++i) lifting.push_back(static_cast<uint8_t>(i < kChannels ? i / 2 : i < 2 * kChannels ? i - kChannels : i % 3));
+  const at::Tensor y = rounded({}, x, {affine, 3.5, {}, lifting}), whole = rounded({}, x, {affine, 8, {}});
   const int64_t row_bytes = kWidth * kChannels * 7 / 16;
   std::vector<coding::RowChannel> state(kChannels);
   std::vector<uint8_t> row(kWidth * kChannels), decoded(kChannels), bytes(static_cast<size_t>(row_bytes)), back(row.size());
+  std::vector<coding::LiftedChannel> shown(kChannels);
+  const coding::LiftedRows rows{{lifting.data(), kChannels}, affine.zero_point, kWidth, state.data(), shown.data()};
   int coarse = 0;
   for (int64_t n = 0; n < kBatch; ++n) {
     for (int64_t h = 0; h < kRows; ++h) {
       for (int64_t w = 0; w < kWidth; ++w)
         for (int64_t c = 0; c < kChannels; ++c) row[static_cast<size_t>(w * kChannels + c)] = numerics::quantize_u8(whole[n][c][h][w].item<double>(), affine);
-      coarse += coding::encode_activation_row(row.data(), affine.zero_point, kWidth, kChannels, state.data(), decoded.data(), bytes.data(), row_bytes) > 0;
-      coding::decode_activation_row(bytes.data(), row_bytes, affine.zero_point, kWidth, kChannels, state.data(), back.data());
+      if (lifted) {
+        coarse += rows.encode(row.data(), decoded.data(), bytes.data(), row_bytes) > 0;
+        rows.decode(bytes.data(), row_bytes, back.data());
+      } else {
+        coarse += coding::encode_activation_row(row.data(), affine.zero_point, kWidth, kChannels, state.data(), decoded.data(), bytes.data(), row_bytes) > 0;
+        coding::decode_activation_row(bytes.data(), row_bytes, affine.zero_point, kWidth, kChannels, state.data(), back.data());
+      }
       for (int64_t w = 0; w < kWidth; ++w)
         for (int64_t c = 0; c < kChannels; ++c) ASSERT_NEAR(y[n][c][h][w].item<double>(), (back[static_cast<size_t>(w * kChannels + c)] - 40) * s, 1e-5);
     }
   }
   EXPECT_GT(coarse, 0);  // something was lost
   EXPECT_TRUE(at::equal(gradient_of(y, at::ones({1}), x), gradient_of(whole, at::ones({1}), x)));  // which gradients don't see
+}
+
+TEST(RoundingOfPictures, ComesBackAsTheCoderSays) {
+  for (const bool lifted : {false, true}) {
+    SCOPED_TRACE(lifted);
+    expect_what_the_coder_says(lifted);
+  }
 }
 
 }  // namespace

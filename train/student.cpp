@@ -84,7 +84,8 @@ Result<Student> Student::create(const Model& model, const std::vector<at::Tensor
   std::map<std::string, ir::ValueId> by_name;
   for (size_t i = 0; i < model.graph.values.size(); ++i) by_name[model.graph.values[i].name] = static_cast<ir::ValueId>(i);
   for (const auto& [name, affine] : model.activations) {
-    if (by_name.count(name)) s.activations_[by_name[name]] = {affine, model.coded.count(name) ? model.coded.at(name) : 8, model.recode};
+    const ir::CodedRows rows = model.coded.count(name) ? model.coded.at(name) : ir::CodedRows{};
+    if (by_name.count(name)) s.activations_[by_name[name]] = {affine, rows.bits, model.recode, rows.lifting};
   }
   PITH_TRY(auto magnitude, s.magnitudes(probe));
   for (const ir::Node& n : model.graph.nodes) {

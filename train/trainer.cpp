@@ -2,6 +2,7 @@
 #include "train/trainer.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <malloc.h>
 
 #include <chrono>
@@ -273,7 +274,10 @@ Result<void> TorchTrainer::save(const std::string& path) const {
   head.updates = updates_;
   head.text = static_cast<int64_t>(text.size());
   std::string ranges;
-  for (const auto& [name, affine] : m.activations) ranges += fmt::format("{} {} {} {}\n", affine.scale_code, affine.zero_point, m.coded.count(name) ? m.coded.at(name) : 0, name);
+  for (const auto& [name, affine] : m.activations) {
+    const ir::CodedRows rows = m.coded.count(name) ? m.coded.at(name) : ir::CodedRows{0, {}};
+    ranges += fmt::format("{} {} {}{}{:02x} {}\n", affine.scale_code, affine.zero_point, rows.bits, rows.lifting.empty() ? "" : ":", fmt::join(rows.lifting, ""), name);
+  }
   head.ranges = static_cast<int64_t>(ranges.size());
   head.spent = spent_;
   head.first_bits = first_bits_;
@@ -299,10 +303,14 @@ bool read_ranges(const std::string& text, Model& m) {
   std::istringstream lines(text);
   int16_t scale_code = 0;
   int zero_point = 0;
-  double coded = 0;
+  std::string coded;  // bits, and perhaps a lifting in hexadecimal digits
   for (std::string name; lines >> scale_code >> zero_point >> coded && std::getline(lines.ignore(), name);) {
     m.activations[name] = {scale_code, static_cast<uint8_t>(zero_point)};
-    if (coded > 0) m.coded[name] = coded;
+    ir::CodedRows rows{std::strtod(coded.c_str(), nullptr), {}};
+    const size_t colon = coded.find(':');
+    for (size_t at = colon + 1; colon != std::string::npos && at + 2 <= coded.size(); at += 2)
+      rows.lifting.push_back(static_cast<uint8_t>(std::strtoul(coded.substr(at, 2).c_str(), nullptr, 16)));
+    if (rows.bits > 0) m.coded[name] = rows;
   }
   return lines.eof();
 }

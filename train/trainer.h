@@ -27,6 +27,7 @@
 
 #include "base/result.h"
 #include "ir/graph.h"
+#include "ir/recode.h"
 
 namespace pith::train {
 
@@ -37,8 +38,8 @@ struct Steps {
 };
 
 // What becomes of `rows` rows (of width x channels values, channels innermost) that are stored in `row_bytes` bytes each and
-// taken up again. May read up to kRecodeSlack bytes beyond `x`, and `y` has as many to spare.
-using Recode = std::function<void(const uint8_t* x, uint8_t* y, int64_t rows, int64_t width, int64_t channels, int64_t row_bytes, uint8_t zero)>;
+// taken up again; `lifting` is what channels look at (numerics/row_lifting.h), or null. May read up to kRecodeSlack bytes beyond `x`, and `y` has as many to spare.
+using Recode = std::function<void(const uint8_t* x, uint8_t* y, int64_t rows, int64_t width, int64_t channels, int64_t row_bytes, uint8_t zero, const uint8_t* lifting)>;
 constexpr int64_t kRecodeSlack = 64;
 
 // A student as a value: a canonical float graph (ir::canonicalize) whose weights may lie between grid points.
@@ -46,8 +47,8 @@ struct Model {
   ir::Graph graph;
   std::map<std::string, Steps> steps;               // by the weights' value name
   std::map<std::string, numerics::Affine> activations;  // by value name: rounded to 8 bits while training
-  std::map<std::string, double> coded;  // of these, pictures that wait in coded form: bits a value of their rows
-  Recode recode;                        // how they do; none: ir/recode.h, which is slow
+  std::map<std::string, ir::CodedRows> coded;  // of these, pictures that wait in coded form
+  Recode recode;                               // how they do; none: ir/recode.h, which is slow
   std::vector<std::string> floats;  // constants that are trained without a grid: gains and shifts of normalisations
   bool dead_biases_vanish = true;   // where a row of weights is zero, as channels are then removed
   double least_unit = 0;            // of what the learning rate counts in, in deviations of a tensor: where steps are finer

@@ -10,12 +10,16 @@
 
 #include <stdint.h>
 
+#include "numerics/row_lifting.h"
 #include "numerics/row_model.h"
 
 namespace pith::coding {
 
+using numerics::LiftedChannel;
+using numerics::LiftedRowModel;
 using numerics::RowChannel;
 using numerics::RowExpectation;
+using numerics::RowLifting;
 using numerics::RowModel;
 
 class RowBits {
@@ -99,13 +103,9 @@ struct RowProgress {
   int32_t column = 0;
 };
 
-// The next `count` pixels. `values`: count x channels of them, behind the pixel before. `state`: one for each channel, kept from call to call.
-inline void decode_activation_pixels(RowProgress& row, uint8_t zero_point, int32_t count, int32_t channels, RowChannel* state, uint8_t* values) {
-  if (row.flat()) {
-    for (int64_t i = 0; i < int64_t{count} * channels; ++i) values[i] = zero_point;
-    return;
-  }
-  RowModel model(state, row.step_index, zero_point);  // what it knows of all channels serves the first column alone
+// The next `count` pixels of a row that isn't flat, as a model expects them. `values`: count x channels of them, behind the pixel before.
+template <typename Model>
+void decode_modelled_pixels(Model model, RowProgress& row, uint8_t zero_point, int32_t count, int32_t channels, uint8_t* values) {
   for (int32_t i = 0; i < count; ++i, ++row.column) {
     const bool first = row.column == 0;
     for (int32_t c = 0; c < channels; ++c, ++values) {
@@ -118,6 +118,16 @@ inline void decode_activation_pixels(RowProgress& row, uint8_t zero_point, int32
   }
 }
 
+// The next `count` pixels. `state`: one for each channel, kept from call to call.
+inline void decode_activation_pixels(RowProgress& row, uint8_t zero_point, int32_t count, int32_t channels, RowChannel* state, uint8_t* values) {
+  if (row.flat()) {
+    for (int64_t i = 0; i < int64_t{count} * channels; ++i) values[i] = zero_point;
+    return;
+  }
+  // what a model knows of all channels serves the first column alone, so each call may begin a new one
+  decode_modelled_pixels(RowModel(state, row.step_index, zero_point), row, zero_point, count, channels, values);
+}
+
 // `values`: width x channels of them. `state`: one for each channel.
 inline void decode_activation_row(const uint8_t* row, int64_t bytes, uint8_t zero_point, int32_t width, int32_t channels, RowChannel* state, uint8_t* values) {
   RowProgress progress(row, bytes);
@@ -125,9 +135,8 @@ inline void decode_activation_row(const uint8_t* row, int64_t bytes, uint8_t zer
 }
 
 // Calls put(number, parameter) for each value while it returns true; `decoded`: one byte for each channel.
-template <typename Put>
-bool walk_activation_row(const uint8_t* values, int step_index, uint8_t zero_point, int32_t width, int32_t channels, RowChannel* state, uint8_t* decoded, const Put& put) {
-  RowModel model(state, step_index, zero_point);
+template <typename Model, typename Put>
+bool walk_modelled_row(Model model, const uint8_t* values, uint8_t zero_point, int32_t width, int32_t channels, uint8_t* decoded, const Put& put) {
   for (int32_t x = 0; x < width; ++x) {
     for (int32_t c = 0; c < channels; ++c, ++values) {
       const int left = x == 0 ? zero_point : decoded[c];
@@ -142,30 +151,66 @@ bool walk_activation_row(const uint8_t* values, int step_index, uint8_t zero_poi
   return true;
 }
 
+template <typename Put>
+bool walk_activation_row(const uint8_t* values, int step_index, uint8_t zero_point, int32_t width, int32_t channels, RowChannel* state, uint8_t* decoded, const Put& put) {
+  return walk_modelled_row(RowModel(state, step_index, zero_point), values, zero_point, width, channels, decoded, put);
+}
+
+// Do a row's numbers fit? walk(put) goes over them.
+template <typename Walk>
+bool fits_activation_row(const Walk& walk, int64_t bytes) {
+  int64_t room = 8 * (bytes - 1);
+  return walk([&](int number, int parameter) {
+    room -= numerics::row_number_bits(number, parameter);
+    return room >= 0;
+  });
+}
+
 // Fills all of the row's bytes, at least one. Returns the index of its step.
-inline int encode_activation_row(const uint8_t* values, uint8_t zero_point, int32_t width, int32_t channels, RowChannel* state, uint8_t* decoded, uint8_t* row, int64_t bytes) {
-  int low = 0, high = numerics::kRowFlat;  // the finest step that fits lies in [low, high]
-  while (low < high) {
-    const int middle = (low + high) / 2;
-    int64_t room = 8 * (bytes - 1);
-    const bool fits = walk_activation_row(values, middle, zero_point, width, channels, state, decoded, [&](int number, int parameter) {
-      room -= numerics::row_number_bits(number, parameter);
-      return room >= 0;
-    });
-    (fits ? high : low) = fits ? middle : middle + 1;
-  }
-  row[0] = static_cast<uint8_t>(low);
+template <typename Walk>
+int write_activation_row(const Walk& walk, int step_index, uint8_t* row, int64_t bytes) {
+  row[0] = static_cast<uint8_t>(step_index);
   uint8_t* end = row + 1;
-  if (low < numerics::kRowFlat) {
+  if (step_index < numerics::kRowFlat) {
     RowWriter writer(end);
-    walk_activation_row(values, low, zero_point, width, channels, state, decoded, [&](int number, int parameter) {
+    walk([&](int number, int parameter) {
       writer.put(number, parameter);
       return true;
     });
     end = writer.end();
   }
   while (end < row + bytes) *end++ = 0;
-  return low;
+  return step_index;
 }
+
+inline int encode_activation_row(const uint8_t* values, uint8_t zero_point, int32_t width, int32_t channels, RowChannel* state, uint8_t* decoded, uint8_t* row, int64_t bytes) {
+  const auto with = [&](int step_index) { return [=](const auto& put) { return walk_activation_row(values, step_index, zero_point, width, channels, state, decoded, put); }; };
+  const int step_index = numerics::bisected_row_step([&](int s) { return fits_activation_row(with(s), bytes); });
+  return write_activation_row(with(step_index), step_index, row, bytes);
+}
+
+// Rows with a lifting across their channels, both ways: what a row needs of memory, and what it is made of.
+struct LiftedRows {
+  RowLifting lifting;
+  uint8_t zero_point;
+  int32_t width;
+  RowChannel* state;      // of each channel
+  LiftedChannel* lifted;  // of each channel
+
+  template <typename Put>
+  bool walk(const uint8_t* values, int step_index, uint8_t* decoded, const Put& put) const {
+    return walk_modelled_row(LiftedRowModel(lifting, state, lifted, step_index, zero_point), values, zero_point, width, lifting.channels, decoded, put);
+  }
+  int encode(const uint8_t* values, uint8_t* decoded, uint8_t* row, int64_t bytes) const {
+    const auto with = [&](int step_index) { return [=, this](const auto& put) { return walk(values, step_index, decoded, put); }; };
+    const int step_index = numerics::first_row_step([&](int s) { return fits_activation_row(with(s), bytes); });
+    return write_activation_row(with(step_index), step_index, row, bytes);
+  }
+  void decode(const uint8_t* row, int64_t bytes, uint8_t* values) const {
+    RowProgress progress(row, bytes);
+    if (progress.flat()) return decode_activation_pixels(progress, zero_point, width, lifting.channels, state, values);
+    decode_modelled_pixels(LiftedRowModel(lifting, state, lifted, progress.step_index, zero_point), progress, zero_point, width, lifting.channels, values);
+  }
+};
 
 }  // namespace pith::coding

@@ -87,19 +87,12 @@ __attribute__((always_inline)) inline void decode_first_column(coding::RowBits& 
 template <typename Walk>
 __attribute__((always_inline)) inline void write_row(const EncodeRowU8& r, const Walk& walk) {
   const int64_t room = 8 * (r.bytes - 1);
-  int low = 0, high = numerics::kRowFlat;  // the step's index lies in [low, high]
-  while (low < high) {
-    const int middle = (low + high) / 2;
-    if (walk(middle, room, nullptr) <= room)
-      high = middle;
-    else
-      low = middle + 1;
-  }
-  r.row[0] = static_cast<uint8_t>(low);
+  const int step_index = numerics::bisected_row_step([&](int s) { return walk(s, room, nullptr) <= room; });
+  r.row[0] = static_cast<uint8_t>(step_index);
   uint8_t* end = r.row + 1;
-  if (low < numerics::kRowFlat) {
+  if (step_index < numerics::kRowFlat) {
     coding::RowWriter writer(end);
-    walk(low, room, &writer);
+    walk(step_index, room, &writer);
     end = writer.end();
   }
   memset(end, 0, static_cast<size_t>(r.row + r.bytes - end));

@@ -69,7 +69,8 @@ int64_t broadcast_offset(int64_t index, const std::vector<int32_t>& over, const 
   X(Conv2d)                                                                                                       \
   X(ConvTranspose2d) X(Dense) X(MatMul) X(Pool2d) X(Unary) X(Binary) X(Where) X(Copy) X(Fill) X(Gather) X(Reduce) \
       X(ArgReduce) X(Softmax) X(Norm) X(LocalNorm) X(Resize2d) X(Recurrent) X(Attention) X(Convert) X(CumSum)     \
-          X(EncodeRows) X(DecodeRows) X(RememberRows) X(CachedAttention) X(CodedConv2d) X(RememberKeys) X(TurnedAttention)
+          X(EncodeRows) X(DecodeRows) X(RememberRows) X(CachedAttention) X(CodedConv2d) X(RememberKeys) X(TurnedAttention) \
+          X(EncodeLiftedRows) X(DecodeLiftedRows)
 #define PITH_SIM_DECLARE(name) std::optional<std::string> execute_##name(Call& call);
 PITH_SIM_OPERATORS(PITH_SIM_DECLARE)
 #undef PITH_SIM_DECLARE

@@ -164,9 +164,9 @@ class Planner {
         for (Job& job : w.jobs) job.results += decoding / static_cast<double>(w.jobs.size());
         return;
       }
-      case PITH_OPCODE_EncodeRows:
+      case PITH_OPCODE_EncodeRows: case PITH_OPCODE_EncodeLiftedRows:
         return spread(w, UnitKind::kVector, 100 * static_cast<double>(x.elements()), 5 * in, out);
-      case PITH_OPCODE_DecodeRows:
+      case PITH_OPCODE_DecodeRows: case PITH_OPCODE_DecodeLiftedRows:
         return spread(w, UnitKind::kVector, kDecodeOperations * elements, in, out);
       case PITH_OPCODE_RememberRows:
       case PITH_OPCODE_RememberKeys:  // one row of each head; the others stay where they are

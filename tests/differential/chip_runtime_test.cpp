@@ -215,6 +215,21 @@ void rows(Trial& t) {  // into coded form and back
   t.m.op(PITH_OPCODE_EncodeRows, {x}, {coded});
   t.m.op(PITH_OPCODE_DecodeRows, {coded}, {y});
 }
+void lifted_rows(Trial& t) {  // with channels that look at each other
+  const int32_t h = t.dim(1, 4), w = t.dim(1, 12), c = t.dim(1, 20);
+  const int32_t x = t.in(PITH_U8, {1, h, w, c});
+  const Affine meaning = t.m.p.tensors[static_cast<size_t>(x)].affine;
+  const int32_t coded = t.m.tensor(PITH_U8, {1, h, 1, static_cast<int32_t>(t.dim(1, 2 * w * c))}, meaning), y = t.out(PITH_U8, {1, h, w, c});
+  t.m.p.tensors[static_cast<size_t>(y)].affine = meaning;
+  ProgramConstant lifting;
+  lifting.dtype = PITH_U8;
+  lifting.dims = {3, c};
+  for (int32_t i = 0; i < 3 * c; ++i) lifting.integers.push_back(t.dim(0, i < c ? i : i < 2 * c ? 16 : 8));
+  t.m.p.constants.push_back(lifting);
+  const int32_t id = kConstantBase + static_cast<int32_t>(t.m.p.constants.size() - 1);
+  t.m.op(PITH_OPCODE_EncodeLiftedRows, {x, id}, {coded});
+  t.m.op(PITH_OPCODE_DecodeLiftedRows, {coded, id}, {y});
+}
 void coded_product(Trial& t) {  // of rows in coded form
   const int32_t h = t.dim(1, 4), w = t.dim(1, 30), c = t.dim(1, 20), o = t.dim(1, 20);
   const int32_t x = t.in(PITH_U8, {1, h, w, c});
@@ -329,7 +344,7 @@ TEST(ChipAndRuntime, AgreeOnEveryOperator) {
                                                              {"resize", resize},
                                                              {"reduce", reduce},
                                                              {"copy", copy},
-                                                             {"rows", rows},
+                                                             {"rows", rows}, {"lifted rows", lifted_rows},
                                                              {"remember", remember}, {"coded product", coded_product},
                                                              {"gather", gather},
                                                              {"convert", convert},

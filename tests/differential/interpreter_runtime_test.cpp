@@ -62,6 +62,13 @@ class Builder {
       default: return {Unary::kLeakyRelu, 0.1, 0, {}};
     }
   }
+  // What channels of coded rows look at, or nothing.
+  std::vector<int64_t> some_lifting(int64_t channels) {
+    std::vector<int64_t> lifting;
+    const bool any = random.integer(0, 1) == 1;
+    for (int64_t i = 0; any && i < 3 * channels; ++i) lifting.push_back(random.integer(0, i < channels ? std::min<int64_t>(i, 255) : i < 2 * channels ? 16 : 8));
+    return lifting;
+  }
   ValueId conv(ValueId x, int64_t outputs, int64_t kernel, int64_t stride, bool depthwise) {
     const int64_t channels = graph.value(x).shape[1], pad = random.integer(0, kernel / 2);
     const int64_t groups = depthwise ? channels : 1;
@@ -105,7 +112,7 @@ Graph random_network(uint64_t s, int64_t step = 1) {
       case 6: if (room) x = b.node(Op::kAveragePool, {x}, {{"kernel_shape", std::vector<int64_t>{3, 3}}, {"pads", std::vector<int64_t>{1, 1, 1, 1}}}); break;
       case 7: x = b.node(Op::kMul, {x, b.node(Op::kSigmoid, {b.conv(b.node(Op::kGlobalAveragePool, {x}), s4[1], 1, 1, false)})}); break;
       case 8: if (s4[2] < 20) x = b.node(Op::kResize, {x}, {{"scales", std::vector<double>{1, 1, 2, 2}}, {"mode", std::string("nearest")}, {"coordinate_transformation_mode", std::string("asymmetric")}, {"nearest_mode", std::string("floor")}}); break;
-      case 9: x = b.node(Op::kRecode, {x}, {{"row_bytes", 16 * std::max<int64_t>(1, s4[1] * s4[3] / 16 * b.random.integer(1, 8) / 8)}}); break;
+      case 9: x = b.node(Op::kRecode, {x}, {{"row_bytes", 16 * std::max<int64_t>(1, s4[1] * s4[3] / 16 * b.random.integer(1, 8) / 8)}, {"lifting", b.some_lifting(s4[1])}}); break;
       default: x = b.node(Op::kHardSwish, {x}); break;
     }
   }

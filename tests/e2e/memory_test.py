@@ -108,6 +108,26 @@ class Limits(unittest.TestCase):
         self.assertGreater(rows["coarse"], 0)
         self.assertNotIn("coarser", said)
 
+    def test_a_lifting_makes_lossless_rows_smaller_and_changes_no_answer(self):
+        samples = [self.noise(f"quiet/{i}.npy", i, 0.01 * i) for i in range(4)]
+        flags = ["--activation-bits", "lossless", "--activation-samples", samples[0].parent, "--code-all"]
+        made = {}
+        for lifting in ((), ("--activation-lifting",)):
+            made[lifting] = json.loads(pith("compile", MODEL, *flags, *lifting, "-o", self.out, "--json").stdout)["coded_activations"]
+            for sample in samples:
+                self.assertEqual(self.run_on(self.out, sample, "--isa", "reference")[0], self.run_on(MODEL, sample, "--isa", "reference")[0])
+                got, rows, _ = self.run_on(self.out, sample)
+                self.assertEqual(got, self.run_on(MODEL, sample)[0])
+                self.assertEqual(rows["coarse"], 0)
+        plain, lifted = made.values()
+        self.assertFalse(any(t["lifted"] for t in plain["tensors"]))
+        self.assertTrue(any(t["lifted"] for t in lifted["tensors"]))
+        without = {t["name"]: t["bytes"] for t in plain["tensors"]}
+        for t in lifted["tensors"]:
+            self.assertLessEqual(t["bytes"], without.get(t["name"], t["values"]))
+            self.assertEqual(t["lifted"], t["bytes"] != without.get(t["name"], t["values"]))
+        self.assertIn("--activation-samples", pith("compile", MODEL, "--activation-bits", 4, "--activation-lifting", "--code-all", "-o", self.out, code=2).stderr)
+
     def test_products_that_take_coded_rows_are_the_same_by_changes_and_by_whole_pixels(self):
         report, sample = self.out.with_name("report.json"), self.noise("loud.npy", 3, 40)
         self.place("least", "--rows", "--activation-bits", 4, "--report-json", report)
