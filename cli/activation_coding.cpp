@@ -57,16 +57,16 @@ double relative_error(const Outputs& expected, const Outputs& got) {
   return count == 0 ? 0 : sum / static_cast<double>(count);
 }
 
-Result<std::vector<std::vector<Array>>> read_samples(const CodingFlags& f, const Program& program) {
+Result<std::vector<std::vector<Array>>> read_samples(const std::string& path, size_t count, const Program& program) {
   Program placed = program;
   PITH_CHECK_OK(plan_arena(placed, {}, nullptr));
   PITH_TRY(const std::vector<uint8_t> file, write_program(placed, CodecChoice::kFastest));
   PITH_TRY(const std::unique_ptr<Engine> engine, pith_engine(file, "the network", {}));
   PITH_TRY(const Preprocess preprocess, choose_preprocess(*engine, ""));
   SampleOptions options;
-  options.count = f.count;
+  options.count = count;
   options.shuffle = 1;
-  PITH_TRY(const SampleSet set, SampleSet::open(f.samples, options));
+  PITH_TRY(const SampleSet set, SampleSet::open(path, options));
   std::vector<std::vector<Array>> all;
   for (size_t i = 0; i < set.size(); ++i) {
     PITH_TRY(const Sample sample, set.read(i));
@@ -76,8 +76,9 @@ Result<std::vector<std::vector<Array>>> read_samples(const CodingFlags& f, const
   return all;
 }
 
-// Rows of these tensors as the samples make them.
-Result<std::vector<SampledRows>> sampled_rows(const Program& program, const std::vector<int32_t>& tensors, const std::vector<std::vector<Array>>& inputs) {
+// Rows of these tensors as samples make them.
+Result<std::vector<SampledRows>> sampled_rows(const Program& program, const std::vector<int32_t>& tensors, const std::string& path, size_t count) {
+  PITH_TRY(const auto inputs, read_samples(path, count, program));
   Program open = program;
   for (int32_t id : tensors) open.outputs.push_back({"", id, {0, 1, 2, 3}});
   PITH_TRY(const Outputs outputs, run_on(open, inputs));
@@ -99,14 +100,15 @@ int32_t lossless_bytes(const SampledRows& rows, const std::vector<uint8_t>& lift
   return static_cast<int32_t>((row + PITH_ARENA_ALIGNMENT - 1) / PITH_ARENA_ALIGNMENT * PITH_ARENA_ALIGNMENT);
 }
 
-// Bytes of each tensor's rows without loss, and what their channels look at where that makes them fewer.
-void choose_lossless(const std::vector<int32_t>& tensors, const std::vector<SampledRows>& sampled, bool lifting, ActivationCoding& coding) {
+// Bytes of each tensor's rows without loss, and what their channels look at where that makes them fewer. `shown`: rows that say
+// which go together, or none.
+void choose_lossless(const std::vector<int32_t>& tensors, const std::vector<SampledRows>& sampled, const std::vector<SampledRows>& shown, ActivationCoding& coding) {
   Progress bar("looking at what each activation holds", tensors.size());
   for (size_t i = 0; i < tensors.size(); ++i, bar.step()) {
     const SampledRows& rows = sampled[i];
     const int32_t plain = coding.row_bytes_of[tensors[i]] = lossless_bytes(rows, {});
-    if (!lifting) continue;
-    const std::vector<uint8_t> fitted = fit_lifting(rows, 0, rows.count(), 0);
+    if (shown.empty()) continue;
+    const std::vector<uint8_t> fitted = fit_lifting(shown[i], 0, shown[i].count(), 0);
     const int32_t bytes = fitted.empty() ? plain : lossless_bytes(rows, fitted);
     if (int64_t{plain - bytes} * rows.height <= static_cast<int64_t>(fitted.size())) continue;  // the lifting waits in memory, too
     coding.lifting_of[tensors[i]] = fitted;
@@ -115,24 +117,24 @@ void choose_lossless(const std::vector<int32_t>& tensors, const std::vector<Samp
 }
 
 // What channels look at where that makes a tensor's error smaller in the same bytes: fitted on half of the samples, judged on the rest.
-void choose_liftings(const Program& program, const std::vector<int32_t>& tensors, const std::vector<SampledRows>& sampled, ActivationCoding& coding) {
+void choose_liftings(const Program& program, const std::vector<int32_t>& tensors, const std::vector<SampledRows>& shown, ActivationCoding& coding) {
   constexpr double kWorth = 0.02;  // of the error
   Progress bar("looking at which channels go together", tensors.size());
   for (size_t i = 0; i < tensors.size(); ++i, bar.step()) {
-    const SampledRows& rows = sampled[i];
+    const SampledRows& rows = shown[i];
     const int32_t bytes = wanted_form(program, tensors[i], coding).row_bytes;
     const size_t half = rows.count() / 2;
     if (bytes == 0 || half == 0) continue;
     const std::vector<uint8_t> fitted = fit_lifting(rows, 0, half, bytes);
     if (fitted.empty()) continue;
     const double plain = squared_error(rows, half, rows.count(), bytes, {}), error = squared_error(rows, half, rows.count(), bytes, fitted);
-    log_info(fmt::format("{} x {} x {} in {} bytes a row: {:.2f} % less error", rows.height, rows.width, rows.channels, bytes, 100 * (1 - error / plain)));
     if (error < (1 - kWorth) * plain) coding.lifting_of[tensors[i]] = fitted;
   }
 }
 
 // For each codable tensor an option for each rate: bytes, and the error that it alone makes.
-Result<std::vector<Unit>> measure(const Program& program, const std::vector<int32_t>& tensors, const std::vector<std::vector<Array>>& inputs) {
+Result<std::vector<Unit>> measure(const Program& program, const std::vector<int32_t>& tensors, const CodingFlags& f) {
+  PITH_TRY(const auto inputs, read_samples(f.samples, f.count, program));
   PITH_TRY(const Outputs exact, run_on(program, inputs));
   std::vector<Unit> units;
   Progress bar("measuring what each activation bears", tensors.size());
@@ -157,6 +159,22 @@ Result<std::vector<Unit>> measure(const Program& program, const std::vector<int3
   return units;
 }
 
+// Bits where they count: as many on the average, or as few, as the flags say.
+Result<void> choose_rates(const Program& program, const std::vector<int32_t>& tensors, const CodingFlags& f, ActivationCoding& coding) {
+  PITH_TRY(const std::vector<Unit> units, measure(program, tensors, f));
+  Allocation chosen;
+  if (f.error > 0) {
+    for (const Allocation& a : rate_distortion_curve(units))
+      if (a.loss <= f.error || chosen.option.empty()) chosen = a;
+  } else {
+    double whole = 0;
+    for (const Unit& u : units) whole += u.options[0].spent.bytes;
+    PITH_TRY(chosen, allocate(units, {.bytes = whole * coding.bits / 8}));
+  }
+  for (size_t i = 0; i < tensors.size(); ++i) coding.bits_of[tensors[i]] = kRates[chosen.option[i]];
+  return {};
+}
+
 }  // namespace
 
 void add_coding_flags(CLI::App* verb, CodingFlags& f) {
@@ -165,17 +183,16 @@ void add_coding_flags(CLI::App* verb, CodingFlags& f) {
   verb->add_option("--activation-samples", f.samples, "measure on these samples which activations bear fewer bits");
   verb->add_option("--activation-count", f.count, "at most so many of them")->capture_default_str();
   verb->add_option("--activation-error", f.error, "instead of --activation-bits: as few bits as keep the outputs' relative squared error (summed over tensors) under this")->check(CLI::Range(0.0, 1.0));
-  verb->add_flag("--activation-lifting", f.lifting, "let channels of coded activations look at each other, as --activation-samples show, where that makes rows smaller (lossless) or better: some percent, for three times the time to decode");
+  verb->add_option("--activation-lifting", f.lifting, "let channels of coded activations look at each other, as these samples show, where that makes rows smaller (lossless) or the same bytes hold more; takes several times as long to code and decode");
   verb->add_flag("--code-all", f.all, "send all 8-bit pictures between operators through the codec, whether that saves memory or not: to see what it costs");
 }
 
 Result<void> check_coding(const CodingFlags& f, const CompileOptions& placing) {
   if (!f.wanted()) return {};
-  if (f.bits.empty() && f.error == 0) return usage_error("--code-all and --activation-samples need --activation-bits or --activation-error");
+  if (f.bits.empty() && f.error == 0) return usage_error("--code-all, --activation-samples and --activation-lifting need --activation-bits or --activation-error");
   if (!f.bits.empty() && f.error > 0) return usage_error("--activation-bits and --activation-error exclude each other");
   if (f.error > 0 && f.samples.empty()) return usage_error("--activation-error needs samples to measure it on; give --activation-samples");
   if (!f.all && placing.ram == 0 && !placing.least) return usage_error("activations are coded where memory is short; give --ram, or --code-all");
-  if (f.lifting && f.samples.empty()) return usage_error("--activation-lifting needs samples to see which channels go together; give --activation-samples");
   if (f.bits == "lossless" && f.samples.empty()) return usage_error("--activation-bits lossless needs samples to see how much its rows hold; give --activation-samples");
   return {};
 }
@@ -187,36 +204,30 @@ Result<ActivationCoding> choose_coding(const CodingFlags& f, const Program& prog
   coding.all = f.all;
   coding.lossless = f.bits == "lossless";
   coding.bits = coding.lossless || f.bits.empty() ? 8 : std::stod(f.bits);
-  if (f.samples.empty()) return coding;
+  if (f.samples.empty() && f.lifting.empty()) return coding;
   const std::vector<int32_t> tensors = codable_tensors(program);
   if (tensors.empty()) return usage_error("the network has no 8-bit pictures that could be coded; compress it first");
-  PITH_TRY(const auto inputs, read_samples(f, program));
-  std::vector<SampledRows> sampled;
-  if (coding.lossless || f.lifting) {
-    PITH_TRY(sampled, sampled_rows(program, tensors, inputs));
+  std::vector<SampledRows> shown;
+  if (!f.lifting.empty()) {
+    PITH_TRY(shown, sampled_rows(program, tensors, f.lifting, f.count));
   }
   if (coding.lossless) {
-    choose_lossless(tensors, sampled, f.lifting, coding);
+    std::vector<SampledRows> others;
+    if (f.samples != f.lifting) {
+      PITH_TRY(others, sampled_rows(program, tensors, f.samples, f.count));
+    }
+    choose_lossless(tensors, f.samples == f.lifting ? shown : others, shown, coding);
     return coding;
   }
-  PITH_TRY(const std::vector<Unit> units, measure(program, tensors, inputs));
-  Allocation chosen;
-  if (f.error > 0) {
-    for (const Allocation& a : rate_distortion_curve(units))
-      if (a.loss <= f.error || chosen.option.empty()) chosen = a;
-  } else {
-    double whole = 0;
-    for (const Unit& u : units) whole += u.options[0].spent.bytes;
-    PITH_TRY(chosen, allocate(units, {.bytes = whole * coding.bits / 8}));
-  }
-  for (size_t i = 0; i < tensors.size(); ++i) coding.bits_of[tensors[i]] = kRates[chosen.option[i]];
-  if (f.lifting) choose_liftings(program, tensors, sampled, coding);
+  if (!f.samples.empty()) PITH_CHECK_OK(choose_rates(program, tensors, f, coding));
+  if (!shown.empty()) choose_liftings(program, tensors, shown, coding);
   return coding;
 }
 
 Result<ActivationCoding> CodingChoice::of(const Program& program) {
   if (!first_) {
     PITH_TRY(first_, choose_coding(flags_, program, placing_));
+    for (const int32_t id : codable_tensors(program)) rows_[program.tensors[static_cast<size_t>(id)].name].bits = first_->bits;
     for (const auto& [id, bits] : first_->bits_of) rows_[program.tensors[static_cast<size_t>(id)].name].bits = bits;
     for (const auto& [id, lifting] : first_->lifting_of) rows_[program.tensors[static_cast<size_t>(id)].name].lifting = lifting;
     return *first_;
@@ -229,7 +240,7 @@ Result<ActivationCoding> CodingChoice::of(const Program& program) {
     const auto at = rows_.find(t.name);
     if (at == rows_.end()) continue;
     coding.bits_of[id] = at->second.bits;
-    if (static_cast<int32_t>(at->second.lifting.size()) == 3 * t.dims[3] && !at->second.lifting.empty()) coding.lifting_of[id] = at->second.lifting;
+    if (static_cast<int32_t>(at->second.lifting.size()) == 3 * t.dims[3]) coding.lifting_of[id] = at->second.lifting;
   }
   return coding;
 }

@@ -28,8 +28,8 @@ struct CodingFlags {
   bool all = false;
   std::string samples;
   size_t count = 8;
-  bool lifting = false;
-  bool wanted() const { return !bits.empty() || error > 0 || all || lifting || !samples.empty(); }
+  std::string lifting;  // samples that show which channels go together
+  bool wanted() const { return !bits.empty() || error > 0 || all || !lifting.empty() || !samples.empty(); }
 };
 void add_coding_flags(CLI::App* verb, CodingFlags& flags);
 

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 """What coded activations cost: factor, quality, time and memory, as one table.
 
-    tools/activation_table.py DATA [--nets mobilenetv2,yolov5n] [--bits 5.3,3.2] [--least 3.2] [--overhead 0] [--uniform] [--count 0] [--work FOLDER] [--pith build/default/cli/pith]
+    tools/activation_table.py DATA [--nets mobilenetv2,yolov5n] [--bits 5.3,3.2] [--least 3.2] [--overhead 0] [--uniform] [--lifting] [--count 0] [--work FOLDER] [--pith build/default/cli/pith]
 
 Each network is compressed to 8 bits; then every 8-bit picture between its operators goes through the codec (`--code-all`),
 at so many bits a value on the average, spent where a few unlabelled pictures say that they count; with --uniform every
-tensor gets as many. --bits lossless: in the bytes that they take on a few unlabelled pictures; coarse_rows are percent of
+tensor gets as many. --lifting: channels look at each other where a few unlabelled pictures say that this helps (`--activation-lifting`). --bits lossless: in the bytes that they take on a few unlabelled pictures; coarse_rows are percent of
 rows that had more in them on the pictures of the test. factor: bytes of
 all these activations in float32 over their bytes in coded form. quality: what labels say, for the float network, the
 8-bit one and the coded one. encode, decode: nanoseconds a value, one thread of this machine. Rows `least memory`: only
@@ -47,7 +47,7 @@ class Fold:
     def coded(self, bits, *flags):
         path, trace = self.bench.work / f"{self.name}.coded.pith", self.bench.work / "trace.json"
         self.known.pop(path, None)
-        made = self.bench.pith("compile", self.whole, "--activation-bits", bits, *([] if self.bench.uniform and bits != "lossless" else ["--activation-samples", self.sensitivity, "--activation-count", self.bench.measured]), *flags, "--codec", "fastest", "--trace", trace, "-o", path)
+        made = self.bench.pith("compile", self.whole, "--activation-bits", bits, *([] if self.bench.uniform and bits != "lossless" else ["--activation-samples", self.sensitivity, "--activation-count", self.bench.measured]), *(["--activation-lifting", self.sensitivity] if self.bench.lifting else []), *flags, "--codec", "fastest", "--trace", trace, "-o", path)
         return path, made, json.loads(trace.read_text())
 
 
@@ -82,11 +82,11 @@ def row(network, metric, folds, bits, what, *flags):
             sums[i] += quality[i][0] * quality[i][1]
     original, eight, coded = (s / total for s in sums)
     activations, memory = made["coded_activations"], made["memory"]
-    spent = {op: sum(e["dur"] for e in trace["traceEvents"] if e["ph"] == "X" and f" {op} " in f"{e['name']} ") for op in ("EncodeRows", "DecodeRows")}
+    spent = {op: sum(e["dur"] for e in trace["traceEvents"] if e["ph"] == "X" and any(f" {op}{form} " in f"{e['name']} " for form in ("Rows", "LiftedRows"))) for op in ("Encode", "Decode")}
     ns = lambda op: f"{1000 * spent[op] / activations['values']:.1f}"
     return {"network": network, "what": what, "bits": bits, "spent": "as needed" if bits == "lossless" else "alike" if folds[0].bench.uniform else "as measured", "factor": f"{4 * activations['values'] / activations['bytes']:.2f}", "samples": total, "metric": metric, "float": f"{original:.2f}",
             "eight_bits": f"{eight:.2f}", "coded": f"{coded:.2f}", "drop": f"{original - coded:.2f}", "drop_of_codec": f"{eight - coded:.2f}", "coarse_rows": f"{100 * coarse / rows:.3f}", "arena_bytes": memory["arena_bytes"],
-            "of_float32": f"1/{memory['float32_peak'] / memory['arena_bytes']:.1f}", "encode_ns": ns("EncodeRows"), "decode_ns": ns("DecodeRows")}
+            "of_float32": f"1/{memory['float32_peak'] / memory['arena_bytes']:.1f}", "encode_ns": ns("Encode"), "decode_ns": ns("Decode")}
 
 
 def main():
@@ -97,6 +97,7 @@ def main():
     parser.add_argument("--least", default="3.2", help="bits of the rows under the least memory")
     parser.add_argument("--overhead", type=float, default=0, help="percent of the multiplications that rows under the least memory may add (--max-macs-overhead)")
     parser.add_argument("--uniform", action="store_true", help="the same bits for every tensor")
+    parser.add_argument("--lifting", action="store_true", help="let channels look at each other")
     parser.add_argument("--measured", type=int, default=8, help="samples that say where bits are needed")
     parser.add_argument("--count", type=int, default=0, help="measure quality on so many samples only")
     parser.add_argument("--work", type=pathlib.Path)
@@ -107,7 +108,7 @@ def main():
         work = args.work or pathlib.Path(folder)
         work.mkdir(parents=True, exist_ok=True)
         bench = Bench(args.pith, args.data, work)
-        bench.uniform, bench.measured = args.uniform, args.measured
+        bench.uniform, bench.lifting, bench.measured = args.uniform, args.lifting, args.measured
         for name in args.nets.split(","):
             make, metric = NETWORKS[name]
             folds = make(bench, args.count)
@@ -115,6 +116,7 @@ def main():
             least = f"least memory, {args.overhead:g} % more multiplications" if args.overhead else "least memory"
             wanted += [(b, least, ["--ram", "least", "--rows", "--max-macs-overhead", args.overhead]) for b in args.least.split(",") if b]
             for bits, what, flags in wanted:
+                what += ", lifted" if args.lifting else ""
                 made = row(name, metric, folds, bits, what, *flags)
                 old[(name, what, bits, made["spent"])] = made
                 print(", ".join(f"{k} {v}" for k, v in made.items()), flush=True)

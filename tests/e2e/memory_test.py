@@ -112,7 +112,7 @@ class Limits(unittest.TestCase):
         samples = [self.noise(f"quiet/{i}.npy", i, 0.01 * i) for i in range(4)]
         flags = ["--activation-bits", "lossless", "--activation-samples", samples[0].parent, "--code-all"]
         made = {}
-        for lifting in ((), ("--activation-lifting",)):
+        for lifting in ((), ("--activation-lifting", samples[0].parent)):
             made[lifting] = json.loads(pith("compile", MODEL, *flags, *lifting, "-o", self.out, "--json").stdout)["coded_activations"]
             for sample in samples:
                 self.assertEqual(self.run_on(self.out, sample, "--isa", "reference")[0], self.run_on(MODEL, sample, "--isa", "reference")[0])
@@ -126,7 +126,7 @@ class Limits(unittest.TestCase):
         for t in lifted["tensors"]:
             self.assertLessEqual(t["bytes"], without.get(t["name"], t["values"]))
             self.assertEqual(t["lifted"], t["bytes"] != without.get(t["name"], t["values"]))
-        self.assertIn("--activation-samples", pith("compile", MODEL, "--activation-bits", 4, "--activation-lifting", "--code-all", "-o", self.out, code=2).stderr)
+        self.assertIn("--activation-bits", pith("compile", MODEL, "--activation-lifting", samples[0].parent, "--code-all", "-o", self.out, code=2).stderr)
 
     def test_products_that_take_coded_rows_are_the_same_by_changes_and_by_whole_pixels(self):
         report, sample = self.out.with_name("report.json"), self.noise("loud.npy", 3, 40)
