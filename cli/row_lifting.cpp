@@ -80,6 +80,25 @@ Trace trace_of(const SampledRows& rows, size_t row, int64_t row_bytes) {
   return t;
 }
 
+// The rows to choose on: the fullest ones, which say how many bytes all of them get without loss, or some everywhere.
+std::vector<size_t> chosen_rows(const SampledRows& rows, size_t begin, size_t end, bool fullest) {
+  constexpr size_t kRows = 96;
+  std::vector<size_t> all(end - begin);
+  std::iota(all.begin(), all.end(), begin);
+  if (fullest) {
+    Walker w(rows, {});
+    std::vector<int64_t> bits;
+    for (size_t i : all) bits.push_back(w.exact_bits(i));
+    std::stable_sort(all.begin(), all.end(), [&](size_t a, size_t b) { return bits[a - begin] > bits[b - begin]; });
+    all.resize(std::min(all.size(), kRows));
+    return all;
+  }
+  const size_t every = std::max<size_t>(1, (all.size() + kRows - 1) / kRows);
+  std::vector<size_t> some;
+  for (size_t i = 0; i < all.size(); i += every) some.push_back(all[i]);
+  return some;
+}
+
 struct Choice {
   int32_t other = 0;
   int step = 0, size = 0;
@@ -149,10 +168,9 @@ class Moments {
 }  // namespace
 
 std::vector<uint8_t> fit_lifting(const SampledRows& rows, size_t begin, size_t end, int64_t row_bytes) {
-  constexpr size_t kRows = 96;
-  const size_t every = std::max<size_t>(1, (end - begin + kRows - 1) / kRows), channels = static_cast<size_t>(rows.channels);
+  const size_t channels = static_cast<size_t>(rows.channels);
   std::vector<Trace> traces;
-  for (size_t i = begin; i < end; i += every) traces.push_back(trace_of(rows, i, row_bytes));
+  for (size_t i : chosen_rows(rows, begin, end, row_bytes == 0)) traces.push_back(trace_of(rows, i, row_bytes));
   const Moments steps(traces, rows, [](const LiftedChannel& l) { return l.step; }), sizes(traces, rows, [](const LiftedChannel& l) { return l.size; });
   const int64_t side = kSideBits * static_cast<int64_t>(traces.size()) / std::max(1, rows.height);
   std::vector<uint8_t> lifting(3 * channels);
