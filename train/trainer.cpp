@@ -11,6 +11,7 @@
 #include <sstream>
 
 #include "base/file.h"
+#include "numerics/row_lifting.h"
 #include "train/batches.h"
 #include "train/loss.h"
 #include "train/parallel.h"
@@ -310,6 +311,7 @@ bool read_ranges(const std::string& text, Model& m) {
     const size_t colon = coded.find(':');
     for (size_t at = colon + 1; colon != std::string::npos && at + 2 <= coded.size(); at += 2)
       rows.lifting.push_back(static_cast<uint8_t>(std::strtoul(coded.substr(at, 2).c_str(), nullptr, 16)));
+    if (!numerics::RowLifting{rows.lifting.data(), static_cast<int32_t>(rows.lifting.size() / 3)}.sound()) return false;
     if (rows.bits > 0) m.coded[name] = rows;
   }
   return lines.eof();

@@ -122,11 +122,17 @@ TEST(Trainer, ResumesWithItsRanges) {
   ASSERT_TRUE(whole->run(0.25, kGoOn, nullptr).ok());
   Model rounded = whole->model();
   for (const ir::Node& n : rounded.graph.nodes) rounded.activations[rounded.graph.value(n.outputs[0]).name] = {-32, 128};
+  rounded.coded = {{rounded.activations.begin()->first, {4.5, {0, 1, 2, 8, 16, 0, 3, 8, 0}}}, {rounded.activations.rbegin()->first, {3.25, {}}}};
   ASSERT_TRUE(whole->replace(rounded).ok());
   ASSERT_TRUE(whole->save(path).ok());
   const auto resumed = trainer(o);
   ASSERT_TRUE(resumed->load(path).ok());
   EXPECT_EQ(resumed->model().activations, rounded.activations);
+  ASSERT_EQ(resumed->model().coded.size(), 2u);
+  for (const auto& [name, rows] : resumed->model().coded) {
+    EXPECT_EQ(rows.bits, rounded.coded.at(name).bits);
+    EXPECT_EQ(rows.lifting, rounded.coded.at(name).lifting);
+  }
   ASSERT_TRUE(whole->run(1, kGoOn, nullptr).ok());
   ASSERT_TRUE(resumed->run(1, kGoOn, nullptr).ok());
   EXPECT_EQ(ir::to_text(whole->model().graph, true), ir::to_text(resumed->model().graph, true));

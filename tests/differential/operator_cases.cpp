@@ -191,6 +191,7 @@ void movement(Cases& c) {
   c.add("pad_reflect", Op::kPad, {real({3, 4})}, {{"pads", Ints{1, 2, 0, 1}}, {"mode", text("reflect")}});
   c.add("shuffle", Op::kChannelShuffle, {real({1, 6, 4, 3})}, {{"group", number(3)}});
   for (const int64_t row_bytes : {1, 4, 9, 16, 40}) c.add("recode", Op::kRecode, {real({1, 5, 6, 4})}, {{"row_bytes", number(row_bytes)}});
+  for (const int64_t row_bytes : {9, 40}) c.add("recode through a lifting", Op::kRecode, {real({1, 5, 6, 4})}, {{"row_bytes", number(row_bytes)}, {"lifting", Ints{0, 1, 2, 0, 3, 8, 12, 4, 8, 16, 0, 4, 8, 0, 2}}});
   c.add("depth_to_space", Op::kDepthToSpace, {real({1, 8, 2, 3})}, {{"blocksize", number(2)}});
   c.add("tile", Op::kTile, {real({3, 2})}, {{"repeats", Ints{2, 3}}});
   c.add("gather", Op::kGather, {real({5, 4}), indices({2, 3}, 5)}, {{"axis", number(0)}});
