@@ -25,6 +25,7 @@ using ir::Tensor;
 constexpr double kFinest = 5, kCoarsest = -2.5;  // log2 of a layer's deviation over its step: levels of the table between
 constexpr double kLeastImportance = 1.0 / 16;     // of a row, in means of its layer
 constexpr double kRoundingShare = 0.7;            // of the price that rounding goes by; the step goes by all of it
+constexpr double kTrellisOctaves = 0.84;         // by which a trellis's step is finer than that of a grid at the same price
 constexpr int64_t kTableWeights = 20000;         // of a layer that the table rounds
 
 // Nodes whose weights nobody else reads, with their rows.
@@ -53,19 +54,20 @@ struct Layer {
   double log2_deviation = 0;       // mean over rows of log2(deviation / step at level 0)
 
   std::span<const double> row(int64_t o) const { return {weights.data() + o * rows.width, static_cast<size_t>(rows.width)}; }
-  std::vector<int16_t> codes(int level) const;
-  RoundProblem problem(int level, const std::vector<int16_t>& codes) const {
-    return {8, rows.outputs, rows.width, weights, codes, {rows.depth, rows.columns}, hessian, kRoundingShare * std::exp2(0.5 * level), rows.groups, importance};
+  std::vector<int16_t> codes(int level, bool trellis = false) const;
+  double price(int level) const { return kRoundingShare * std::exp2(0.5 * level); }
+  RoundProblem problem(int level, const std::vector<int16_t>& codes, bool trellis = false) const {
+    return {8, rows.outputs, rows.width, weights, codes, {rows.depth, rows.columns}, hessian, price(level), rows.groups, importance, trellis};
   }
 };
 
 // Steps in quarters of an octave, so that their differences between rows are cheap to code; within 8 bits.
-std::vector<int16_t> Layer::codes(int level) const {
+std::vector<int16_t> Layer::codes(int level, bool trellis) const {
   std::vector<int16_t> found;
   for (int64_t o = 0; o < rows.outputs; ++o) {
     double largest = 1e-30;
     for (double w : row(o)) largest = std::max(largest, std::abs(w));
-    const double log2 = log2_unit[static_cast<size_t>(o)] + 0.25 * level;
+    const double log2 = log2_unit[static_cast<size_t>(o)] + 0.25 * level - (trellis ? kTrellisOctaves : 0);
     int code = 4 * static_cast<int>(std::lround(4 * log2));
     const int least = numerics::scale_code_at_least(largest / 127), most = numerics::scale_code_at_least(4 * largest);  // 127, and nothing
     found.push_back(static_cast<int16_t>(std::clamp(std::clamp(code, least, most), -600, 600)));
@@ -296,7 +298,17 @@ Result<PostTrained> round_post_training(const Graph& g, const std::vector<std::v
     PITH_TRY(Layer l, make_layer(w, rows, m, importance.at(name), leaves(g, before), options.damping));
     if (options.compensate) l.weights = ir::least_squares(w, rows, m, options.damping).weights;
     std::vector<int16_t> codes = l.codes(level->second);
-    PITH_TRY(const Rounded rounded, round_for_rate(l.problem(level->second, codes)));
+    PITH_TRY(Rounded rounded, round_for_rate(l.problem(level->second, codes)));
+    if (options.trellis) {
+      std::vector<int16_t> finer = l.codes(level->second, true);
+      PITH_TRY(Rounded path, round_for_rate(l.problem(level->second, finer, true)));
+      const auto total = [&](const Rounded& r) { return r.distortion + l.price(level->second) * r.bits; };
+      log_verbose(fmt::format("{}: grid {:.0f} bits, distortion {:.4g}; trellis {:.0f}, {:.4g}", name, rounded.bits, rounded.distortion / l.price(level->second), path.bits, path.distortion / l.price(level->second)));
+      if (total(path) < total(rounded)) {
+        rounded = std::move(path);
+        codes = std::move(finer);
+      }
+    }
     settle_empty_rows(codes, rounded, rows.width);
     result.layers.push_back(report_of(g, before, l, level->second, rounded, codes));
     result.layers.back().error = relative_error(l, original, m, rounded, codes);

@@ -33,6 +33,7 @@ struct PostTrainingOptions {
   int64_t positions = 512;  // of a sample that moments look at
   double damping = 0.01;    // of moments, in mean variances
   bool compensate = true;   // step 2
+  bool trellis = true;      // weights may follow paths (micro/trellis.h), where that is the better bargain
 };
 
 struct RoundedLayer {

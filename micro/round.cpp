@@ -8,57 +8,29 @@
 #include <memory>
 
 #include "base/linear.h"
+#include "micro/feedback.h"
+#include "micro/trellis.h"
 #include "numerics/scale.h"
 
 namespace pith {
 namespace {
 
-// What an error costs, and how the weights after it make up for it, for the rows of one group.
-class Feedback {
- public:
-  static Result<Feedback> make(std::span<const double> hessian, int64_t n) {
-    Feedback f;
-    f.n_ = n;
-    f.cost_.assign(static_cast<size_t>(n), 1.0);
-    if (hessian.empty()) return f;
-    if (static_cast<int64_t>(hessian.size()) == n) {
-      std::copy(hessian.begin(), hessian.end(), f.cost_.begin());
-      return f;
-    }
-    f.upper_ = feedback_factor(hessian, n);
-    if (f.upper_.empty()) return usage_error("the Hessian of a layer isn't positive definite; add a hundredth of its mean diagonal to the diagonal");
-    for (int64_t k = 0; k < n; ++k) f.cost_[static_cast<size_t>(k)] = 1 / (f.row(k)[k] * f.row(k)[k]);
-    return f;
-  }
-  double cost(int64_t k) const { return cost_[static_cast<size_t>(k)]; }
-  void spread(int64_t k, double error, std::vector<double>& w) const {
-    if (upper_.empty() || error == 0) return;
-    const double* u = row(k);
-    const double share = error / u[k];
-    for (int64_t j = k + 1; j < n_; ++j) w[static_cast<size_t>(j)] -= share * u[j];
-  }
-
- private:
-  const double* row(int64_t k) const { return upper_.data() + k * n_; }
-  int64_t n_ = 0;
-  std::vector<double> cost_, upper_;
-};
-
 // One row after the other under a code that learns.
 class Rounder {
  public:
-  explicit Rounder(const RoundProblem& p) : p_(p), model_(std::make_unique<coding::MixedRows>()) {
+  explicit Rounder(const RoundProblem& p) : p_(p), search_(p.trellis ? p.row_length : 0), model_(std::make_unique<coding::MixedRows>()) {
     limit_ = (1 << (p.bits - 1)) - 1;
     int largest = 0;
     for (int64_t i = 0; i < p.rows * p.row_length; ++i) {
       largest = std::max(largest, std::abs(nearest(p.weights[static_cast<size_t>(i)], scale(i / p.row_length))));
     }
     limit_ = std::max(largest, 1);  // what the code is told; no choice is larger than the nearest one was at first
-    model_->begin(static_cast<uint32_t>(limit_), p.shape);
+    if (p.trellis) limit_ = std::clamp((largest + 1) / 2, 1, (1 << (p.bits - 2)) - 1);
+    model_->begin(static_cast<uint32_t>(limit_), p.shape, p.trellis);
     row_.assign(static_cast<size_t>(p.row_length), 0);
   }
 
-  // The row's integers; adds to the distortion.
+  // The row's integers (indices, on a trellis); adds to the distortion.
   const std::vector<int8_t>& row(int64_t r, const Feedback& feedback, double& distortion) {
     feedback_ = &feedback;
     const double weight = p_.row_weights.empty() ? 1 : p_.row_weights[static_cast<size_t>(r)];
@@ -85,6 +57,7 @@ class Rounder {
 
   double coded(std::span<const double> source, double scale, coding::BitMeter& meter) {
     std::vector<double> w(source.begin(), source.end());
+    if (p_.trellis) return search_.row(*model_, meter, row_.data(), w, {scale, lambda_, limit_}, *feedback_);
     double lost = 0;
     model_->begin_row();
     for (int64_t k = 0; k < p_.row_length; ++k) {
@@ -136,6 +109,7 @@ class Rounder {
   }
 
   const RoundProblem& p_;
+  TrellisSearch search_;
   const Feedback* feedback_ = nullptr;
   double lambda_ = 0;  // over the row's weight
   std::unique_ptr<coding::MixedRows> model_;
@@ -183,7 +157,8 @@ Result<Rounded> round_for_rate(const RoundProblem& p) {
       result.integers.insert(result.integers.end(), row.begin(), row.end());
     }
   }
-  result.bits = coding::estimate_bits({p.bits, p.rows, n, result.integers, p.scale_codes, p.shape});
+  result.bits = coding::estimate_bits({p.bits, p.rows, n, result.integers, p.scale_codes, p.shape, p.trellis});
+  if (p.trellis) coding::trellis_multiples(result.integers, n);
   return result;
 }
 

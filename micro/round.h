@@ -29,6 +29,7 @@ struct RoundProblem {
   double lambda = 0;                        // what a bit may cost in squared error of the product
   int64_t groups = 1;
   std::span<const double> row_weights = {}; // what a row's squared error counts; none: 1
+  bool trellis = false;                     // multiples of the scales that lie on the paths of a trellis (trellis.h)
 };
 
 struct Rounded {

@@ -6,8 +6,8 @@
 #include <stdint.h>
 
 #define PITH_FORMAT_MAGIC 0x50u /* first byte, 'P'; then the version */
-/* 1 was never fixed: its files differ among themselves. 2 has no PITH_CODEC_PREDICTED, PITH_CODEC_CLASSES or
- * PITH_CODEC_GROUPS, and is what files without them say. */
+/* 1 was never fixed: its files differ among themselves. 2 has neither PITH_CODEC_PREDICTED nor what comes after
+ * PITH_CODEC_CLASSES, itself included, and is what files without them say. */
 #define PITH_FORMAT_VERSION 3u
 #define PITH_FORMAT_OLDEST 2u /* that is still read */
 #define PITH_MAX_RANK 6
@@ -51,7 +51,9 @@ enum {
   PITH_CODEC_MIXED = 4,    /* adaptive binary arithmetic code under mixed contexts */
   PITH_CODEC_PREDICTED = 5, /* floats, as distances to what is predicted of them */
   PITH_CODEC_CLASSES = 6,  /* adaptive arithmetic code of classes under mixed distributions */
-  PITH_CODEC_GROUPS = 7    /* groups of rows, each a stream of another code: rows in any order */
+  PITH_CODEC_GROUPS = 7,   /* groups of rows, each a stream of another code: rows in any order */
+  PITH_CODEC_MIXED_TRELLIS = 8,   /* MIXED of the indices of a trellis */
+  PITH_CODEC_CLASSES_TRELLIS = 9  /* CLASSES of the same */
 };
 
 #endif

@@ -91,6 +91,13 @@ CodedConstant code_weights(const ProgramConstant& k, CodecChoice choice, bool an
     consider(by_classes ? PITH_CODEC_CLASSES : PITH_CODEC_ADAPTIVE, std::move(by_classes ? classes : adaptive), worth);
   }
   if (choice == CodecChoice::kSmallest) consider(PITH_CODEC_MIXED, coding::encode_mixed(rows), coded.bytes.size() / kWorth);
+  const std::vector<int32_t> indices = choice == CodecChoice::kFastest ? std::vector<int32_t>() : coding::trellis_rows(k.integers, rows.row_length);
+  if (!indices.empty()) {  // all else costs about a bit more
+    rows.integers = indices;
+    rows.trellis = true;
+    consider(PITH_CODEC_CLASSES_TRELLIS, coding::encode_classes(rows), 0);
+    if (choice == CodecChoice::kSmallest) consider(PITH_CODEC_MIXED_TRELLIS, coding::encode_mixed(rows), coded.bytes.size() / kWorth);
+  }
   pad(coded.bytes, k.integers.size());
   coded.record.bits = static_cast<uint32_t>(k.bits);
   coded.record.row_scales = k.scale_codes.size() > 1;
@@ -274,7 +281,7 @@ class Writer {
   void define_constant(int32_t id, const format::OpRecord& op, uint32_t slot) {
     const bool product = op.opcode == PITH_OPCODE_Conv2d || op.opcode == PITH_OPCODE_ConvTranspose2d || op.opcode == PITH_OPCODE_Dense || op.opcode == PITH_OPCODE_CodedConv2d;
     CodedConstant coded = code_constant(constant(id), choice_, product && slot == 1, looked_up(id));
-    if (coded.record.codec == PITH_CODEC_PREDICTED || coded.record.codec == PITH_CODEC_CLASSES || coded.record.codec == PITH_CODEC_GROUPS) version = PITH_FORMAT_VERSION;
+    if (coded.record.codec == PITH_CODEC_PREDICTED || coded.record.codec >= PITH_CODEC_CLASSES) version = PITH_FORMAT_VERSION;
     codec_.constant(coded.record, codec_.predict_constant(op, slot));
     payloads.push_back(std::move(coded.bytes));
     payload_constants.push_back(id - kConstantBase);

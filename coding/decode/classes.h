@@ -36,8 +36,8 @@ inline int magnitude_octave(uint32_t t) { return detail::kOctaves.of[t < 255 ? t
 
 class ClassRows {
  public:
-  // Magnitudes are at most `largest`, 1..127. `raw_signs`: signs are incompressible and not modelled.
-  void begin(uint32_t largest, bool raw_signs, RowShape shape);
+  // Magnitudes are at most `largest`, 1..127. `raw_signs`: signs are incompressible and not modelled. `trellis`: as in mixed.h.
+  void begin(uint32_t largest, bool raw_signs, RowShape shape, bool trellis = false);
 
   // A row: on entry `row` holds the row before, on return the new one. `intended` is what to code, where Coder writes.
   template <typename Coder>
@@ -49,7 +49,7 @@ class ClassRows {
   struct Place {
     int32_t left, above, side, upper;
     int64_t k;
-    int tap, channel;
+    int tap, channel, grid;
   };
   static int size(int32_t v) { return v < 0 ? -v : v; }
   static int sign_of(int32_t v) { return (v > 0) - (v < 0) + 1; }
@@ -64,29 +64,31 @@ class ClassRows {
 
   uint32_t largest_ = 1;
   int classes_ = 2;
-  bool raw_signs_ = false;
+  bool raw_signs_ = false, trellis_ = false;
   RowShape shape_;
-  Distribution expected_[64], spread_[256], around_[256], tap_[kTaps], dense_[256], column_[kColumns], sides_[256];
-  Distribution row_, whole_, below_[8];
-  Pool pool_;
+  Distribution expected_[2][64], spread_[2][256], around_[2][256], tap_[2][kTaps], dense_[256], column_[kColumns], sides_[2][256];
+  Distribution row_[2], whole_[2], below_[8];
+  Pool pool_[2];
   Estimate sign_taps_[8 * 27], sign_sizes_[8 * 49], sign_balance_[81], sign_tap_[kTaps * 3], sign_row_[49];
   SignMixer sign_mixer_;
   uint16_t channel_mean_[kColumns] = {};  // of magnitudes, in 1/256
   int8_t column_balance_[kColumns] = {};
   uint32_t mean_ = 0;        // of magnitudes, in 1/16
   int32_t row_balance_ = 0, passed_ = 0;
+  Trellis path_;
 };
 
 // ---- implementation ----
 
-inline void ClassRows::begin(uint32_t largest, bool raw_signs, RowShape shape) {
+inline void ClassRows::begin(uint32_t largest, bool raw_signs, RowShape shape, bool trellis) {
   *this = ClassRows();
   largest_ = largest < 1 ? 1 : largest > 127 ? 127 : largest;
   classes_ = 33 - __builtin_clz(largest_);
   raw_signs_ = raw_signs;
+  trellis_ = trellis;
   shape_.inner = shape.inner < 1 ? 1 : shape.inner;
   shape_.width = shape.width < 1 ? 1 : shape.width;
-  whole_.even(classes_);
+  for (Distribution& d : whole_) d.even(classes_);
   for (int length = 2; length < 8; ++length) below_[length].even(length < 4 ? 1 << (length - 1) : 8);
 }
 
@@ -113,18 +115,19 @@ inline void ClassRows::choose(Place& at, const int8_t* row, int64_t length, Dist
   const uint32_t next = k + 1 < length ? static_cast<uint32_t>(size(row[k + 1])) : 0, passed = static_cast<uint32_t>(size(passed_));
   const uint32_t before = 2 * left + left2 + 2 * tap_side, over = 2 * above + next + passed;
   const uint32_t channel = channel_mean_[at.channel] >> 4;
-  of[0] = &expected_[quarter_class(4 * (before + over) + 2 * channel + 3 * mean_)];
-  of[1] = &spread_[magnitude_octave(channel) * 16 + magnitude_octave(mean_)];
-  of[2] = &around_[magnitude_octave(before) * 16 + magnitude_octave(over)];
-  of[3] = &row_;
+  const int grid = at.grid;
+  of[0] = &expected_[grid][quarter_class(4 * (before + over) + 2 * channel + 3 * mean_)];
+  of[1] = &spread_[grid][magnitude_octave(channel) * 16 + magnitude_octave(mean_)];
+  of[2] = &around_[grid][magnitude_octave(before) * 16 + magnitude_octave(over)];
+  of[3] = &row_[grid];
   if (one_tap) {
     const int density = (column_[(k - 1) & (kColumns - 1)].above[0] + column_[(k + 1) & (kColumns - 1)].above[0]) >> 12;
     of[4] = &dense_[density * 16 + magnitude_octave(2 * above + left)];
   } else {
-    of[4] = &tap_[at.tap];
+    of[4] = &tap_[grid][at.tap];
   }
   of[5] = &column_[k & (kColumns - 1)];
-  of[6] = &sides_[magnitude_octave(static_cast<uint32_t>(size(at.side))) * 16 + magnitude_octave(static_cast<uint32_t>(size(at.upper)))];
+  of[6] = &sides_[grid][magnitude_octave(static_cast<uint32_t>(size(at.side))) * 16 + magnitude_octave(static_cast<uint32_t>(size(at.upper)))];
 }
 
 template <typename Coder>
@@ -161,9 +164,12 @@ uint32_t ClassRows::magnitude(Coder& coder, int length, uint32_t intended, uint3
 
 template <typename Coder>
 void ClassRows::code_row(Coder& coder, int8_t* row, int64_t length, const int8_t* intended) {
-  row_ = whole_;
-  if (row_.seen() > 4) row_.set_seen(4);
+  for (int grid = 0; grid < 2; ++grid) {
+    row_[grid] = whole_[grid];
+    if (row_[grid].seen() > 4) row_[grid].set_seen(4);
+  }
   row_balance_ = passed_ = 0;
+  path_ = Trellis();
   Place at;
   at.left = 0;
   at.tap = at.channel = 0;
@@ -171,17 +177,19 @@ void ClassRows::code_row(Coder& coder, int8_t* row, int64_t length, const int8_t
   Distribution* of[kInputs];
   for (int64_t k = 0; k < length; ++k) {
     at.k = k;
+    at.grid = trellis_ ? path_.grid() : 0;
     choose(at, row, length, of);
+    Distribution& whole = whole_[at.grid];
     for (Distribution* d : of) {
-      if (d->seen() == 0) d->begin_as(whole_);
+      if (d->seen() == 0) d->begin_as(whole);
     }
     const uint32_t wanted = intended == nullptr ? 0 : static_cast<uint32_t>(size(intended[k]));
-    const Distribution mixed = pool_.mix(of);
+    const Distribution mixed = pool_[at.grid].mix(of);
     const Distribution shares = spaced(mixed, classes_);
     const uint32_t c = coder.symbol(shares, classes_, wanted == 0 ? 0 : 32 - static_cast<uint32_t>(__builtin_clz(wanted)));
-    pool_.learn(of, shares.share(static_cast<int>(c)), static_cast<int>(c));
+    pool_[at.grid].learn(of, shares.share(static_cast<int>(c)), static_cast<int>(c));
     for (int i = 0; i < kInputs; ++i) of[i]->update(static_cast<int>(c), i == 3 ? Distribution::kQuick : Distribution::kSlow);
-    whole_.update(static_cast<int>(c), Distribution::kSlow);
+    whole.update(static_cast<int>(c), Distribution::kSlow);
     int32_t value = 0;
     if (c != 0) {
       uint32_t negative = intended != nullptr && intended[k] < 0;
@@ -199,6 +207,7 @@ void ClassRows::code_row(Coder& coder, int8_t* row, int64_t length, const int8_t
     mean = static_cast<uint16_t>(mean + ((m * 256 - mean) * 3 >> 4));
     passed_ = at.above;
     at.left = value;
+    path_.follow(value);
     row[k] = static_cast<int8_t>(value);
     if (++channel == shape_.inner) {
       channel = 0;

@@ -11,6 +11,7 @@
 #pragma once
 
 #include "coding/decode/mixing.h"
+#include "coding/decode/trellis.h"
 
 namespace pith::coding {
 
@@ -29,8 +30,8 @@ constexpr int octave_class(uint32_t t) {
 
 class MixedRows {
  public:
-  // Magnitudes are at most `largest`, 1..127.
-  void begin(uint32_t largest, RowShape shape);
+  // Magnitudes are at most `largest`, 1..127. `trellis`: what is coded are indices of a path (trellis.h), which speak in two voices.
+  void begin(uint32_t largest, RowShape shape, bool trellis = false);
 
   // A row: on entry `row` holds the row before, on return the new one. `intended` is what to code, where Coder writes.
   template <typename Coder>
@@ -41,11 +42,21 @@ class MixedRows {
   // What is known about element k before it is coded.
   struct Place {
     int32_t left, above, side, upper;  // signed: side and upper are the taps to the left and above, where there are any
-    int around, level, sides, density, tap, columns, spread;
+    int around, level, tap, columns, spread, grid;
     int64_t k, channel;
   };
+  // How far a row has come: what follows from its elements so far alone.
+  struct Way {
+    int64_t channel = 0, tap = 0;
+    int32_t passed = 0;  // what the row before had at the element just coded
+    uint32_t mean = 0;   // of magnitudes, in 1/16
+    Trellis path;
+  };
   void begin_row();
-  Place place(const int8_t* row, int64_t k, int64_t length) const;
+  Place place(const int8_t* row, int64_t k, int64_t length) const { return place(way_, row, k, length); }
+  Place place(const Way& way, const int8_t* row, int64_t k, int64_t length) const;
+  const Way& way() const { return way_; }
+  void advance(Way& way, const Place& at, int32_t value) const;
   // Codes an element at its place and learns from it; returns it. Then call advance.
   template <typename Coder>
   int32_t code(Coder& coder, const Place& at, int32_t intended) { return element<true>(*this, coder, at, intended); }
@@ -53,7 +64,7 @@ class MixedRows {
   template <typename Coder>
   void probe(Coder& coder, const Place& at, int32_t value) const { element<false>(*this, coder, at, value); }
   void advance(int8_t* row, const Place& at, int32_t value);
-  void end_row() { mean_ = row_mean_; }
+  void end_row() { mean_ = way_.mean; }
 
  private:
   static constexpr int kInputs = 6, kSignInputs = 5, kLengths = 7, kFine = 4, kColumns = 1024;
@@ -79,24 +90,26 @@ class MixedRows {
 
   uint32_t largest_ = 1;
   int lengths_ = 1;
+  bool trellis_ = false;
   RowShape shape_;
-  Estimate whole_[kLengths], row_[kLengths], around_[256], level_[kLengths][16], tap_[kLengths][64], dense_[512];
+  Estimate whole_[2][kLengths], row_[kLengths], around_[2][256], level_[2][kLengths][16], tap_[kLengths][64], dense_[512];
   Estimate agree_[kFine][256], spread_[kFine][256], below_[kLengths][8];
   Estimate sign_taps_[27], sign_sizes_[49], sign_balance_[81], sign_tap_[64 * 3], sign_row_[49];
-  Mixer<kInputs> mixer_[kLengths];
+  Mixer<kInputs> mixer_[2][kLengths];
   Mixer<kSignInputs> sign_mixer_;
   Estimate column_[kColumns];
   uint16_t column_mean_[kColumns] = {};  // in 1/256
   int8_t column_balance_[kColumns] = {};
-  uint32_t mean_ = 0, row_mean_ = 0;  // of magnitudes, in 1/16
-  int32_t row_balance_ = 0, passed_ = 0;  // passed: what the row before had at the element just coded
-  int64_t channel_ = 0, tap_index_ = 0;
+  uint32_t mean_ = 0;  // of magnitudes, in 1/16
+  int32_t row_balance_ = 0;
+  Way way_;
 };
 
 // ---- implementation ----
 
-inline void MixedRows::begin(uint32_t largest, RowShape shape) {
+inline void MixedRows::begin(uint32_t largest, RowShape shape, bool trellis) {
   *this = MixedRows();
+  trellis_ = trellis;
   largest_ = largest < 1 ? 1 : largest > 127 ? 127 : largest;
   lengths_ = 32 - __builtin_clz(largest_);
   shape_ = shape;
@@ -106,21 +119,22 @@ inline void MixedRows::begin(uint32_t largest, RowShape shape) {
 
 inline void MixedRows::begin_row() {
   for (int i = 0; i < lengths_; ++i) {
-    row_[i] = whole_[i];
+    row_[i] = whole_[0][i];
     if (row_[i].seen > 4) row_[i].seen = 4;
   }
-  row_mean_ = mean_;
-  row_balance_ = passed_ = 0;
-  channel_ = tap_index_ = 0;
+  row_balance_ = 0;
+  way_ = Way();
+  way_.mean = mean_;
 }
 
-inline MixedRows::Place MixedRows::place(const int8_t* row, int64_t k, int64_t length) const {
+inline MixedRows::Place MixedRows::place(const Way& way, const int8_t* row, int64_t k, int64_t length) const {
   const auto size = [](int32_t v) { return static_cast<uint32_t>(v < 0 ? -v : v); };
   const int64_t inner = shape_.inner, line = inner * shape_.width;
   const bool one_tap = inner >= length;
   Place at;
   at.k = k;
-  at.channel = channel_;
+  at.channel = way.channel;
+  at.grid = trellis_ ? way.path.grid() : 0;
   at.left = k > 0 ? row[k - 1] : 0;
   at.above = row[k];
   at.side = one_tap ? at.above : k >= inner ? row[k - inner] : 0;
@@ -128,9 +142,9 @@ inline MixedRows::Place MixedRows::place(const int8_t* row, int64_t k, int64_t l
   const uint32_t left = size(at.left), left2 = k > 1 ? size(row[k - 2]) : 0, above = size(at.above);
   const uint32_t tap_side = k >= inner ? size(row[k - inner]) : 0;
   const uint32_t next = k + 1 < length ? size(row[k + 1]) : 0;
-  at.around = octave_class(2 * left + left2 + 2 * tap_side) * 16 + octave_class(2 * above + next + size(passed_));
-  at.level = octave_class(4 * left + 2 * left2 + 2 * tap_side + 2 * above + row_mean_ / 4);
-  at.tap = tap_index_ < 63 ? static_cast<int>(tap_index_) : 63;
+  at.around = octave_class(2 * left + left2 + 2 * tap_side) * 16 + octave_class(2 * above + next + size(way.passed));
+  at.level = octave_class(4 * left + 2 * left2 + 2 * tap_side + 2 * above + way.mean / 4);
+  at.tap = way.tap < 63 ? static_cast<int>(way.tap) : 63;
   at.columns = -1;
   if (one_tap) {
     const int32_t logits = stretch(column_[(k - 1) & (kColumns - 1)].p) + stretch(column_[(k + 1) & (kColumns - 1)].p) +
@@ -138,21 +152,27 @@ inline MixedRows::Place MixedRows::place(const int8_t* row, int64_t k, int64_t l
     const int c = octave_class(2 * above + left);
     at.columns = ((logits + 8192) >> 9) * 16 + c;
   }
-  at.spread = octave_class(column_mean_[at.channel & (kColumns - 1)] >> 4) * 16 + octave_class(row_mean_);
+  at.spread = octave_class(column_mean_[at.channel & (kColumns - 1)] >> 4) * 16 + octave_class(way.mean);
   return at;
+}
+
+inline void MixedRows::advance(Way& way, const Place& at, int32_t value) const {
+  const int32_t m = value < 0 ? -value : value;
+  way.passed = at.above;
+  way.mean = static_cast<uint32_t>(static_cast<int32_t>(way.mean) + ((m * 256 - static_cast<int32_t>(way.mean) * 16 + 256) >> 9));
+  way.path.follow(value);
+  if (++way.channel == shape_.inner) {
+    way.channel = 0;
+    ++way.tap;
+  }
 }
 
 inline void MixedRows::advance(int8_t* row, const Place& at, int32_t value) {
   const int32_t m = value < 0 ? -value : value;
-  passed_ = at.above;
   row[at.k] = static_cast<int8_t>(value);
-  row_mean_ = static_cast<uint32_t>(static_cast<int32_t>(row_mean_) + ((m * 256 - static_cast<int32_t>(row_mean_) * 16 + 256) >> 9));
   uint16_t& mean = column_mean_[at.channel & (kColumns - 1)];
   mean = static_cast<uint16_t>(mean + ((m * 256 - mean) * 3 >> 4));
-  if (++channel_ == shape_.inner) {
-    channel_ = 0;
-    ++tap_index_;
-  }
+  advance(way_, at, value);
   if (value == 0) return;
   const int32_t s = value < 0 ? -1 : 1;
   row_balance_ += s;
@@ -206,18 +226,18 @@ int32_t MixedRows::element(Self& self, Coder& coder, const Place& at, int32_t in
   const uint32_t wanted = static_cast<uint32_t>(intended < 0 ? -intended : intended);
   const int wanted_length = wanted == 0 ? 0 : 32 - __builtin_clz(wanted);
   Estimate& column = m.column_[at.k & (kColumns - 1)];
-  if (kLearns && column.seen == 0) column = {self.whole_[0].p, 1};
+  if (kLearns && column.seen == 0) column = {self.whole_[at.grid][0].p, 1};
   int length = 0, agree = 0;
   uint32_t negative = 0;
   for (; length < self.lengths_; ++length) {
     Opinion<kInputs> o;
-    o.of[0] = &m.whole_[length];
+    o.of[0] = &m.whole_[at.grid][length];
     o.of[1] = &m.row_[length];
     o.of[2] = length == 0 ? &column : &m.spread_[fine(length)][at.spread];
-    o.of[3] = length == 0 ? &m.around_[at.around] : &m.agree_[fine(length)][agree];
-    o.of[4] = &m.level_[length][at.level];
+    o.of[3] = length == 0 ? &m.around_[at.grid][at.around] : &m.agree_[fine(length)][agree];
+    o.of[4] = &m.level_[at.grid][length][at.level];
     o.of[5] = length == 0 && at.columns >= 0 ? &m.dense_[at.columns] : &m.tap_[length][at.tap];
-    if (mixed_bit<kLearns>(m.mixer_[length], coder, o, length < wanted_length) == 0) break;
+    if (mixed_bit<kLearns>(m.mixer_[at.grid][length], coder, o, length < wanted_length) == 0) break;
     if (length > 0) continue;
     negative = sign<kLearns>(self, coder, at, intended < 0);
     const int32_t s = negative ? -1 : 1;

@@ -1,4 +1,4 @@
-// Decoding a constant's integers, row by row, from one of four codecs.
+// Decoding a constant's integers, row by row, from one of several codecs.
 //
 // A weight tensor is coded as rows (output channels): for each row its scale code (when every row has its own) and its
 // integers. Decoding is sequential and needs no memory but this object and one row, so a layer can be decoded a tile of
@@ -10,6 +10,7 @@
 //             neighbouring magnitudes (left, the one before, the row above, a running mean): small state
 //   MIXED     mixed.h: the smallest for very sparse weights
 //   CLASSES   classes.h: as small as MIXED elsewhere, and several times as fast
+//   MIXED and CLASSES of a TRELLIS (trellis.h)
 //   GROUPS    so many rows at a time, each group a stream of its own under one of the others: rows in any order
 //
 // docs/format.md is the specification. Freestanding.
@@ -23,7 +24,7 @@
 
 namespace pith::coding {
 
-enum : int { kCodecRaw = 0, kCodecRans = 1, kCodecAdaptive = 2, kCodecMixed = 4, kCodecClasses = 6, kCodecGroups = 7 };  // as program/format.h has them
+enum : int { kCodecRaw = 0, kCodecRans = 1, kCodecAdaptive = 2, kCodecMixed = 4, kCodecClasses = 6, kCodecGroups = 7, kCodecMixedTrellis = 8, kCodecClassesTrellis = 9 };  // as program/format.h has them
 
 // Context of the adaptive codec: a class of expected magnitude out of the neighbours.
 inline constexpr int kMagnitudeClasses = 16;
@@ -83,7 +84,7 @@ class WeightDecoder {
   const uint8_t* end_ = nullptr;
   uint32_t accumulator_ = 0;
   int available_ = 0, codec_ = 0, bits_ = 8, limit_ = 127;
-  bool overrun_ = false, row_scales_ = false;
+  bool overrun_ = false, row_scales_ = false, trellis_ = false;
   RowShape shape_;
   // GROUPS: the sizes of groups as varints, their streams, and how far we are
   const uint8_t *table_ = nullptr, *next_size_ = nullptr, *streams_ = nullptr, *next_stream_ = nullptr, *groups_end_ = nullptr;
@@ -162,6 +163,8 @@ inline int64_t WeightDecoder::seek(int64_t row) {
 }
 
 inline bool WeightDecoder::begin_stream(const uint8_t* data, uint64_t bytes, int codec) {
+  trellis_ = codec == kCodecMixedTrellis || codec == kCodecClassesTrellis;
+  if (trellis_) codec = codec == kCodecMixedTrellis ? kCodecMixed : kCodecClasses;
   const bool mixed = codec == kCodecMixed || codec == kCodecClasses, whole = codec == kCodecAdaptive || mixed;
   if (!whole && codec != kCodecRaw && codec != kCodecRans) return false;
   scales_ = ScaleReader();
@@ -175,8 +178,9 @@ inline bool WeightDecoder::begin_stream(const uint8_t* data, uint64_t bytes, int
     head_ = BinaryDecoder(data, bytes);
     scales_.begin(head_, row_scales_);
     if (mixed) largest_ = head_.raw_bits(bits_ - 1);
-    if (codec == kCodecMixed) mixed_.begin(largest_, shape_);
-    if (codec == kCodecClasses) classes_.begin(largest_, head_.raw_bits(1) != 0, shape_);
+    if (trellis_ && 2 * largest_ > static_cast<uint32_t>(limit_) + 1) return false;
+    if (codec == kCodecMixed) mixed_.begin(largest_, shape_, trellis_);
+    if (codec == kCodecClasses) classes_.begin(largest_, head_.raw_bits(1) != 0, shape_, trellis_);
     return true;
   }
   uint64_t side_bytes = 0;
@@ -201,10 +205,11 @@ inline int WeightDecoder::next_row(int8_t* row, int64_t length) {
   const int scale = scales_.next(head_, empty);
   if (empty) {
     for (int64_t k = 0; k < length; ++k) row[k] = 0;
-  } else if (codec_ == kCodecMixed) {
-    mixed_.code_row(head_, row, length, nullptr);
-  } else if (codec_ == kCodecClasses) {
-    classes_.code_row(head_, row, length, nullptr);
+  } else if (codec_ == kCodecMixed || codec_ == kCodecClasses) {
+    if (trellis_) trellis_indices(row, length);
+    if (codec_ == kCodecMixed) mixed_.code_row(head_, row, length, nullptr);
+    if (codec_ == kCodecClasses) classes_.code_row(head_, row, length, nullptr);
+    if (trellis_) trellis_values(row, length, limit_);
   } else if (codec_ == kCodecAdaptive) {
     adaptive_row(row, length);
   } else if (codec_ == kCodecRans) {

@@ -61,6 +61,28 @@ RowShape row_shape(std::span<const int32_t> dims) {
   return shape;
 }
 
+std::vector<int32_t> trellis_rows(std::span<const int32_t> integers, int64_t row_length) {
+  std::vector<int32_t> indices(integers.size());
+  Trellis path;
+  for (size_t i = 0; i < integers.size(); ++i) {
+    if (static_cast<int64_t>(i) % row_length == 0) path = Trellis();
+    indices[i] = trellis_index(integers[i]);
+    if (trellis_value(indices[i], path.grid()) != integers[i]) return {};
+    path.follow(indices[i]);
+  }
+  return indices;
+}
+
+void trellis_multiples(std::span<int32_t> indices, int64_t row_length) {
+  Trellis path;
+  for (size_t i = 0; i < indices.size(); ++i) {
+    if (static_cast<int64_t>(i) % row_length == 0) path = Trellis();
+    const int32_t index = indices[i];
+    indices[i] = trellis_value(index, path.grid());
+    path.follow(index);
+  }
+}
+
 std::vector<uint8_t> encode_mixed(const CodedRows& rows) {
   BinaryEncoder out;
   ScaleWriter scales(rows.scale_codes, out, rows.own_scales);
@@ -68,7 +90,7 @@ std::vector<uint8_t> encode_mixed(const CodedRows& rows) {
   out.raw_bits(largest, rows.bits - 1);
   BitModel empty_model;
   auto model = std::make_unique<MixedRows>();
-  model->begin(largest, rows.shape);
+  model->begin(largest, rows.shape, rows.trellis);
   code_rows(rows, *model, out, [&](int64_t r, bool empty) {
     if (largest > 0) out.bit(empty_model, empty);
     scales.row(r, empty);
@@ -85,7 +107,7 @@ std::vector<uint8_t> encode_classes(const CodedRows& rows) {
     out.raw_bits(raw_signs, 1);
     BitModel empty_model;
     auto model = std::make_unique<ClassRows>();
-    model->begin(largest, raw_signs, rows.shape);
+    model->begin(largest, raw_signs, rows.shape, rows.trellis);
     code_rows(rows, *model, out, [&](int64_t r, bool empty) {
       if (largest > 0) out.bit(empty_model, empty);
       scales.row(r, empty);
@@ -103,7 +125,7 @@ double estimate_bits(const CodedRows& rows) {
   ScaleWriter scales(rows.scale_codes, heads, rows.own_scales);
   BitModel empty_model;
   auto model = std::make_unique<MixedRows>();
-  model->begin(largest, rows.shape);
+  model->begin(largest, rows.shape, rows.trellis);
   code_rows(rows, *model, meter, [&](int64_t r, bool empty) {
     if (largest > 0) heads.bit(empty_model, empty);
     scales.row(r, empty);

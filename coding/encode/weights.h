@@ -15,6 +15,7 @@ struct CodedRows {
   std::span<const int32_t> integers;     // rows * row_length values in [-(2^(bits-1)-1), 2^(bits-1)-1]
   std::span<const int16_t> scale_codes;  // one, or one per row
   RowShape shape;
+  bool trellis = false;     // `integers` are indices of paths (coding/decode/trellis.h), at most 2^(bits-2)-1
   bool own_scales = false;  // a single row with a scale of its own, as part of a constant with one per row
 };
 
@@ -24,12 +25,18 @@ RowShape row_shape(std::span<const int32_t> dims);
 std::vector<uint8_t> encode_raw(const CodedRows& rows);
 std::vector<uint8_t> encode_rans(const CodedRows& rows);
 std::vector<uint8_t> encode_adaptive(const CodedRows& rows);
+// These two code indices where `trellis` says so: codecs of their own.
 std::vector<uint8_t> encode_mixed(const CodedRows& rows);
 // Signs are modelled only where that saves more than 1/256.
 std::vector<uint8_t> encode_classes(const CodedRows& rows);
 // Rows that can be decoded in any order: in groups of `group_rows`, all under the fast code or all under classes, whichever
 // is smaller by more than 1/128.
 std::vector<uint8_t> encode_groups(const CodedRows& rows, int64_t group_rows);
+
+// The indices of rows of multiples; nothing where some row follows no path.
+std::vector<int32_t> trellis_rows(std::span<const int32_t> integers, int64_t row_length);
+// And back, in place.
+void trellis_multiples(std::span<int32_t> indices, int64_t row_length);
 
 // The length of encode_mixed's stream in bits, exact to the fraction and without writing it: the rate that retraining and
 // rounding pay. Scale codes are left out where there are none in `rows`.

@@ -1,0 +1,52 @@
+// Rounding a row to the paths of a trellis (coding/decode/trellis.h): which path is nearest for its bits.
+//
+// Method: Viterbi's algorithm over the eight states. For each state one survivor is kept, with its own errors, which the weights after it make up for
+// (round.h), and with its own neighbours, under which its next index is priced. The adaptive code itself learns only what is settled: so many weights at a time,
+// once the survivors have gone on a little further and mostly agree on them. (Viterbi 1967; with a learning code, as VVC's encoders do.)
+#pragma once
+
+#include <array>
+#include <vector>
+
+#include "coding/encode/weights.h"
+#include "micro/feedback.h"
+
+namespace pith {
+
+class TrellisSearch {
+ public:
+  explicit TrellisSearch(int64_t row_length);
+
+  struct Prices {
+    double step = 1, lambda = 0;  // of the multiples; of a bit, in squared error of the product
+    int limit = 63;               // indices are at most so large
+  };
+  // `row` holds the indices of the row before and then those of this one, `w` the weights, which move. The model and the meter take the row's
+  // code in; returns the distortion.
+  double row(coding::MixedRows& model, coding::BitMeter& meter, int8_t* row, std::vector<double>& w, const Prices& prices, const Feedback& feedback);
+
+ private:
+  static constexpr int64_t kSettled = 64, kAhead = 24, kWindow = kSettled + kAhead;
+  struct Survivor {
+    double cost = 0;
+    coding::MixedRows::Way way;
+    std::array<double, kWindow> share;  // errors over what they divide by (Feedback::spread)
+    std::vector<int8_t> row;
+  };
+  struct Choice {
+    double cost = 0;
+    int from = -1, index = 0;
+    double error = 0;
+    coding::MixedRows::Place at;
+  };
+  using Step = std::array<Choice, coding::Trellis::kStates>;
+  void extend(const coding::MixedRows& model, int64_t first, int64_t k, const std::vector<double>& w, const Prices& prices, const Feedback& feedback);
+  void offer(Step& step, const coding::MixedRows& model, int from, const coding::MixedRows::Place& at, double x, double cost, const Prices& prices) const;
+  const Survivor& best() const;
+
+  int64_t length_;
+  std::vector<Survivor> now_, next_;
+  std::array<bool, coding::Trellis::kStates> alive_{};
+};
+
+}  // namespace pith
