@@ -302,9 +302,8 @@ Result<PostTrained> round_post_training(const Graph& g, const std::vector<std::v
     if (options.trellis) {
       std::vector<int16_t> finer = l.codes(level->second, true);
       PITH_TRY(Rounded path, round_for_rate(l.problem(level->second, finer, true)));
-      const auto total = [&](const Rounded& r) { return r.distortion + l.price(level->second) * r.bits; };
-      log_verbose(fmt::format("{}: grid {:.0f} bits, distortion {:.4g}; trellis {:.0f}, {:.4g}", name, rounded.bits, rounded.distortion / l.price(level->second), path.bits, path.distortion / l.price(level->second)));
-      if (total(path) < total(rounded)) {
+      const double price = l.price(level->second);
+      if (path.distortion + price * path.bits < rounded.distortion + price * rounded.bits) {
         rounded = std::move(path);
         codes = std::move(finer);
       }
