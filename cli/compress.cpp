@@ -193,7 +193,9 @@ Result<std::vector<uint8_t>> write_model(const Program& program, const Flags& f,
 Result<PostResult> without_retraining(ir::Graph& student, const Flags& f, Engine& original, const SampleSplit& parts, const std::vector<std::vector<ir::Tensor>>& inputs, const Preprocess& preprocess,
                                       const std::string& head, uint64_t seed, const PostFlags& flags, QuantizeOptions& options) {
   PostTarget target;
+  PITH_TRY(const CodecChoice codec, codec_choice(f.codec));
   target.ratio = f.retrain.ratio, target.max_drop = f.max_drop, target.parameters = ir::parameter_count(student);
+  target.trellis = codec != CodecChoice::kFastest && !f.retrain.allocate;
   target.write = [&](const ir::Graph& quantized) -> Result<std::vector<uint8_t>> {
     PITH_TRY(const CompileOptions placing, compile_options(f.placing));
     PITH_TRY(Program program, compile(quantized, placing));

@@ -35,6 +35,7 @@ class Search {
       : graph_(std::move(prepared)), target_(target), options_(options), all_(samples) {
     walked_ = first_of(samples, walkable(graph_));
     few_ = first_of(samples, 16);
+    settings_.trellis = target.trellis;
   }
 
   Result<void> prepare(const std::string& head, uint64_t seed) {

@@ -32,6 +32,7 @@ struct Measured {
 struct PostTarget {
   double ratio = 0, max_drop = -1;  // 0 and -1: not asked for
   int64_t parameters = 0;
+  bool trellis = true;  // weights may follow paths: the codes that `write` chooses from have them, and no retraining follows, which goes by grids
   std::function<Result<std::vector<uint8_t>>(const ir::Graph& quantized)> write;   // the file
   std::function<Result<Measured>(const std::vector<uint8_t>& file)> measure;
 };

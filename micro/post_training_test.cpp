@@ -107,6 +107,29 @@ TEST(PostTraining, FewerBytesCostMoreAndCompensationPays) {
   }
 }
 
+// At the same prices, paths lose less of what a bit is worth, and what is written follows them.
+TEST(PostTraining, PathsAreTakenWhereTheyPay) {
+  const Net n = net();
+  const auto prepared = prepare_post_training(n.g);
+  const auto table = level_table(*prepared, n.samples, {}, {});
+  const auto levels = levels_for(*table, 300);
+  PostTrainingOptions grids;
+  grids.trellis = false;
+  const auto paths = round_post_training(*prepared, n.samples, table->importance, levels, {}), even = round_post_training(*prepared, n.samples, table->importance, levels, grids);
+  ASSERT_TRUE(paths.ok() && even.ok());
+  double bargain = 0, bits = 0;
+  int on_paths = 0;
+  for (size_t i = 0; i < even->layers.size(); ++i) {
+    const RoundedLayer &a = paths->layers[i], &b = even->layers[i];
+    const double price = 0.7 * std::exp2(0.5 * b.level);
+    bargain += a.bits + a.loss / price - b.bits - b.loss / price;
+    bits += b.bits;
+    on_paths += paths->codes.at(a.name) != even->codes.at(a.name);
+  }
+  EXPECT_LT(bargain, -0.02 * bits);
+  EXPECT_GE(on_paths, 2);
+}
+
 TEST(PostTraining, QuantiseKeepsTheGrids) {
   const Net n = net();
   const auto prepared = prepare_post_training(n.g);

@@ -97,6 +97,59 @@ TEST(Round, ADiagonalWeighsColumns) {
   for (size_t r = 0; r < 32; ++r) EXPECT_EQ(rounded->integers[r * 60 + 7], static_cast<int>(std::floor(l.weights[r * 60 + 7] + 0.5)));
 }
 
+// What the best uniform step and the best trellis lose at the same price of a bit.
+double bargain(Layer& l, bool trellis, double price) {
+  double least = 1e30;
+  for (int code = -40; code <= 24; code += 4) {
+    l.scales.assign(l.scales.size(), static_cast<int16_t>(code));
+    l.problem.trellis = trellis;
+    l.problem.lambda = price;
+    const auto r = round_for_rate(l.problem);
+    if (r.ok()) least = std::min(least, r->distortion + price * r->bits);
+  }
+  return least;
+}
+
+TEST(Round, ATrellisIsTheBetterBargain) {
+  Layer l = layer(48, 128, 8, 0);
+  for (bool full : {false, true}) {
+    l.problem.hessian = full ? std::span<const double>(l.hessian) : std::span<const double>();
+    for (double step : {0.25, 1.0}) {
+      const double price = natural_lambda(step), grid = bargain(l, false, price), path = bargain(l, true, price);
+      // of the sixth of a bit a weight that it is worth at high rates
+      EXPECT_LT(path, grid - (step < 0.5 ? 0.08 : 0.06) * price * 48 * 128) << step << full;
+    }
+  }
+}
+
+TEST(Round, ATrellisPaysForWhatItsCodeSays) {
+  Layer l = layer(24, 150, 8, -24);
+  l.problem.hessian = l.hessian;
+  l.problem.trellis = true;
+  l.problem.lambda = natural_lambda(0.5);
+  const auto r = round_for_rate(l.problem);
+  ASSERT_TRUE(r.ok());
+  EXPECT_NEAR(r->distortion, squared_error(l, r->integers, true), 1e-6);
+  const std::vector<int32_t> indices = coding::trellis_rows(r->integers, 150);
+  ASSERT_FALSE(indices.empty()) << "every row is a path";
+  const coding::CodedRows rows{8, 24, 150, indices, l.scales, {150, 1}, true};
+  EXPECT_NEAR(static_cast<double>(coding::encode_mixed(rows).size()) * 8, r->bits, 24);
+  l.problem.lambda = 100;
+  const auto empty = round_for_rate(l.problem);
+  ASSERT_TRUE(empty.ok());
+  for (int32_t q : empty->integers) EXPECT_EQ(q, 0);
+}
+
+TEST(Round, ATrellisStaysWithinItsBits) {
+  Layer l = layer(8, 40, 3, -32);  // multiples of a quarter, at most three: all weights lie far outside
+  l.problem.hessian = l.hessian;
+  l.problem.trellis = true;
+  const auto r = round_for_rate(l.problem);
+  ASSERT_TRUE(r.ok());
+  for (int32_t q : r->integers) EXPECT_LE(std::abs(q), 3);
+  EXPECT_FALSE(coding::trellis_rows(r->integers, 40).empty());
+}
+
 TEST(Round, RefusesWhatDoesNotFit) {
   Layer l = layer(2, 4, 8, 0);
   std::vector<double> indefinite = l.hessian;

@@ -10,6 +10,7 @@
 
 #include "base/file.h"
 #include "base/random.h"
+#include "coding/encode/weights.h"
 #include "program/program.h"
 #include "program/schema.h"
 
@@ -272,6 +273,32 @@ TEST(Program, PythonReaderAgrees) {
     }
     expect_python_reader_agrees(p, choice);
   }
+}
+
+// Paths of a trellis, some rows of them empty.
+TEST(Program, PathsAreReadAlike) {
+  Program p = sample(6);
+  Random random(seed());
+  for (ProgramConstant& k : p.constants) {
+    if (k.dtype != PITH_I8) continue;
+    const int64_t length = static_cast<int64_t>(k.integers.size()) / k.dims[0];
+    k.bits = 8;
+    for (size_t i = 0; i < k.integers.size(); ++i) k.integers[i] = static_cast<int64_t>(i) / length % 5 == 4 ? 0 : std::clamp(static_cast<int>(std::lround(random.normal() * 4)), -63, 63);
+    coding::trellis_multiples(k.integers, length);
+  }
+  for (const CodecChoice choice : {CodecChoice::kSmallest, CodecChoice::kBalanced}) {
+    const auto bytes = write_program(p, choice);
+    ASSERT_TRUE(bytes.ok()) << bytes.error().message;
+    EXPECT_EQ((*bytes)[1], PITH_FORMAT_VERSION);
+    const auto q = read_program(*bytes);
+    ASSERT_TRUE(q.ok()) << q.error().message;
+    size_t found = 0;
+    for (const ProgramConstant& a : p.constants) found += std::any_of(q->constants.begin(), q->constants.end(), [&](const ProgramConstant& b) { return a.integers == b.integers; });
+    EXPECT_EQ(found, p.constants.size());
+    expect_python_reader_agrees(p, choice);
+  }
+  const auto fast = write_program(p, CodecChoice::kFastest), small = write_program(p, CodecChoice::kSmallest);
+  EXPECT_LT(small->size() + 300, fast->size()) << "a bit a weight";
 }
 
 // Sums of an input and tables that the predicted code has something to say about: a grid, a wave, a line, few values, noise.

@@ -1,5 +1,5 @@
 """Codec 6 of docs/format.md: rows of weights under mixed distributions of classes."""
-from read_mixed import Estimate, Lazy, balance, neighbours, octave_class, sign, signed_class, squash, stretch
+from read_mixed import NEXT, Estimate, Lazy, balance, neighbours, octave_class, sign, signed_class, squash, stretch
 
 
 class Distribution:
@@ -51,55 +51,57 @@ def quarter_class(t):
 
 
 class Rows:
-    def __init__(self, decoder, largest, raw_signs, inner, width):
-        self.d, self.largest, self.raw_signs, self.inner, self.line = decoder, largest, raw_signs, inner, inner * width
+    def __init__(self, decoder, largest, raw_signs, inner, width, trellis=False):
+        self.d, self.largest, self.raw_signs, self.inner, self.line, self.trellis = decoder, largest, raw_signs, inner, inner * width, trellis
         self.classes = largest.bit_length() + 1
-        self.kinds, self.whole = Kinds(), Distribution(self.classes)
+        self.kinds, self.wholes = Kinds(), [Distribution(self.classes), Distribution(self.classes)]
         self.below = [Distribution(min(8, 1 << max(0, length - 1))) for length in range(8)]
-        self.weights = [32767 - 6 * 4681] + [4681] * 6
+        self.pools = [[32767 - 6 * 4681] + [4681] * 6 for _ in range(2)]
         self.estimates, self.sign_weights = Lazy(), [900] * 5
         self.channel_mean, self.column_balance, self.mean = [0] * 1024, [0] * 1024, 0
 
     def row(self, before):
         row, length, kinds = list(before), len(before), self.kinds
-        kinds["row"].start_as(self.whole, min(self.whole.seen, 4))
-        self.row_balance = passed = 0
+        for grid, whole in enumerate(self.wholes):
+            kinds["row", grid].start_as(whole, min(whole.seen, 4))
+        self.row_balance = passed = state = 0
         for k in range(length):
+            grid = state & 1 if self.trellis else 0
             left, left2, above, following, tap_side, side, upper, one_tap = neighbours(row, k, self.inner, self.line)
             tap, column, channel = min(63, k // self.inner), k & 1023, k % self.inner & 1023
             near, over = 2 * abs(left) + abs(left2) + 2 * abs(tap_side), 2 * abs(above) + abs(following) + abs(passed)
             m = self.channel_mean[channel] >> 4
-            last = ("tap", tap)
+            last = ("tap", grid, tap)
             if one_tap:
                 density = (kinds["column", (k - 1) & 1023].above[0] + kinds["column", (k + 1) & 1023].above[0]) >> 12
                 last = ("dense", density, octave_class(2 * abs(above) + abs(left)))
             speaking = [kinds[key] for key in (
-                ("expected", quarter_class(4 * (near + over) + 2 * m + 3 * self.mean)), ("spread", octave_class(m), octave_class(self.mean)),
-                ("around", octave_class(near), octave_class(over)), "row", last, ("column", column),
+                ("expected", grid, quarter_class(4 * (near + over) + 2 * m + 3 * self.mean)), ("spread", octave_class(m), octave_class(self.mean)),
+                ("around", grid, octave_class(near), octave_class(over)), ("row", grid), last, ("column", column),
                 ("sides", octave_class(abs(side)), octave_class(abs(upper))))]
-            c = self.read_class(speaking)
+            c = self.read_class(speaking, self.wholes[grid], self.pools[grid])
             value = self.element(c, (side, upper, above, left, tap, column)) if c else 0
-            row[k], passed, m = value, above, abs(value)
+            row[k], passed, m, state = value, above, abs(value), NEXT[state][value & 1]
             self.mean += (256 * m - 16 * self.mean + 256) >> 9
             self.channel_mean[channel] += (256 * m - self.channel_mean[channel]) * 3 >> 4
         return row
 
-    def read_class(self, speaking):
+    def read_class(self, speaking, whole, weights):
         for distribution in speaking:
             if distribution.seen == 0:
-                distribution.start_as(self.whole)
-        mixed = [sum(w * s.above[j] for w, s in zip(self.weights, speaking)) >> 15 for j in range(7)]
+                distribution.start_as(whole)
+        mixed = [sum(w * s.above[j] for w, s in zip(weights, speaking)) >> 15 for j in range(7)]
         c, share = read_symbol(self.d, mixed, self.classes)
         inverse = (1 << 21) // max(65, share)
         for i in range(1, 7):
             ends = [32767] + speaking[i].above + [0]
             gain = (min(1024, (ends[c] - ends[c + 1]) * inverse >> 14) - 128) * 16
-            w = self.weights[i]
-            self.weights[i] = max(0, w + (w * gain >> 16) + ((4681 - w) >> 9))
-        self.weights[0] = 32767 - sum(self.weights[1:])
+            w = weights[i]
+            weights[i] = max(0, w + (w * gain >> 16) + ((4681 - w) >> 9))
+        weights[0] = 32767 - sum(weights[1:])
         for i, distribution in enumerate(speaking):
             distribution.update(c, 62 if i == 3 else 255)
-        self.whole.update(c, 255)
+        whole.update(c, 255)
         return c
 
     def element(self, c, places):

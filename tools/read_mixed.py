@@ -4,6 +4,22 @@ KNOTS = [32768, 36843, 40793, 44511, 47911, 50941, 53581, 55834, 57724, 59287, 6
          64614, 64816, 64974, 65097, 65194, 65269, 65328, 65374, 65410, 65438, 65459, 65476, 65489, 65500, 65508, 65514]
 
 
+NEXT = [(0, 2), (5, 7), (1, 3), (6, 4), (2, 0), (4, 6), (3, 1), (7, 5)]  # of a trellis, by state and the index's parity
+
+
+def to_indices(row):
+    return [(v + 1) // 2 if v > 0 else -((1 - v) // 2) for v in row]
+
+
+def to_values(row, limit):
+    state, values = 0, []
+    for index in row:
+        value = 2 * abs(index) - (state & 1) if index else 0
+        values.append(min(limit, value) * (-1 if index < 0 else 1))
+        state = NEXT[state][index & 1]
+    return values
+
+
 def neighbours(row, k, inner, line):
     """left, left2, above, following, tapside, side, upper of element k, and whether there is one tap. `row` holds the row before from k on."""
     left, left2 = row[k - 1] if k else 0, row[k - 2] if k > 1 else 0
@@ -94,10 +110,10 @@ class Lazy(dict):
 
 
 class Rows:
-    def __init__(self, decoder, largest, inner, width):
-        self.d, self.largest, self.inner, self.line = decoder, largest, inner, inner * width
+    def __init__(self, decoder, largest, inner, width, trellis=False):
+        self.d, self.largest, self.inner, self.line, self.trellis = decoder, largest, inner, inner * width, trellis
         self.lengths = largest.bit_length()
-        self.estimates, self.mixers, self.sign_mixer = Lazy(), [Mixer(6) for _ in range(7)], Mixer(5)
+        self.estimates, self.mixers, self.sign_mixer = Lazy(), [Mixer(6) for _ in range(14)], Mixer(5)
         self.columns = [Estimate() for _ in range(1024)]
         self.column_mean, self.column_balance = [0] * 1024, [0] * 1024
         self.mean = 0
@@ -105,13 +121,14 @@ class Rows:
     def row(self, before):
         e, row, length = self.estimates, list(before), len(before)
         for i in range(self.lengths):
-            whole = e["whole", i]
+            whole = e["whole", 0, i]
             e["row", i] = Estimate(whole.p, min(whole.seen, 4))
-        self.row_balance = passed = 0
+        self.row_balance = passed = state = 0
         for k in range(length):
+            grid = state & 1 if self.trellis else 0
             left, left2, above, following, tap_side, side, upper, one_tap = neighbours(row, k, self.inner, self.line)
             sides = 2 * abs(left) + abs(left2) + 2 * abs(tap_side)
-            around = octave_class(sides), octave_class(2 * abs(above) + abs(following) + abs(passed))
+            around = grid, octave_class(sides), octave_class(2 * abs(above) + abs(following) + abs(passed))
             level = octave_class(4 * abs(left) + 2 * abs(left2) + 2 * abs(tap_side) + 2 * abs(above) + self.mean // 4)
             tap, column, channel = min(63, k // self.inner), k & 1023, k % self.inner & 1023
             last = ("tap", 0, tap)
@@ -121,8 +138,8 @@ class Rows:
                 last = ("dense", (logits + 8192) >> 9, octave_class(2 * abs(above) + abs(left)))
             spread = octave_class(self.column_mean[channel] >> 4), octave_class(self.mean)
             places = (side, upper, above, left, tap, column)
-            value = self.element(around, level, last, spread, places)
-            row[k], passed, m = value, above, abs(value)
+            value = self.element(grid, around, level, last, spread, places)
+            row[k], passed, m, state = value, above, abs(value), NEXT[state][value & 1]
             self.mean += (256 * m - 16 * self.mean + 256) >> 9
             self.column_mean[channel] += (256 * m - self.column_mean[channel]) * 3 >> 4
             if value:
@@ -131,19 +148,19 @@ class Rows:
                 self.column_balance[column] = max(-100, min(100, self.column_balance[column] + s))
         return row
 
-    def element(self, around, level, last, spread, places):
+    def element(self, grid, around, level, last, spread, places):
         e, column, tap = self.estimates, self.columns[places[5]], places[4]
         if column.seen == 0:
-            column.p, column.seen = e["whole", 0].p, 1
+            column.p, column.seen = e["whole", grid, 0].p, 1
         length = agree = negative = 0
         while length < self.lengths:
             fine = min(length, 4)
-            common = [e["whole", length], e["row", length]]
+            common = [e["whole", grid, length], e["row", length]]
             if length == 0:
-                inputs = common + [column, e["around", around], e["level", 0, level], e[last]]
+                inputs = common + [column, e["around", around], e["level", grid, 0, level], e[last]]
             else:
-                inputs = common + [e["spread", fine, spread], e["agree", fine, agree], e["level", length, level], e["tap", length, tap]]
-            if not self.mixers[length].bit(self.d, inputs):
+                inputs = common + [e["spread", fine, spread], e["agree", fine, agree], e["level", grid, length, level], e["tap", length, tap]]
+            if not self.mixers[7 * grid + length].bit(self.d, inputs):
                 break
             if length == 0:
                 negative = self.sign(places)

@@ -280,19 +280,23 @@ class Reader:
         largest = d.raw(k["bits"] - 1)
         dims = k["dims"]
         inner, width = dims[-1] if len(dims) >= 2 else 1, dims[-2] if len(dims) >= 3 else 1
-        model = mixed.Rows(d, largest, inner, width) if k["codec"] == 4 else classes.Rows(d, largest, d.raw(1), inner, width)
+        trellis = k["codec"] >= 8
+        model = mixed.Rows(d, largest, inner, width, trellis) if k["codec"] in (4, 8) else classes.Rows(d, largest, d.raw(1), inner, width, trellis)
         scales, values, row, empty_model = [], [], [0] * length, Bit()
         for _ in range(rows):
             empty = not largest or bool(d.bit(empty_model))
             scales.append(read_scale(empty))
-            row = [0] * length if empty else model.row(row)
+            if not empty and trellis:
+                row = mixed.to_values(model.row(mixed.to_indices(row)), (1 << k["bits"] - 1) - 1)
+            else:
+                row = [0] * length if empty else model.row(row)
             values += row
         return scales if k["row_scales"] else scales[:1], values
 
     def rows(self, k, data):
         rows = k["dims"][0] if k["dims"] else 1
         length = math.prod(k["dims"]) // rows if rows else 0
-        decode = {0: self.raw_rows, 1: self.rans_rows, 2: self.adaptive_rows, 4: self.mixed_rows, 6: self.mixed_rows, 7: self.grouped_rows}[k["codec"]]
+        decode = {0: self.raw_rows, 1: self.rans_rows, 2: self.adaptive_rows, 4: self.mixed_rows, 6: self.mixed_rows, 7: self.grouped_rows, 8: self.mixed_rows, 9: self.mixed_rows}[k["codec"]]
         k["scales"], k["values"] = decode(k, data, rows, length)
 
     def grouped_rows(self, k, data, rows, length):
@@ -307,7 +311,7 @@ class Reader:
         codec, data = data[0], data[1:]
         table_bytes, data = varint(data)
         table, data = data[:table_bytes], data[table_bytes:]
-        decode = {0: self.raw_rows, 1: self.rans_rows, 2: self.adaptive_rows, 4: self.mixed_rows, 6: self.mixed_rows}[codec]
+        decode = {0: self.raw_rows, 1: self.rans_rows, 2: self.adaptive_rows, 4: self.mixed_rows, 6: self.mixed_rows, 8: self.mixed_rows, 9: self.mixed_rows}[codec]
         scales, values = [], []
         for first in range(0, rows, group_rows):
             size, table = varint(table)
@@ -483,7 +487,7 @@ def main():
         for i, k in enumerate(r.constants):
             print(i, k["dtype"], "x".join(map(str, k["dims"])), f"{digest(k['values'], k['dtype'] == 1):08x}", f"{digest(k.get('scales', []), False):08x}")
         return
-    types, codecs = ["u8", "f32", "i32", "i8"], ["raw", "rans", "adaptive", "float", "mixed", "predicted", "classes", "groups"]
+    types, codecs = ["u8", "f32", "i32", "i8"], ["raw", "rans", "adaptive", "float", "mixed", "predicted", "classes", "groups", "mixed trellis", "classes trellis"]
     print(f"arena {r.arena} bytes; {len(r.ops)} operators, {len(r.tensors)} tensors, {len(r.constants)} constants")
     for key, text in r.texts.items():
         print(f"metadata {key} = {text[:200 if key == 'tokenizer' else 70]!r}")

@@ -10,7 +10,7 @@
 // leading one come three bits under the class's own distribution, the others raw.
 //
 // One template describes the order; the Coder reads or writes or counts, as in mixed.h. Freestanding and exact: vectors
-// compute the same integers as the plain loops beside them. About 35 kB of state.
+// compute the same integers as the plain loops beside them. About 46 kB of state.
 #pragma once
 
 #include "coding/decode/distribution.h"
@@ -66,7 +66,7 @@ class ClassRows {
   int classes_ = 2;
   bool raw_signs_ = false, trellis_ = false;
   RowShape shape_;
-  Distribution expected_[2][64], spread_[2][256], around_[2][256], tap_[2][kTaps], dense_[256], column_[kColumns], sides_[2][256];
+  Distribution expected_[2][64], spread_[256], around_[2][256], tap_[2][kTaps], dense_[256], column_[kColumns], sides_[256];
   Distribution row_[2], whole_[2], below_[8];
   Pool pool_[2];
   Estimate sign_taps_[8 * 27], sign_sizes_[8 * 49], sign_balance_[81], sign_tap_[kTaps * 3], sign_row_[49];
@@ -117,7 +117,7 @@ inline void ClassRows::choose(Place& at, const int8_t* row, int64_t length, Dist
   const uint32_t channel = channel_mean_[at.channel] >> 4;
   const int grid = at.grid;
   of[0] = &expected_[grid][quarter_class(4 * (before + over) + 2 * channel + 3 * mean_)];
-  of[1] = &spread_[grid][magnitude_octave(channel) * 16 + magnitude_octave(mean_)];
+  of[1] = &spread_[magnitude_octave(channel) * 16 + magnitude_octave(mean_)];
   of[2] = &around_[grid][magnitude_octave(before) * 16 + magnitude_octave(over)];
   of[3] = &row_[grid];
   if (one_tap) {
@@ -127,7 +127,7 @@ inline void ClassRows::choose(Place& at, const int8_t* row, int64_t length, Dist
     of[4] = &tap_[grid][at.tap];
   }
   of[5] = &column_[k & (kColumns - 1)];
-  of[6] = &sides_[grid][magnitude_octave(static_cast<uint32_t>(size(at.side))) * 16 + magnitude_octave(static_cast<uint32_t>(size(at.upper)))];
+  of[6] = &sides_[magnitude_octave(static_cast<uint32_t>(size(at.side))) * 16 + magnitude_octave(static_cast<uint32_t>(size(at.upper)))];
 }
 
 template <typename Coder>

@@ -27,8 +27,8 @@ void check(bool good, const char* what) {
 }
 
 void weights(const uint8_t* parameters, const uint8_t* data, size_t size) {
-  constexpr int kCodecs[] = {pith::coding::kCodecRaw, pith::coding::kCodecRans, pith::coding::kCodecAdaptive, pith::coding::kCodecMixed, pith::coding::kCodecClasses, pith::coding::kCodecGroups};
-  const int codec = kCodecs[parameters[0] % 6], bits = 2 + parameters[0] / 6 % 7;
+  constexpr int kCodecs[] = {pith::coding::kCodecRaw, pith::coding::kCodecRans, pith::coding::kCodecAdaptive, pith::coding::kCodecMixed, pith::coding::kCodecClasses, pith::coding::kCodecGroups, pith::coding::kCodecMixedTrellis, pith::coding::kCodecClassesTrellis};
+  const int codec = kCodecs[parameters[0] % 8], bits = 2 + parameters[0] / 8 % 7;
   const int64_t length = 1 + parameters[1] % 48, rows = 1 + parameters[2] % 8;
   static pith::coding::WeightDecoder in;  // of tens of kilobytes
   if (!in.begin(data, size, codec, bits, parameters[1] >= 128, {1 + parameters[3] % 16, 1 + parameters[3] / 16})) return;
