@@ -29,21 +29,18 @@ class Feedback {
     return f;
   }
   double cost(int64_t k) const { return cost_[static_cast<size_t>(k)]; }
-  // What an error at k is multiplied with to move the weights after it.
-  double share(int64_t k, double error) const { return upper_.empty() ? 0 : error / row(k)[k]; }
-  // By how much the shares of the weights from `first` on have moved weight k, first <= k.
-  double moved(int64_t first, int64_t k, const double* shares) const {
-    double sum = 0;
-    if (upper_.empty()) return sum;
-    const double* u = row(first) + k;
-    for (int64_t j = first; j < k; ++j, u += n_) sum += shares[j - first] * *u;
-    return sum;
-  }
   void spread(int64_t k, double error, std::vector<double>& w) const {
     if (upper_.empty() || error == 0) return;
     const double* u = row(k);
-    const double part = share(k, error);
+    const double part = error / u[k];
     for (int64_t j = k + 1; j < n_; ++j) w[static_cast<size_t>(j)] -= part * u[j];
+  }
+  // Part of the same for another branch: by how much `count` weights after k are moved, given how much they were before.
+  void branch(int64_t k, int64_t count, double error, const double* before, double* after) const {
+    if (upper_.empty()) return;
+    const double* u = row(k) + k + 1;
+    const double part = error / u[-1];
+    for (int64_t j = 0; j < count; ++j) after[j] = before[j] + part * u[j];
   }
 
  private:

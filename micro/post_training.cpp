@@ -25,7 +25,6 @@ using ir::Tensor;
 constexpr double kFinest = 5, kCoarsest = -2.5;  // log2 of a layer's deviation over its step: levels of the table between
 constexpr double kLeastImportance = 1.0 / 16;     // of a row, in means of its layer
 constexpr double kRoundingShare = 0.7;            // of the price that rounding goes by; the step goes by all of it
-constexpr double kTrellisOctaves = 0.84;         // by which a trellis's step is finer than that of a grid at the same price
 constexpr int64_t kTableWeights = 20000;         // of a layer that the table rounds
 
 // Nodes whose weights nobody else reads, with their rows.
@@ -56,8 +55,8 @@ struct Layer {
   std::span<const double> row(int64_t o) const { return {weights.data() + o * rows.width, static_cast<size_t>(rows.width)}; }
   std::vector<int16_t> codes(int level, bool trellis = false) const;
   double price(int level) const { return kRoundingShare * std::exp2(0.5 * level); }
-  RoundProblem problem(int level, const std::vector<int16_t>& codes, bool trellis = false) const {
-    return {8, rows.outputs, rows.width, weights, codes, {rows.depth, rows.columns}, hessian, price(level), rows.groups, importance, trellis};
+  RoundProblem problem(int level, const std::vector<int16_t>& codes) const {
+    return {8, rows.outputs, rows.width, weights, codes, {rows.depth, rows.columns}, hessian, price(level), rows.groups, importance};
   }
 };
 
@@ -297,17 +296,10 @@ Result<PostTrained> round_post_training(const Graph& g, const std::vector<std::v
     const std::vector<double> original = ir::weight_rows(w, rows);
     PITH_TRY(Layer l, make_layer(w, rows, m, importance.at(name), leaves(g, before), options.damping));
     if (options.compensate) l.weights = ir::least_squares(w, rows, m, options.damping).weights;
-    std::vector<int16_t> codes = l.codes(level->second);
-    PITH_TRY(Rounded rounded, round_for_rate(l.problem(level->second, codes)));
-    if (options.trellis) {
-      std::vector<int16_t> finer = l.codes(level->second, true);
-      PITH_TRY(Rounded path, round_for_rate(l.problem(level->second, finer, true)));
-      const double price = l.price(level->second);
-      if (path.distortion + price * path.bits < rounded.distortion + price * rounded.bits) {
-        rounded = std::move(path);
-        codes = std::move(finer);
-      }
-    }
+    const std::vector<int16_t> grid = l.codes(level->second), finer = l.codes(level->second, true);
+    const RoundProblem problem = l.problem(level->second, grid);
+    PITH_TRY(const Rounded rounded, options.trellis ? round_on_grid_or_trellis(problem, finer) : round_for_rate(problem));
+    std::vector<int16_t> codes = rounded.trellis ? finer : grid;
     settle_empty_rows(codes, rounded, rows.width);
     result.layers.push_back(report_of(g, before, l, level->second, rounded, codes));
     result.layers.back().error = relative_error(l, original, m, rounded, codes);

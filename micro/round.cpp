@@ -95,11 +95,10 @@ class Rounder {
     if (loss(inner) - loss(q) > lambda_ * most_saved) return q;
     int best = q;
     double least = 0;
+    const coding::CodeLengths lengths(*model_, at, q < 0, std::abs(q));
     for (int c : {q, inner, 0}) {
       if (c == 0 && std::abs(q) > 2) continue;
-      coding::BitMeter meter;
-      model_->probe(meter, at, c);
-      const double total = loss(c) + lambda_ * meter.bits();
+      const double total = loss(c) + lambda_ * lengths.of(std::abs(c));
       if (c == q || total < least) {
         least = total;
         best = c;
@@ -117,6 +116,41 @@ class Rounder {
   int limit_ = 127;
 };
 
+Result<void> check(const RoundProblem& p) {
+  const int64_t n = p.row_length, h = static_cast<int64_t>(p.hessian.size());
+  const int64_t scales = static_cast<int64_t>(p.scale_codes.size()), groups = p.groups, weights = static_cast<int64_t>(p.row_weights.size());
+  if (p.bits < (p.trellis ? 3 : 2) || p.bits > 8 || static_cast<int64_t>(p.weights.size()) != p.rows * n || (scales != 1 && scales != p.rows) || groups < 1 || p.rows % groups != 0 ||
+      (h != 0 && h != groups * n && h != groups * n * n) || (weights != 0 && weights != p.rows))
+    return internal_error(fmt::format("rounding {} rows of {} weights to {} bits was given {} weights, {} scales, {} weights of rows and {} numbers of the Hessian", p.rows, n, p.bits, p.weights.size(),
+                                      scales, weights, h));
+  return {};
+}
+
+// By group.
+Result<std::vector<Feedback>> feedbacks_of(const RoundProblem& p) {
+  PITH_CHECK_OK(check(p));
+  const size_t share = p.hessian.size() / static_cast<size_t>(p.groups);
+  std::vector<Feedback> feedbacks;
+  for (size_t g = 0; g < static_cast<size_t>(p.groups); ++g) {
+    PITH_TRY(Feedback feedback, Feedback::make(p.hessian.subspan(g * share, share), p.row_length));
+    feedbacks.push_back(std::move(feedback));
+  }
+  return feedbacks;
+}
+
+Rounded rounded(const RoundProblem& p, const std::vector<Feedback>& feedbacks) {
+  Rounder rounder(p);
+  Rounded result;
+  for (int64_t r = 0; r < p.rows; ++r) {
+    const std::vector<int8_t>& row = rounder.row(r, feedbacks[static_cast<size_t>(r / (p.rows / p.groups))], result.distortion);
+    result.integers.insert(result.integers.end(), row.begin(), row.end());
+  }
+  result.bits = coding::estimate_bits({p.bits, p.rows, p.row_length, result.integers, p.scale_codes, p.shape, p.trellis});
+  result.trellis = p.trellis;
+  if (p.trellis) coding::trellis_multiples(result.integers, p.row_length);
+  return result;
+}
+
 }  // namespace
 
 double natural_lambda(double step) { return 0.11552453009332421 * step * step; }  // 2 ln 2 / 12
@@ -127,39 +161,40 @@ std::vector<double> feedback_factor(std::span<const double> h, int64_t n) {
   std::vector<double> m(size * size), inverse(size * size, 0.0), upper(size * size, 0.0);
   for (size_t i = 0; i < m.size(); ++i) m[i] = h[m.size() - 1 - i];
   if (!cholesky(m, n)) return {};
-  for (size_t i = 0; i < size; ++i) {
+  constexpr size_t kTogether = 8;  // rows that read a row above them while it is near
+  const auto eliminate = [&](size_t i, size_t k) {
+    const double share = m[i * size + k], *other = inverse.data() + k * size;
     double* row = inverse.data() + i * size;
-    for (size_t k = 0; k < i; ++k) {
-      const double share = m[i * size + k], *other = inverse.data() + k * size;
-      for (size_t j = 0; j <= k; ++j) row[j] -= share * other[j];
+    for (size_t j = 0; j <= k; ++j) row[j] -= share * other[j];
+  };
+  for (size_t first = 0; first < size; first += kTogether) {
+    const size_t last = std::min(size, first + kTogether);
+    for (size_t k = 0; k < first; ++k) {
+      for (size_t i = first; i < last; ++i) eliminate(i, k);
     }
-    row[i] = 1;
-    for (size_t j = 0; j <= i; ++j) row[j] /= m[i * size + i];
+    for (size_t i = first; i < last; ++i) {
+      for (size_t k = first; k < i; ++k) eliminate(i, k);
+      inverse[i * size + i] = 1;
+      for (size_t j = 0; j <= i; ++j) inverse[i * size + j] /= m[i * size + i];
+    }
   }
   for (size_t i = 0; i < upper.size(); ++i) upper[i] = inverse[upper.size() - 1 - i];
   return upper;
 }
 
 Result<Rounded> round_for_rate(const RoundProblem& p) {
-  const int64_t n = p.row_length, h = static_cast<int64_t>(p.hessian.size());
-  const int64_t scales = static_cast<int64_t>(p.scale_codes.size()), groups = p.groups, weights = static_cast<int64_t>(p.row_weights.size());
-  if (p.bits < 2 || p.bits > 8 || static_cast<int64_t>(p.weights.size()) != p.rows * n || (scales != 1 && scales != p.rows) || groups < 1 || p.rows % groups != 0 ||
-      (h != 0 && h != groups * n && h != groups * n * n) || (weights != 0 && weights != p.rows))
-    return internal_error(fmt::format("rounding {} rows of {} weights to {} bits was given {} weights, {} scales, {} weights of rows and {} numbers of the Hessian", p.rows, n, p.bits, p.weights.size(),
-                                      scales, weights, h));
-  Rounder rounder(p);
-  Rounded result;
-  const int64_t share = h / groups, rows = p.rows / groups;
-  for (int64_t g = 0; g < groups; ++g) {
-    PITH_TRY(const Feedback feedback, Feedback::make(p.hessian.subspan(static_cast<size_t>(g * share), static_cast<size_t>(share)), n));
-    for (int64_t r = g * rows; r < (g + 1) * rows; ++r) {
-      const std::vector<int8_t>& row = rounder.row(r, feedback, result.distortion);
-      result.integers.insert(result.integers.end(), row.begin(), row.end());
-    }
-  }
-  result.bits = coding::estimate_bits({p.bits, p.rows, n, result.integers, p.scale_codes, p.shape, p.trellis});
-  if (p.trellis) coding::trellis_multiples(result.integers, n);
-  return result;
+  PITH_TRY(const std::vector<Feedback> feedbacks, feedbacks_of(p));
+  return rounded(p, feedbacks);
+}
+
+Result<Rounded> round_on_grid_or_trellis(const RoundProblem& grid, std::span<const int16_t> trellis_codes) {
+  RoundProblem trellis = grid;
+  trellis.scale_codes = trellis_codes;
+  trellis.trellis = true;
+  PITH_CHECK_OK(check(trellis));
+  PITH_TRY(const std::vector<Feedback> feedbacks, feedbacks_of(grid));
+  Rounded even = rounded(grid, feedbacks), path = rounded(trellis, feedbacks);
+  return path.distortion + grid.lambda * path.bits < even.distortion + grid.lambda * even.bits ? path : even;
 }
 
 }  // namespace pith

@@ -36,10 +36,17 @@ struct Rounded {
   std::vector<int32_t> integers;
   double bits = 0;        // of their code, scales and all
   double distortion = 0;  // sum over rows of e' H e, times the row's weight, with the errors e
+  bool trellis = false;   // multiples of a trellis's scales
 };
 
 // Errors: sizes that don't fit each other, or a full Hessian that isn't positive definite (name the mend: damp it).
 Result<Rounded> round_for_rate(const RoundProblem& problem);
+
+// The same on the problem's grid and on the paths of a trellis of other scales: the one with the smaller distortion + lambda x bits.
+Result<Rounded> round_on_grid_or_trellis(const RoundProblem& grid, std::span<const int16_t> trellis_codes);
+
+// By how much a trellis's step is finer than that of a grid at the same price.
+inline constexpr double kTrellisOctaves = 0.84;
 
 // Row-major upper factor U of the inverse of a Hessian, U'U = H^-1: with it, a weight's error e at k costs (e / U[k][k])^2,
 // and the weights j > k make up for it by moving e U[k][j] / U[k][k]. Empty: not positive definite.

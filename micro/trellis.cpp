@@ -2,7 +2,7 @@
 #include "micro/trellis.h"
 
 #include <cmath>
-#include <cstring>
+#include <optional>
 
 namespace pith {
 
@@ -16,13 +16,14 @@ TrellisSearch::TrellisSearch(int64_t row_length) : length_(row_length), now_(Tre
 }
 
 // The indices near x that the state's grid has, each as a way to the state that follows.
-void TrellisSearch::offer(Step& step, const MixedRows& model, int from, const MixedRows::Place& at, double x, double cost, const Prices& prices) const {
+void TrellisSearch::offer(Step& step, const MixedRows& model, int from, int64_t k, double x, double cost, const Prices& prices) const {
   const double size = std::abs(x) / prices.step;
   const Survivor& s = now_[static_cast<size_t>(from)];
   const int grid = s.way.path.grid(), state = s.way.path.state();
   const int nearest = std::min(static_cast<int>((size + grid) / 2 + 0.5), prices.limit);
   const bool above = size > coding::trellis_value(nearest, grid);
   const std::array<int, 4> magnitudes = {nearest, nearest - 1, above ? nearest + 1 : nearest - 2, 0};
+  std::optional<coding::CodeLengths> lengths;
   for (size_t i = 0; i < magnitudes.size(); ++i) {
     const int m = magnitudes[i];
     if (m < 0 || m > prices.limit || (i == 3 && (nearest < 3 || nearest > 4))) continue;
@@ -30,20 +31,19 @@ void TrellisSearch::offer(Step& step, const MixedRows& model, int from, const Mi
     const double error = x - coding::trellis_value(index, grid) * prices.step, paid = s.cost + error * error * cost;
     Choice& then = step[Trellis::kNext[state][m & 1]];
     if (then.from >= 0 && paid >= then.cost) continue;
-    coding::BitMeter meter;
-    if (prices.lambda > 0) model.probe(meter, at, index);
-    const double total = paid + prices.lambda * meter.bits();
-    if (then.from < 0 || total < then.cost) then = {total, from, index, error, at};
+    if (!lengths) lengths.emplace(model, model.place(s.way, s.row.data(), k, length_), x < 0, std::min(nearest + 1, prices.limit));
+    const double total = paid + prices.lambda * lengths->of(m);
+    if (then.from < 0 || total < then.cost) then = {total, from, index, error};
   }
 }
 
-void TrellisSearch::extend(const MixedRows& model, int64_t first, int64_t k, const std::vector<double>& w, const Prices& prices, const Feedback& feedback) {
+void TrellisSearch::extend(const MixedRows& model, int64_t first, int64_t k, int64_t last, const std::vector<double>& w, const Prices& prices, const Feedback& feedback) {
   Step step;
   for (int from = 0; from < Trellis::kStates; ++from) {
     if (!alive_[static_cast<size_t>(from)]) continue;
     const Survivor& s = now_[static_cast<size_t>(from)];
-    const double x = w[static_cast<size_t>(k)] - feedback.moved(first, k, s.share.data());
-    offer(step, model, from, model.place(s.way, s.row.data(), k, length_), x, feedback.cost(k), prices);
+    const double x = w[static_cast<size_t>(k)] - s.moved[static_cast<size_t>(k - first)];
+    offer(step, model, from, k, x, feedback.cost(k), prices);
   }
   for (size_t to = 0; to < step.size(); ++to) {
     const Choice& c = step[to];
@@ -53,9 +53,9 @@ void TrellisSearch::extend(const MixedRows& model, int64_t first, int64_t k, con
     Survivor& t = next_[to];
     t.cost = c.cost;
     t.way = s.way;
-    model.advance(t.way, c.at, c.index);
-    std::copy_n(s.share.begin(), k - first, t.share.begin());
-    t.share[static_cast<size_t>(k - first)] = feedback.share(k, c.error);
+    model.advance(t.way, s.row[static_cast<size_t>(k)], c.index);
+    const int64_t next = k + 1 - first;
+    feedback.branch(k, last - k - 1, c.error, s.moved.data() + next, t.moved.data() + next);
     std::copy(s.row.begin() + first, s.row.begin() + k, t.row.begin() + first);
     t.row[static_cast<size_t>(k)] = static_cast<int8_t>(c.index);
   }
@@ -82,8 +82,11 @@ double TrellisSearch::row(MixedRows& model, coding::BitMeter& meter, int8_t* row
     alive_.fill(false);
     alive_[state] = true;
     now_[state].cost = 0;
+    for (auto* survivors : {&now_, &next_}) {
+      for (Survivor& s : *survivors) s.moved.fill(0);
+    }
     now_[state].way = model.way();
-    for (int64_t k = first; k < last; ++k) extend(model, first, k, w, prices, feedback);
+    for (int64_t k = first; k < last; ++k) extend(model, first, k, last, w, prices, feedback);
     const Survivor chosen = best();
     std::vector<int8_t> before(row + settled, row + last);  // what lies ahead is the row before again
     for (int64_t k = first; k < settled; ++k) {

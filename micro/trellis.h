@@ -30,18 +30,17 @@ class TrellisSearch {
   struct Survivor {
     double cost = 0;
     coding::MixedRows::Way way;
-    std::array<double, kWindow> share;  // errors over what they divide by (Feedback::spread)
+    std::array<double, kWindow> moved;  // the window's weights ahead, by errors so far
     std::vector<int8_t> row;
   };
   struct Choice {
     double cost = 0;
     int from = -1, index = 0;
     double error = 0;
-    coding::MixedRows::Place at;
   };
   using Step = std::array<Choice, coding::Trellis::kStates>;
-  void extend(const coding::MixedRows& model, int64_t first, int64_t k, const std::vector<double>& w, const Prices& prices, const Feedback& feedback);
-  void offer(Step& step, const coding::MixedRows& model, int from, const coding::MixedRows::Place& at, double x, double cost, const Prices& prices) const;
+  void extend(const coding::MixedRows& model, int64_t first, int64_t k, int64_t last, const std::vector<double>& w, const Prices& prices, const Feedback& feedback);
+  void offer(Step& step, const coding::MixedRows& model, int from, int64_t k, double x, double cost, const Prices& prices) const;
   const Survivor& best() const;
 
   int64_t length_;

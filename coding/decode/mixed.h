@@ -56,13 +56,16 @@ class MixedRows {
   Place place(const int8_t* row, int64_t k, int64_t length) const { return place(way_, row, k, length); }
   Place place(const Way& way, const int8_t* row, int64_t k, int64_t length) const;
   const Way& way() const { return way_; }
-  void advance(Way& way, const Place& at, int32_t value) const;
+  void advance(Way& way, int32_t above, int32_t value) const;
   // Codes an element at its place and learns from it; returns it. Then call advance.
   template <typename Coder>
-  int32_t code(Coder& coder, const Place& at, int32_t intended) { return element<true>(*this, coder, at, intended); }
-  // What it would cost: Coder only gets the bits; nothing is learnt.
+  int32_t code(Coder& coder, const Place& at, int32_t intended);
+  // What elements of one sign would cost, without learning: of_length[i], i = 0 ... longest, gets the bits of one whose magnitude has i of
+  // them, but for those below the leading one, which probe_below adds. A Coder that begins is one to which nothing was said.
   template <typename Coder>
-  void probe(Coder& coder, const Place& at, int32_t value) const { element<false>(*this, coder, at, value); }
+  void probe(const Place& at, bool negative, int longest, Coder* of_length) const;
+  template <typename Coder>
+  void probe_below(Coder& coder, int length, uint32_t magnitude) const { below_leading<false>(*this, coder, length, magnitude); }
   void advance(int8_t* row, const Place& at, int32_t value);
   void end_row() { mean_ = way_.mean; }
 
@@ -70,8 +73,7 @@ class MixedRows {
   static constexpr int kInputs = 6, kSignInputs = 5, kLengths = 7, kFine = 4, kColumns = 1024;
   static int fine(int length) { return length < kFine ? length - 1 : kFine - 1; }
 
-  template <bool kLearns, typename Self, typename Coder>
-  static int32_t element(Self& self, Coder& coder, const Place& at, int32_t intended);
+  Opinion<kInputs> of_longer(const Place& at, int length, int agree);  // than `length` bits
   template <bool kLearns, typename Self, typename Coder>
   static uint32_t sign(Self& self, Coder& coder, const Place& at, uint32_t intended);
   template <bool kLearns, typename Self, typename Coder>
@@ -86,6 +88,7 @@ class MixedRows {
   static int sign_of(int32_t v) { return (v > 0) - (v < 0) + 1; }
   static int signed_class(int32_t v);          // 0..6
   static int agreement(int32_t v, int32_t s);  // 0..15: how large v is, and whether its sign is s
+  static int agreement(const Place& at, bool negative) { return agreement(at.side, negative ? -1 : 1) * 16 + agreement(at.upper, negative ? -1 : 1); }
   static int balance(int32_t sum) { return (sum / 2 < -4 ? -4 : sum / 2 > 4 ? 4 : sum / 2) + 4; }
 
   uint32_t largest_ = 1;
@@ -156,9 +159,9 @@ inline MixedRows::Place MixedRows::place(const Way& way, const int8_t* row, int6
   return at;
 }
 
-inline void MixedRows::advance(Way& way, const Place& at, int32_t value) const {
+inline void MixedRows::advance(Way& way, int32_t above, int32_t value) const {
   const int32_t m = value < 0 ? -value : value;
-  way.passed = at.above;
+  way.passed = above;
   way.mean = static_cast<uint32_t>(static_cast<int32_t>(way.mean) + ((m * 256 - static_cast<int32_t>(way.mean) * 16 + 256) >> 9));
   way.path.follow(value);
   if (++way.channel == shape_.inner) {
@@ -172,7 +175,7 @@ inline void MixedRows::advance(int8_t* row, const Place& at, int32_t value) {
   row[at.k] = static_cast<int8_t>(value);
   uint16_t& mean = column_mean_[at.channel & (kColumns - 1)];
   mean = static_cast<uint16_t>(mean + ((m * 256 - mean) * 3 >> 4));
-  advance(way_, at, value);
+  advance(way_, at.above, value);
   if (value == 0) return;
   const int32_t s = value < 0 ? -1 : 1;
   row_balance_ += s;
@@ -220,32 +223,51 @@ uint32_t MixedRows::below_leading(Self& self, Coder& coder, int length, uint32_t
   return value;
 }
 
-template <bool kLearns, typename Self, typename Coder>
-int32_t MixedRows::element(Self& self, Coder& coder, const Place& at, int32_t intended) {
-  MixedRows& m = const_cast<MixedRows&>(self);
+inline Opinion<MixedRows::kInputs> MixedRows::of_longer(const Place& at, int length, int agree) {
+  Opinion<kInputs> o;
+  o.of[0] = &whole_[at.grid][length];
+  o.of[1] = &row_[length];
+  o.of[2] = length == 0 ? &column_[at.k & (kColumns - 1)] : &spread_[fine(length)][at.spread];
+  o.of[3] = length == 0 ? &around_[at.grid][at.around] : &agree_[fine(length)][agree];
+  o.of[4] = &level_[at.grid][length][at.level];
+  o.of[5] = length == 0 && at.columns >= 0 ? &dense_[at.columns] : &tap_[length][at.tap];
+  return o;
+}
+
+template <typename Coder>
+int32_t MixedRows::code(Coder& coder, const Place& at, int32_t intended) {
   const uint32_t wanted = static_cast<uint32_t>(intended < 0 ? -intended : intended);
   const int wanted_length = wanted == 0 ? 0 : 32 - __builtin_clz(wanted);
-  Estimate& column = m.column_[at.k & (kColumns - 1)];
-  if (kLearns && column.seen == 0) column = {self.whole_[at.grid][0].p, 1};
+  Estimate& column = column_[at.k & (kColumns - 1)];
+  if (column.seen == 0) column = {whole_[at.grid][0].p, 1};
   int length = 0, agree = 0;
   uint32_t negative = 0;
-  for (; length < self.lengths_; ++length) {
-    Opinion<kInputs> o;
-    o.of[0] = &m.whole_[at.grid][length];
-    o.of[1] = &m.row_[length];
-    o.of[2] = length == 0 ? &column : &m.spread_[fine(length)][at.spread];
-    o.of[3] = length == 0 ? &m.around_[at.grid][at.around] : &m.agree_[fine(length)][agree];
-    o.of[4] = &m.level_[at.grid][length][at.level];
-    o.of[5] = length == 0 && at.columns >= 0 ? &m.dense_[at.columns] : &m.tap_[length][at.tap];
-    if (mixed_bit<kLearns>(m.mixer_[at.grid][length], coder, o, length < wanted_length) == 0) break;
+  for (; length < lengths_; ++length) {
+    Opinion<kInputs> o = of_longer(at, length, agree);
+    if (mixed_bit<true>(mixer_[at.grid][length], coder, o, length < wanted_length) == 0) break;
     if (length > 0) continue;
-    negative = sign<kLearns>(self, coder, at, intended < 0);
-    const int32_t s = negative ? -1 : 1;
-    agree = agreement(at.side, s) * 16 + agreement(at.upper, s);
+    negative = sign<true>(*this, coder, at, intended < 0);
+    agree = agreement(at, negative);
   }
   if (length == 0) return 0;
-  const int32_t magnitude = static_cast<int32_t>(below_leading<kLearns>(self, coder, length, wanted));
+  const int32_t magnitude = static_cast<int32_t>(below_leading<true>(*this, coder, length, wanted));
   return negative ? -magnitude : magnitude;
+}
+
+template <typename Coder>
+void MixedRows::probe(const Place& at, bool negative, int longest, Coder* of_length) const {
+  MixedRows& m = const_cast<MixedRows&>(*this);  // written to by learn() only
+  Coder longer;
+  for (int length = 0; length <= longest; ++length) {
+    of_length[length] = longer;
+    if (length == lengths_) return;
+    Opinion<kInputs> o = m.of_longer(at, length, agreement(at, negative));
+    mixer_[at.grid][length].predict(o);
+    of_length[length].chance(static_cast<uint32_t>(o.p), 0);
+    if (length == longest) return;
+    longer.chance(static_cast<uint32_t>(o.p), 1);
+    if (length == 0) sign<false>(*this, longer, at, negative);
+  }
 }
 
 template <typename Coder>

@@ -13,17 +13,6 @@
 namespace pith::coding {
 namespace {
 
-// -log2(p / 65536).
-double length_of(uint32_t p) {
-  static const std::array<double, 65537> table = [] {
-    std::array<double, 65537> t{};
-    for (size_t i = 1; i < t.size(); ++i) t[i] = 16 - std::log2(static_cast<double>(i));
-    t[0] = 17;
-    return t;
-  }();
-  return table[p];
-}
-
 uint32_t largest_magnitude(const CodedRows& rows) {
   int32_t largest = 0;
   for (int32_t q : rows.integers) largest = std::max(largest, std::abs(q));
@@ -49,10 +38,12 @@ void code_rows(const CodedRows& rows, Model& model, Coder& coder, Head head) {
 
 }  // namespace
 
-uint32_t BitMeter::chance(uint32_t p, uint32_t one) {
-  bits_ += length_of(one ? p : 65536 - p);
-  return one;
-}
+const double* const BitMeter::lengths_ = [] {
+  static std::array<double, 65537> t{};
+  for (size_t i = 1; i < t.size(); ++i) t[i] = 16 - std::log2(static_cast<double>(i));
+  t[0] = 17;
+  return t.data();
+}();
 
 RowShape row_shape(std::span<const int32_t> dims) {
   RowShape shape;

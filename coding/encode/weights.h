@@ -1,6 +1,7 @@
 // Encoding a constant's integers for coding/decode/weights.h.
 #pragma once
 
+#include <bit>
 #include <cstdint>
 #include <span>
 #include <vector>
@@ -30,7 +31,7 @@ std::vector<uint8_t> encode_mixed(const CodedRows& rows);
 // Signs are modelled only where that saves more than 1/256.
 std::vector<uint8_t> encode_classes(const CodedRows& rows);
 // Rows that can be decoded in any order: in groups of `group_rows`, all under the fast code or all under classes, whichever
-// is smaller by more than 1/128.
+// is smaller by more than 1/128; indices under classes.
 std::vector<uint8_t> encode_groups(const CodedRows& rows, int64_t group_rows);
 
 // The indices of rows of multiples; nothing where some row follows no path.
@@ -45,11 +46,31 @@ double estimate_bits(const CodedRows& rows);
 // A Coder (coding/decode/mixed.h) that adds up code lengths.
 class BitMeter {
  public:
-  uint32_t chance(uint32_t p, uint32_t one);
+  uint32_t chance(uint32_t p, uint32_t one) {
+    bits_ += lengths_[one ? p : 65536 - p];
+    return one;
+  }
   double bits() const { return bits_; }
 
  private:
+  static const double* const lengths_;  // -log2(p / 65536)
   double bits_ = 0;
+};
+
+// How many bits elements of one sign cost at a place, magnitudes up to `most`, while the model doesn't move.
+class CodeLengths {
+ public:
+  CodeLengths(const MixedRows& model, const MixedRows::Place& at, bool negative, int most) : model_(&model) { model.probe(at, negative, length(most), of_length_); }
+  double of(int magnitude) const {
+    BitMeter meter = of_length_[length(magnitude)];
+    if (magnitude > 1) model_->probe_below(meter, length(magnitude), static_cast<uint32_t>(magnitude));
+    return meter.bits();
+  }
+
+ private:
+  static int length(int magnitude) { return std::bit_width(static_cast<uint32_t>(magnitude)); }
+  const MixedRows* model_;
+  BitMeter of_length_[8];
 };
 
 }  // namespace pith::coding
