@@ -64,18 +64,21 @@ CodedConstant code_weights(const ProgramConstant& k, CodecChoice choice, bool an
   rows.integers = k.integers;
   rows.scale_codes = k.scale_codes;
   rows.shape = coding::row_shape(k.dims);
+  const std::vector<int32_t> indices = choice == CodecChoice::kFastest ? std::vector<int32_t>() : coding::trellis_rows(k.integers, rows.row_length);
+  coding::CodedRows path = rows;  // all else costs about a bit more
+  path.integers = indices;
+  path.trellis = true;
+  CodedConstant coded;
+  coded.record.bits = static_cast<uint32_t>(k.bits);
+  coded.record.row_scales = k.scale_codes.size() > 1;
   if (any_order && rows.rows * rows.row_length >= 2 * kGroupWeights && rows.row_length <= kGroupWeights) {
-    CodedConstant grouped;
-    grouped.bytes = coding::encode_groups(rows, kGroupWeights / rows.row_length);
-    grouped.record.codec = PITH_CODEC_GROUPS;
-    grouped.record.bits = static_cast<uint32_t>(k.bits);
-    grouped.record.row_scales = k.scale_codes.size() > 1;
-    pad(grouped.bytes, k.integers.size());
-    return grouped;
+    coded.bytes = coding::encode_groups(indices.empty() ? rows : path, kGroupWeights / rows.row_length);
+    coded.record.codec = PITH_CODEC_GROUPS;
+    pad(coded.bytes, k.integers.size());
+    return coded;
   }
   // from the fastest to decode to the slowest; a slower group must save this much
   constexpr size_t kWorth = 128;
-  CodedConstant coded;
   coded.bytes = coding::encode_rans(rows);
   coded.record.codec = PITH_CODEC_RANS;
   const auto consider = [&](int codec, std::vector<uint8_t> bytes, size_t worth) {
@@ -91,16 +94,11 @@ CodedConstant code_weights(const ProgramConstant& k, CodecChoice choice, bool an
     consider(by_classes ? PITH_CODEC_CLASSES : PITH_CODEC_ADAPTIVE, std::move(by_classes ? classes : adaptive), worth);
   }
   if (choice == CodecChoice::kSmallest) consider(PITH_CODEC_MIXED, coding::encode_mixed(rows), coded.bytes.size() / kWorth);
-  const std::vector<int32_t> indices = choice == CodecChoice::kFastest ? std::vector<int32_t>() : coding::trellis_rows(k.integers, rows.row_length);
-  if (!indices.empty()) {  // all else costs about a bit more
-    rows.integers = indices;
-    rows.trellis = true;
-    consider(PITH_CODEC_CLASSES_TRELLIS, coding::encode_classes(rows), 0);
-    if (choice == CodecChoice::kSmallest) consider(PITH_CODEC_MIXED_TRELLIS, coding::encode_mixed(rows), coded.bytes.size() / kWorth);
+  if (!indices.empty()) {
+    consider(PITH_CODEC_CLASSES_TRELLIS, coding::encode_classes(path), 0);
+    if (choice == CodecChoice::kSmallest) consider(PITH_CODEC_MIXED_TRELLIS, coding::encode_mixed(path), coded.bytes.size() / kWorth);
   }
   pad(coded.bytes, k.integers.size());
-  coded.record.bits = static_cast<uint32_t>(k.bits);
-  coded.record.row_scales = k.scale_codes.size() > 1;
   return coded;
 }
 

@@ -26,6 +26,11 @@ namespace pith::coding {
 
 enum : int { kCodecRaw = 0, kCodecRans = 1, kCodecAdaptive = 2, kCodecMixed = 4, kCodecClasses = 6, kCodecGroups = 7, kCodecMixedTrellis = 8, kCodecClassesTrellis = 9 };  // as program/format.h has them
 
+// Codes rows one after the other, as a constant of its own or as a group.
+inline bool is_row_codec(int codec) {
+  return codec == kCodecRaw || codec == kCodecRans || codec == kCodecAdaptive || codec == kCodecMixed || codec == kCodecClasses || codec == kCodecMixedTrellis || codec == kCodecClassesTrellis;
+}
+
 // Context of the adaptive codec: a class of expected magnitude out of the neighbours.
 inline constexpr int kMagnitudeClasses = 16;
 inline int magnitude_class(uint32_t left, uint32_t left2, uint32_t above, uint32_t mean16) {
@@ -124,7 +129,7 @@ inline bool WeightDecoder::begin_groups(const uint8_t* data, uint64_t bytes) {
   uint64_t rows = 0, table = 0;
   if (!read_varint(at, end, rows) || rows < 1 || at == end) return false;
   group_codec_ = *at++;
-  if (group_codec_ == kCodecGroups || !read_varint(at, end, table) || table > static_cast<uint64_t>(end - at)) return false;
+  if (!is_row_codec(group_codec_) || !read_varint(at, end, table) || table > static_cast<uint64_t>(end - at)) return false;
   group_rows_ = static_cast<int64_t>(rows);
   table_ = next_size_ = at;
   streams_ = next_stream_ = at + table;
@@ -165,8 +170,8 @@ inline int64_t WeightDecoder::seek(int64_t row) {
 inline bool WeightDecoder::begin_stream(const uint8_t* data, uint64_t bytes, int codec) {
   trellis_ = codec == kCodecMixedTrellis || codec == kCodecClassesTrellis;
   if (trellis_) codec = codec == kCodecMixedTrellis ? kCodecMixed : kCodecClasses;
+  if (!is_row_codec(codec)) return false;
   const bool mixed = codec == kCodecMixed || codec == kCodecClasses, whole = codec == kCodecAdaptive || mixed;
-  if (!whole && codec != kCodecRaw && codec != kCodecRans) return false;
   scales_ = ScaleReader();
   models_ = AdaptiveWeightModels();
   rans_ = RansRows();

@@ -220,6 +220,7 @@ std::vector<uint8_t> encode_groups(const CodedRows& rows, int64_t group_rows) {
     out.insert(out.end(), streams.begin(), streams.end());
     return out;
   };
+  if (rows.trellis) return encode(kCodecClassesTrellis, encode_classes);
   std::vector<uint8_t> fast = encode(kCodecRans, encode_rans), small = encode(kCodecClasses, encode_classes);
   return small.size() + small.size() / 128 < fast.size() ? small : fast;
 }

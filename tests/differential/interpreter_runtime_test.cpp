@@ -12,6 +12,7 @@
 #include <memory>
 
 #include "base/random.h"
+#include "coding/encode/weights.h"
 #include "compile/code_rows.h"
 #include "compile/compile.h"
 #include "compile/heads.h"
@@ -20,6 +21,7 @@
 #include "ir/interpret.h"
 #include "ir/test_graph.h"
 #include "micro/quantize.h"
+#include "numerics/scale.h"
 #include "pith/pith.h"
 
 namespace pith {
@@ -245,8 +247,8 @@ Painted run_painted(const std::vector<uint8_t>& file, const Program& program, pi
 }
 
 // The bytes of the first output, whatever its type.
-std::vector<uint8_t> output_bytes(const Program& program, pith_mode mode, const Tensor& input) {
-  const auto file = write_program(program, CodecChoice::kFastest);
+std::vector<uint8_t> output_bytes(const Program& program, pith_mode mode, const Tensor& input, CodecChoice codec = CodecChoice::kFastest) {
+  const auto file = write_program(program, codec);
   EXPECT_TRUE(file.ok()) << file.error().message;
   pith_sizes sizes;
   EXPECT_EQ(pith_probe(file->data(), file->size(), mode, 1, &sizes), PITH_OK) << pith_last_error().reason;
@@ -390,6 +392,47 @@ TEST(InterpreterAndRuntime, AgreeOnTiedEmbeddings) {
       float y;
       std::memcpy(&y, bytes.data() + 4 * i, 4);
       EXPECT_NEAR(y, (*expected)[0].at(static_cast<int64_t>(i)), 1e-5);
+    }
+  }
+}
+
+// Rows on the paths of a trellis, of a table so large that it is written in groups: decoded in any order.
+TEST(InterpreterAndRuntime, AgreeOnTablesOfPaths) {
+  constexpr int64_t kRows = 700, kWidth = 96, kWords = 6;
+  Random random(seed());
+  std::vector<int32_t> integers;
+  for (int64_t i = 0; i < kRows * kWidth; ++i) integers.push_back(std::clamp(static_cast<int>(std::lround(3 * random.normal())), -60, 60));
+  coding::trellis_multiples(integers, kWidth);
+  Tensor table(ir::DType::kF32, {kRows, kWidth}), input(ir::DType::kI64, {kWords, 1});
+  for (size_t i = 0; i < integers.size(); ++i) table.set(static_cast<int64_t>(i), integers[i] * numerics::scale_value(-48));
+  for (int64_t i = 0; i < kWords; ++i) input.set(i, static_cast<double>(random.integer(0, kRows - 1)));
+  Graph g;
+  ir::Value words;
+  words.name = "words", words.dtype = ir::DType::kI64, words.shape = {kWords, 1};
+  g.inputs = {g.add_value(words)};
+  g.outputs = {ir::append_node(g, Op::kGather, {g.add_constant("table", table), g.inputs[0]}, {{"axis", int64_t{0}}})};
+  ASSERT_TRUE(ir::infer_shapes(g).ok());
+  QuantizeOptions options;
+  options.float_activations = options.code_parameters = true;
+  options.weight_codes["table"] = {-48};
+  const auto quantized = quantize(g, {{input}}, options);
+  ASSERT_TRUE(quantized.ok()) << quantized.error().message;
+  const auto program = compile(*quantized, {});
+  ASSERT_TRUE(program.ok()) << program.error().message;
+  ASSERT_EQ(program->constants.size(), 1u);
+  EXPECT_EQ(program->constants[0].integers, integers);
+  const auto grids = write_program(*program, CodecChoice::kFastest), paths = write_program(*program, CodecChoice::kSmallest);
+  ASSERT_TRUE(grids.ok() && paths.ok());
+  EXPECT_LT(static_cast<double>(paths->size()), static_cast<double>(grids->size()) - 0.7 / 8 * static_cast<double>(integers.size()));
+  Tensor ids(ir::DType::kF32, {kWords, 1});
+  for (int64_t i = 0; i < kWords; ++i) ids.set(i, input.at(i));
+  for (const pith_mode mode : {PITH_MODE_SMALLEST, PITH_MODE_BALANCED, PITH_MODE_FASTEST}) {
+    const std::vector<uint8_t> bytes = output_bytes(*program, mode, ids, CodecChoice::kSmallest);
+    ASSERT_EQ(bytes.size(), static_cast<size_t>(4 * kWords * kWidth));
+    for (int64_t i = 0; i < kWords * kWidth; ++i) {
+      float y;
+      std::memcpy(&y, bytes.data() + 4 * i, 4);
+      EXPECT_EQ(y, table.as<float>()[static_cast<size_t>(static_cast<int64_t>(input.at(i / kWidth)) * kWidth + i % kWidth)]);
     }
   }
 }
