@@ -12,6 +12,7 @@
 #include "ir/interpret.h"
 #include "ir/products.h"
 #include "micro/calibrate.h"
+#include "micro/price.h"
 #include "micro/round.h"
 #include "numerics/scale.h"
 
@@ -29,8 +30,6 @@ constexpr int64_t kFirstRows = 4096;  // that the first look takes
 constexpr int64_t kBatchRows = 512;
 constexpr double kDamping = 0.05;    // of the mean variance, against what few samples don't show
 constexpr double kRareWord = 0.5;    // counts of a row that was never read
-constexpr double kLargest = 120;     // integer that a weight may come to: 127 holds it when it has moved to make up for others
-constexpr double kMixedGain = 0.93;  // what contexts and rounding for rate make of a plain entropy, by experience
 
 // What a product reads: in the original network (x) and behind rounded layers (y).
 class Moments {
@@ -121,14 +120,6 @@ std::vector<double> rows_of(const Tensor& w, bool transposed) {
   return rows;
 }
 
-struct Site {  // a constant that is rounded, and what is known of it before
-  std::vector<double> largest;  // weight, of all or by row of an embedding that no product shares: what 127 steps must reach
-  double sensitivity = 0, cost = 1, prior = 0;  // cost: mean over inputs of what a squared error costs; prior: the embedding's part
-  std::vector<double> row_weights;              // embeddings that no product shares
-  std::vector<double> hessian;                  // shared ones: the product's
-  bool done = false;
-};
-
 std::vector<double> largest_weights(const Tensor& w, bool by_row) {
   const auto x = w.as<float>();
   const size_t rows = by_row ? static_cast<size_t>(w.shape()[0]) : 1, width = x.size() / rows;
@@ -137,6 +128,8 @@ std::vector<double> largest_weights(const Tensor& w, bool by_row) {
   return largest;
 }
 
+using Site = RoundedSite;
+
 class Rounding {
  public:
   Rounding(const Graph& g, const std::vector<std::vector<Tensor>>& samples, const LayerwiseOptions& options) : source_(g), samples_(samples), options_(options) { result_.graph = g; }
@@ -144,7 +137,8 @@ class Rounding {
   Result<Layerwise> run() {
     PITH_TRY(sensitivity_, sensitivities(source_, samples_, options_));
     PITH_CHECK_OK(look());
-    find_price();
+    PITH_TRY(price_, find_price(sites_, options_.bits_per_weight, options_.trellis));
+    log_info(fmt::format("a bit is worth {:.3g} of the answer", price_));
     PITH_CHECK_OK(walk(samples_.size(), true));
     return std::move(result_);
   }
@@ -156,15 +150,25 @@ class Rounding {
       const Node& n = source_.nodes[i];
       if (is_embedding(source_, n)) {
         Site& s = sites_[n.inputs[0]];
+        set_shape(s, n.inputs[0], true);
         s.prior = sensitivity_[i];
         s.row_weights = word_weights(source_.value(n.inputs[0]).shape[0]);
       } else if (measurable(source_, n)) {
-        sites_[n.inputs[1]].sensitivity += sensitivity_[i];
+        Site& s = sites_[n.inputs[1]];
+        set_shape(s, n.inputs[1], transposed_weights(n));
+        s.sensitivity += sensitivity_[i];
       }
     }
     if (sites_.empty()) return usage_error("the network has no product with weights that could be rounded");
     for (auto& [id, site] : sites_) site.largest = largest_weights(*source_.value(id).constant, site.sensitivity == 0);
     return walk(first_count(), false);
+  }
+
+  void set_shape(Site& site, ValueId id, bool transposed) const {
+    const Tensor& w = *source_.value(id).constant;
+    site.rows = w.shape()[transposed ? 0 : 1];
+    site.width = w.shape()[transposed ? 1 : 0];
+    take_part(site, rows_of(w, transposed));
   }
 
   // As many samples as hold kFirstRows rows that count: fewer rows than a product is wide say next to nothing of its cost.
@@ -190,59 +194,6 @@ class Rounding {
     for (size_t i = 0; i < w.size(); ++i) sum += w[i] = options_.row_counts[i] + kRareWord;
     for (double& x : w) x /= sum;
     return w;
-  }
-
-  // The price at which plain entropies come to the wanted length.
-  void find_price() {
-    double low = -60, high = 20;
-    for (int turn = 0; turn < 24; ++turn) {
-      price_ = std::exp2((low + high) / 2);
-      double bits = 0, weights = 0;
-      for (const auto& [id, site] : sites_) {
-        bits += kMixedGain * entropy(id, site);
-        weights += static_cast<double>(source_.value(id).constant->count());
-      }
-      (bits > options_.bits_per_weight * weights ? low : high) = std::log2(price_);
-    }
-    log_info(fmt::format("a bit is worth {:.3g} of the answer", price_));
-  }
-
-  double entropy(ValueId id, const Site& site) const {
-    const Tensor& w = *source_.value(id).constant;
-    const auto x = w.as<float>();
-    const int64_t width = w.shape()[1];
-    const std::vector<int16_t> codes = steps(site, w.shape()[0]);
-    std::map<int16_t, std::map<int, double>> counts;
-    const int64_t stride = std::max<int64_t>(1, w.count() / 400000);  // rows of a part are enough
-    double seen = 0;
-    for (int64_t r = 0; r < w.shape()[0]; r += stride) {
-      const int16_t code = codes[codes.size() == 1 ? 0 : static_cast<size_t>(r)];
-      const float inverse = static_cast<float>(1 / numerics::scale_value(code));
-      auto& group = counts[code];
-      for (int64_t k = 0; k < width; ++k) group[static_cast<int>(std::floor(x[static_cast<size_t>(r * width + k)] * inverse + 0.5f))] += 1;
-      seen += static_cast<double>(width);
-    }
-    double bits = 0;
-    for (const auto& [code, group] : counts) {
-      double total = 0;
-      for (const auto& [q, n] : group) total += n;
-      for (const auto& [q, n] : group) bits -= n * std::log2(n / total);
-    }
-    return bits * static_cast<double>(w.count()) / std::max(seen, 1.0);
-  }
-
-  // One step for a product's weights, by the word for an embedding's rows.
-  std::vector<int16_t> steps(const Site& site, int64_t rows) const {
-    const auto code = [&](double cost, double largest, int grain) {
-      const double step = std::sqrt(price_ / (natural_lambda(1) * std::max(cost, 1e-30)));
-      const int wanted = static_cast<int>(std::lround(std::log2(step) * numerics::kScaleStepsPerOctave / grain));
-      const int least = static_cast<int>(std::ceil(static_cast<double>(numerics::scale_code_at_least(largest / kLargest)) / grain));
-      return static_cast<int16_t>(std::clamp<int>(grain * std::max(wanted, least), -600, 600));
-    };
-    if (site.sensitivity > 0) return {code(site.sensitivity * site.cost + site.prior / static_cast<double>(rows), site.largest[0], 1)};
-    std::vector<int16_t> codes;
-    for (size_t r = 0; r < site.row_weights.size(); ++r) codes.push_back(code(site.prior * site.row_weights[r], site.largest[r], 4));
-    return codes;
   }
 
   Result<void> walk(size_t count, bool rounding) {
@@ -335,8 +286,8 @@ class Rounding {
     if (rounding && site.done) return {};
     PITH_CHECK_OK(gather(n.inputs[0], width, has_bias, lanes));
     if (!rounding) {
-      site.cost = 0;
-      for (int64_t k = 0; k < width; ++k) site.cost += 1 / (upper_[static_cast<size_t>(k * width + k)] * upper_[static_cast<size_t>(k * width + k)]) / static_cast<double>(width);
+      site.costs.clear();
+      for (int64_t k = 0; k < width; ++k) site.costs.push_back(std::pow(upper_[static_cast<size_t>(k * width + k)], -2));
       if (!site.row_weights.empty()) site.hessian = moments_->hessian();
       return {};
     }
@@ -346,10 +297,8 @@ class Rounding {
     const std::vector<double> before = rows_of(*original.constant, transposed);
     std::vector<double> wanted = before;
     moments_->move_targets(upper_, outputs, wanted);
-    const std::vector<int16_t> codes = steps(site, outputs);
-    PITH_TRY(const std::vector<double> after, rounded(outputs, width, wanted, codes, moments_->hessian(), {}, price_ / site.sensitivity));
-    set_weights(n.inputs[1], after, transposed, codes);
-    site.done = true;
+    PITH_TRY(const std::vector<double> after, rounded(n.inputs[1], site, outputs, wanted, moments_->hessian(), {}, price_ / site.sensitivity));
+    set_weights(n.inputs[1], after, transposed);
     if (has_bias) correct_bias(index, before, after, outputs, width);
     return {};
   }
@@ -374,7 +323,6 @@ class Rounding {
     const Tensor& table = *source_.value(n.inputs[0]).constant;
     const int64_t rows = table.shape()[0], width = table.shape()[1];
     const std::vector<double> wanted = rows_of(table, true);
-    const std::vector<int16_t> codes = steps(site, rows);
     std::vector<double> hessian = site.hessian, weights;
     double lambda = price_ / std::max(site.prior, 1e-30);
     if (!hessian.empty()) {  // shared with a product: what it costs there, and here for a word of mean frequency
@@ -384,23 +332,27 @@ class Rounding {
     } else {
       weights = site.row_weights;
     }
-    PITH_TRY(const std::vector<double> after, rounded(rows, width, wanted, codes, hessian, weights, lambda));
-    set_weights(n.inputs[0], after, true, codes);
-    site.done = true;
+    PITH_TRY(const std::vector<double> after, rounded(n.inputs[0], site, rows, wanted, hessian, weights, lambda));
+    set_weights(n.inputs[0], after, true);
     return {};
   }
 
-  Result<std::vector<double>> rounded(int64_t rows, int64_t width, const std::vector<double>& wanted, const std::vector<int16_t>& codes, std::span<const double> hessian,
-                                      std::span<const double> row_weights, double lambda) {
-    PITH_TRY(const Rounded r, round_for_rate({8, rows, width, wanted, codes, {width, 1}, hessian, lambda, 1, row_weights}));
+  Result<std::vector<double>> rounded(ValueId id, Site& site, int64_t rows, const std::vector<double>& wanted, std::span<const double> hessian, std::span<const double> row_weights, double lambda) {
+    const int64_t width = static_cast<int64_t>(wanted.size()) / rows;
+    const std::vector<int16_t> grid = steps_at(price_, site, false), finer = steps_at(price_, site, true);
+    const RoundProblem problem{8, rows, width, wanted, grid, {width, 1}, hessian, lambda, 1, row_weights};
+    PITH_TRY(const Rounded r, options_.trellis ? round_on_grid_or_trellis(problem, finer) : round_for_rate(problem));
+    const std::vector<int16_t>& codes = result_.weight_codes[source_.value(id).name] = r.trellis ? finer : grid;
     std::vector<double> values(wanted.size());
     for (size_t i = 0; i < values.size(); ++i) values[i] = r.integers[i] * numerics::scale_value(codes[codes.size() == 1 ? 0 : i / static_cast<size_t>(width)]);
     result_.bits += r.bits;
+    log_verbose(fmt::format("{}: {} {:.3f} bits a weight", source_.value(id).name, r.trellis ? "trellis" : "grid", r.bits / static_cast<double>(wanted.size())));
     result_.weights += static_cast<double>(values.size());
+    site.done = true;
     return values;
   }
 
-  void set_weights(ValueId id, const std::vector<double>& rows, bool transposed, const std::vector<int16_t>& codes) {
+  void set_weights(ValueId id, const std::vector<double>& rows, bool transposed) {
     ir::Value& v = result_.graph.value(id);
     const int64_t a = v.shape[0], b = v.shape[1];
     Tensor t(ir::DType::kF32, v.shape);
@@ -409,7 +361,6 @@ class Rounding {
       for (int64_t j = 0; j < b; ++j) to[static_cast<size_t>(i * b + j)] = static_cast<float>(rows[static_cast<size_t>(transposed ? i * b + j : j * a + i)]);
     }
     v.constant = std::move(t);
-    result_.weight_codes[v.name] = codes;
   }
 
   const Graph& source_;

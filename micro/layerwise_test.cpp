@@ -7,6 +7,7 @@
 #include <cmath>
 
 #include "base/random.h"
+#include "coding/encode/weights.h"
 #include "ir/interpret.h"
 #include "micro/round.h"
 #include "numerics/scale.h"
@@ -121,14 +122,14 @@ double error_of(const Graph& a, const Graph& b, const std::vector<std::vector<Te
 TEST(Layerwise, TheLengthIsNearWhatWasAskedFor) {
   const Network net = network();
   double previous = 0;
-  for (double bits : {5.0, 3.0, 2.0}) {
+  for (double bits : {5.0, 3.0, 1.5}) {
     LayerwiseOptions options;
     options.bits_per_weight = bits;
     options.row_counts = net.counts;
     const auto rounded = round_layerwise(net.graph, net.samples, options);
     ASSERT_TRUE(rounded.ok());
     EXPECT_EQ(rounded->weights, 40 * 24 + 2 * 24 * 48);
-    EXPECT_NEAR(rounded->bits / rounded->weights, bits, 0.25 * bits);
+    EXPECT_NEAR(rounded->bits / rounded->weights, bits, 0.08 * bits);
     const double error = error_of(net.graph, rounded->graph, net.others);
     EXPECT_GT(error, previous);
     EXPECT_LT(error, 8 * std::exp2(-2 * bits));
@@ -152,6 +153,39 @@ TEST(Layerwise, AStepReachesTheLargestWeight) {  // of 8-bit integers, however f
     if (before.name != "up" && before.name != "table") continue;
     const int64_t at = before.name == "up" ? 5 : 7;
     EXPECT_NEAR(after.constant->at(at) / before.constant->at(at), 1, 0.02) << before.name;
+  }
+}
+
+// Rows of outputs, in steps.
+std::vector<int32_t> integers_of(const ir::Value& v, const std::vector<int16_t>& codes, bool transposed) {
+  const int64_t a = v.shape[0], b = v.shape[1];
+  std::vector<int32_t> q(static_cast<size_t>(a * b));
+  for (int64_t i = 0; i < a * b; ++i) {
+    const int64_t to = transposed ? i : i % b * a + i / b;
+    q[static_cast<size_t>(to)] = static_cast<int32_t>(std::lround(v.constant->at(i) / numerics::scale_value(codes[codes.size() == 1 ? 0 : static_cast<size_t>(i / b)])));
+  }
+  return q;
+}
+
+TEST(Layerwise, PathsAreTakenWhereTheyPay) {
+  const Network net = network();
+  for (double bits : {4.0, 2.5}) {
+    LayerwiseOptions options;
+    options.bits_per_weight = bits;
+    options.row_counts = net.counts;
+    const auto paths = round_layerwise(net.graph, net.samples, options);
+    options.trellis = false;
+    const auto grids = round_layerwise(net.graph, net.samples, options);
+    ASSERT_TRUE(paths.ok() && grids.ok());
+    const auto at_equal_length = [&](const Layerwise& r) { return error_of(net.graph, r.graph, net.others) * std::exp2(2 * r.bits / r.weights); };
+    EXPECT_LT(at_equal_length(*paths), 0.9 * at_equal_length(*grids)) << bits;
+    for (const char* name : {"table", "up", "down"}) {
+      for (const ir::Value& v : paths->graph.values) {
+        if (v.name != name) continue;
+        const std::vector<int32_t> q = integers_of(v, paths->weight_codes.at(name), v.name == "table");
+        EXPECT_FALSE(coding::trellis_rows(q, v.shape[v.name == "table" ? 1 : 0]).empty()) << name << " follows no path at " << bits;
+      }
+    }
   }
 }
 
