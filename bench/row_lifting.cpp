@@ -104,10 +104,10 @@ Result<void> measure(const std::string& path, const std::string& samples_path, s
   for (const auto& [key, tensor] : tensors) {
     const auto& [fitted, rest] = tensor.rows;
     const int64_t plain = cli::total_bits(rest, {});
-    const std::vector<uint8_t> exact = cli::fit_lifting(fitted, 0, fitted.count(), 0), coarse = cli::fit_lifting(fitted, 0, fitted.count(), tensor.bytes);
+    const std::vector<uint8_t> exact = cli::fit_lifting(fitted, fitted.count(), 0), coarse = cli::fit_lifting(fitted, fitted.count(), tensor.bytes);
     values += static_cast<int64_t>(rest.values.size());
     bits += plain, lifted_bits += std::min(plain, cli::total_bits(rest, exact));
-    const double off = cli::squared_error(rest, 0, rest.count(), tensor.bytes, {}), lifted_off = coarse.empty() ? off : std::min(off, cli::squared_error(rest, 0, rest.count(), tensor.bytes, coarse));
+    const double off = cli::squared_error(rest, 0, tensor.bytes, {}), lifted_off = coarse.empty() ? off : std::min(off, cli::squared_error(rest, 0, tensor.bytes, coarse));
     error += off, lifted_error += lifted_off, share += off > 0 ? 1 - lifted_off / off : 0;
     channels += rest.channels;
     if (coarse.empty()) continue;

@@ -108,7 +108,7 @@ void choose_lossless(const std::vector<int32_t>& tensors, const std::vector<Samp
     const SampledRows& rows = sampled[i];
     const int32_t plain = coding.row_bytes_of[tensors[i]] = lossless_bytes(rows, {});
     if (shown.empty()) continue;
-    const std::vector<uint8_t> fitted = fit_lifting(shown[i], 0, shown[i].count(), 0);
+    const std::vector<uint8_t> fitted = fit_lifting(shown[i], shown[i].count() / 2, 0);  // the others say, too, how many bytes it needs
     const int32_t bytes = fitted.empty() ? plain : lossless_bytes(rows, fitted);
     if (int64_t{plain - bytes} * rows.height <= static_cast<int64_t>(fitted.size())) continue;  // the lifting waits in memory, too
     coding.lifting_of[tensors[i]] = fitted;
@@ -125,9 +125,9 @@ void choose_liftings(const Program& program, const std::vector<int32_t>& tensors
     const int32_t bytes = wanted_form(program, tensors[i], coding).row_bytes;
     const size_t half = rows.count() / 2;
     if (bytes == 0 || half == 0) continue;
-    const std::vector<uint8_t> fitted = fit_lifting(rows, 0, half, bytes);
+    const std::vector<uint8_t> fitted = fit_lifting(rows, half, bytes);
     if (fitted.empty()) continue;
-    const double plain = squared_error(rows, half, rows.count(), bytes, {}), error = squared_error(rows, half, rows.count(), bytes, fitted);
+    const double plain = squared_error(rows, half, bytes, {}), error = squared_error(rows, half, bytes, fitted);
     if (error < (1 - kWorth) * plain) coding.lifting_of[tensors[i]] = fitted;
   }
 }

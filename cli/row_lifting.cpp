@@ -81,22 +81,18 @@ Trace trace_of(const SampledRows& rows, size_t row, int64_t row_bytes) {
 }
 
 // The rows to choose on: the fullest ones, which say how many bytes all of them get without loss, or some everywhere.
-std::vector<size_t> chosen_rows(const SampledRows& rows, size_t begin, size_t end, bool fullest) {
+std::vector<size_t> chosen_rows(const SampledRows& rows, size_t count, bool fullest) {
   constexpr size_t kRows = 96;
-  std::vector<size_t> all(end - begin);
-  std::iota(all.begin(), all.end(), begin);
-  if (fullest) {
-    Walker w(rows, {});
-    std::vector<int64_t> bits;
-    for (size_t i : all) bits.push_back(w.exact_bits(i));
-    std::stable_sort(all.begin(), all.end(), [&](size_t a, size_t b) { return bits[a - begin] > bits[b - begin]; });
-    all.resize(std::min(all.size(), kRows));
-    return all;
-  }
-  const size_t every = std::max<size_t>(1, (all.size() + kRows - 1) / kRows);
-  std::vector<size_t> some;
-  for (size_t i = 0; i < all.size(); i += every) some.push_back(all[i]);
-  return some;
+  std::vector<size_t> chosen;
+  const size_t every = fullest ? 1 : std::max<size_t>(1, (count + kRows - 1) / kRows);
+  for (size_t i = 0; i < count; i += every) chosen.push_back(i);
+  if (!fullest) return chosen;
+  Walker w(rows, {});
+  std::vector<int64_t> bits;
+  for (size_t i : chosen) bits.push_back(w.exact_bits(i));
+  std::stable_sort(chosen.begin(), chosen.end(), [&](size_t a, size_t b) { return bits[a] > bits[b]; });
+  chosen.resize(std::min(count, kRows));
+  return chosen;
 }
 
 struct Choice {
@@ -167,10 +163,10 @@ class Moments {
 
 }  // namespace
 
-std::vector<uint8_t> fit_lifting(const SampledRows& rows, size_t begin, size_t end, int64_t row_bytes) {
+std::vector<uint8_t> fit_lifting(const SampledRows& rows, size_t count, int64_t row_bytes) {
   const size_t channels = static_cast<size_t>(rows.channels);
   std::vector<Trace> traces;
-  for (size_t i : chosen_rows(rows, begin, end, row_bytes == 0)) traces.push_back(trace_of(rows, i, row_bytes));
+  for (size_t i : chosen_rows(rows, count, row_bytes == 0)) traces.push_back(trace_of(rows, i, row_bytes));
   const Moments steps(traces, rows, [](const LiftedChannel& l) { return l.step; }), sizes(traces, rows, [](const LiftedChannel& l) { return l.size; });
   const int64_t side = kSideBits * static_cast<int64_t>(traces.size()) / std::max(1, rows.height);
   std::vector<uint8_t> lifting(3 * channels);
@@ -220,11 +216,11 @@ int64_t most_bits(const SampledRows& rows, const std::vector<uint8_t>& lifting) 
   return most;
 }
 
-double squared_error(const SampledRows& rows, size_t begin, size_t end, int64_t row_bytes, const std::vector<uint8_t>& lifting) {
+double squared_error(const SampledRows& rows, size_t first, int64_t row_bytes, const std::vector<uint8_t>& lifting) {
   Walker w(rows, lifting);
   std::vector<uint8_t> values(rows.row_values());
   double sum = 0;
-  for (size_t i = begin; i < end; ++i) {
+  for (size_t i = first; i < rows.count(); ++i) {
     w.step_of(i, row_bytes);
     w.form().decode(w.coded.data(), row_bytes, values.data());
     for (size_t k = 0; k < values.size(); ++k) {

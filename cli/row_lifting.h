@@ -22,14 +22,14 @@ struct SampledRows {
   const uint8_t* row(size_t i) const { return values.data() + i * row_values(); }
 };
 
-// The lifting that takes the fewest bits where rows are stored in `row_bytes`, chosen on rows [begin, end); 0: with step 1. Empty where
-// none helps.
-std::vector<uint8_t> fit_lifting(const SampledRows& rows, size_t begin, size_t end, int64_t row_bytes);
+// The lifting that takes the fewest bits where rows are stored in `row_bytes`, chosen on the first `count` rows; 0: with step 1, on
+// the fullest of them. Empty where none helps.
+std::vector<uint8_t> fit_lifting(const SampledRows& rows, size_t count, int64_t row_bytes);
 
 // Bits of all rows, and of the fullest one, with step 1. `lifting` may be empty.
 int64_t total_bits(const SampledRows& rows, const std::vector<uint8_t>& lifting);
 int64_t most_bits(const SampledRows& rows, const std::vector<uint8_t>& lifting);
-// Sum of squared differences that storing rows [begin, end) in `row_bytes` makes.
-double squared_error(const SampledRows& rows, size_t begin, size_t end, int64_t row_bytes, const std::vector<uint8_t>& lifting);
+// Sum of squared differences that storing the rows from `first` on in `row_bytes` makes.
+double squared_error(const SampledRows& rows, size_t first, int64_t row_bytes, const std::vector<uint8_t>& lifting);
 
 }  // namespace pith::cli
