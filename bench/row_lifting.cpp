@@ -11,9 +11,9 @@
 
 #include <algorithm>
 #include <array>
-#include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <ctime>
 #include <map>
 
 #include "base/file.h"
@@ -57,14 +57,14 @@ Result<void> read_rows(const Program& program, const SampleSet& samples, size_t 
   return {};
 }
 
-// Nanoseconds that a function takes for each row, least of three.
+// Nanoseconds of a processor that a function takes for some rows, least of three.
 template <typename Run>
 double nanoseconds(size_t rows, const Run& run) {
   double least = 1e30;
   for (int turn = 0; turn < 3; ++turn) {
-    const auto start = std::chrono::steady_clock::now();
+    const std::clock_t start = std::clock();
     for (size_t i = 0; i < rows; ++i) run(i);
-    least = std::min(least, std::chrono::duration<double, std::nano>(std::chrono::steady_clock::now() - start).count());
+    least = std::min(least, 1e9 * static_cast<double>(std::clock() - start) / CLOCKS_PER_SEC);
   }
   return least;
 }
