@@ -31,7 +31,7 @@ void TrellisSearch::offer(Step& step, const MixedRows& model, int from, int64_t 
     const double error = x - coding::trellis_value(index, grid) * prices.step, paid = s.cost + error * error * cost;
     Choice& then = step[Trellis::kNext[state][m & 1]];
     if (then.from >= 0 && paid >= then.cost) continue;
-    if (!lengths) lengths.emplace(model, model.place(s.way, s.row.data(), k, length_), x < 0, std::min(nearest + 1, prices.limit));
+    if (!lengths) lengths.emplace(model, model.place(s.way, s.row.data(), k, length_), x < 0, std::min(nearest + above, prices.limit));
     const double total = paid + prices.lambda * lengths->of(m);
     if (then.from < 0 || total < then.cost) then = {total, from, index, error};
   }

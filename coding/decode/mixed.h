@@ -257,11 +257,12 @@ int32_t MixedRows::code(Coder& coder, const Place& at, int32_t intended) {
 template <typename Coder>
 void MixedRows::probe(const Place& at, bool negative, int longest, Coder* of_length) const {
   MixedRows& m = const_cast<MixedRows&>(*this);  // written to by learn() only
+  const int agree = longest == 0 ? 0 : agreement(at, negative);
   Coder longer;
   for (int length = 0; length <= longest; ++length) {
     of_length[length] = longer;
     if (length == lengths_) return;
-    Opinion<kInputs> o = m.of_longer(at, length, agreement(at, negative));
+    Opinion<kInputs> o = m.of_longer(at, length, agree);
     mixer_[at.grid][length].predict(o);
     of_length[length].chance(static_cast<uint32_t>(o.p), 0);
     if (length == longest) return;
