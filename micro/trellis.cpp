@@ -20,7 +20,7 @@ void TrellisSearch::offer(Step& step, const MixedRows& model, int from, int64_t 
   const double size = std::abs(x) / prices.step;
   const Survivor& s = now_[static_cast<size_t>(from)];
   const int grid = s.way.path.grid(), state = s.way.path.state();
-  const int nearest = std::min(static_cast<int>((size + grid) / 2 + 0.5), prices.limit);
+  const int nearest = static_cast<int>(std::min((size + grid) / 2 + 0.5, static_cast<double>(prices.limit)));
   const bool above = size > coding::trellis_value(nearest, grid);
   const std::array<int, 4> magnitudes = {nearest, nearest - 1, above ? nearest + 1 : nearest - 2, 0};
   std::optional<coding::CodeLengths> lengths;

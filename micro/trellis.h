@@ -1,8 +1,9 @@
 // Rounding a row to the paths of a trellis (coding/decode/trellis.h): which path is nearest for its bits.
 //
-// Method: Viterbi's algorithm over the eight states. For each state one survivor is kept, with its own errors, which the weights after it make up for
-// (round.h), and with its own neighbours, under which its next index is priced. The adaptive code itself learns only what is settled: so many weights at a time,
-// once the survivors have gone on a little further and mostly agree on them. (Viterbi 1967; with a learning code, as VVC's encoders do.)
+// Method: Viterbi's algorithm over the eight states (1967). Each state keeps one survivor, with its own errors, which the
+// weights after it make up for (round.h), and with its own neighbours, under which its next index is priced. The adaptive
+// code itself learns only what is settled, so many weights at a time, once the survivors have gone on a little further and
+// mostly agree on them; what it foretells of weights ahead is a little old by then.
 #pragma once
 
 #include <array>
