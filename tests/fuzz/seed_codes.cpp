@@ -10,6 +10,7 @@ namespace pith::fuzz {
 namespace {
 
 using Bytes = std::vector<uint8_t>;
+constexpr int kCodecs = 8;  // as fuzz_codes counts them
 
 Bytes with_head(Bytes head, const Bytes& stream) {
   head.insert(head.end(), stream.begin(), stream.end());
@@ -23,20 +24,24 @@ Bytes encode(const coding::CodedRows& rows, uint8_t codec) {
     case 2: return coding::encode_adaptive(rows);
     case 3: return coding::encode_mixed(rows);
     case 4: return coding::encode_classes(rows);
-    default: return coding::encode_groups(rows, 2);
+    case 5: return coding::encode_groups(rows, 2);
+    case 6: return coding::encode_mixed(rows);
+    default: return coding::encode_classes(rows);
   }
 }
 
-// Rows as fuzz_codes makes them of these parameters; `any_order`: read as those of a table that is looked up.
-Bytes weights(Random& random, uint8_t codec, int bits, bool row_scales, bool any_order) {
-  const Bytes parameters = {0, static_cast<uint8_t>(codec + 6 * (bits - 2)), static_cast<uint8_t>(row_scales ? 144 : 19), static_cast<uint8_t>(any_order ? 133 : 5), 0x23};
+// Rows as fuzz_codes makes them of these parameters, indices where the last two codecs or groups (`path`) have such;
+// `any_order`: read as those of a table that is looked up.
+Bytes weights(Random& random, uint8_t codec, int bits, bool row_scales, bool any_order, bool path = false) {
+  const Bytes parameters = {0, static_cast<uint8_t>(codec + kCodecs * (bits - 2)), static_cast<uint8_t>(row_scales ? 144 : 19), static_cast<uint8_t>(any_order ? 133 : 5), 0x23};
   const int64_t length = 1 + parameters[2] % 48, rows = 1 + parameters[3] % 8;
-  const int limit = (1 << (bits - 1)) - 1;
+  const bool trellis = path || codec >= 6;
+  const int limit = trellis ? 1 << (bits - 2) : (1 << (bits - 1)) - 1;
   std::vector<int32_t> integers;
   std::vector<int16_t> scales;
   for (int64_t i = 0; i < rows * length; ++i) integers.push_back(random.integer(0, 1) == 0 ? 0 : static_cast<int32_t>(random.integer(-limit, limit)));
   for (int64_t r = 0; r < (row_scales ? rows : 1); ++r) scales.push_back(static_cast<int16_t>(random.integer(-120, -100)));
-  const coding::CodedRows c{bits, rows, length, integers, scales, {1 + parameters[4] % 16, 1 + parameters[4] / 16}};
+  const coding::CodedRows c{bits, rows, length, integers, scales, {1 + parameters[4] % 16, 1 + parameters[4] / 16}, trellis};
   return with_head(parameters, encode(c, codec));
 }
 
@@ -64,10 +69,12 @@ Bytes tokenizer(TokenModel model) {
 std::vector<Bytes> seed_codes() {
   Random random(7);
   std::vector<Bytes> found;
-  for (uint8_t codec = 0; codec < 6; ++codec) {
+  for (uint8_t codec = 0; codec < kCodecs; ++codec) {
     for (const int bits : {2, 4, 8}) found.push_back(weights(random, codec, bits, bits != 4, false));
   }
-  for (const int bits : {2, 8}) found.push_back(weights(random, 5, bits, true, true));
+  for (const int bits : {2, 8}) {
+    for (const bool path : {false, true}) found.push_back(weights(random, 5, bits, true, true, path));
+  }
   for (int kind = 0; kind < 3; ++kind) found.push_back(floats(kind));
   coding::BinaryEncoder out;
   coding::IntegerModel model;
