@@ -103,13 +103,15 @@ at::Tensor Batches::augmented(int64_t sample, int64_t variant) const {
   return x;
 }
 
-// Half of the batch is mixed with its neighbours in the batch.
-at::Tensor Batches::mixed(const at::Tensor& x, int64_t step) const {
+// A share of the batch is mixed with its neighbours in the batch, and has no label then.
+at::Tensor Batches::mixed(const at::Tensor& x, int64_t step, std::vector<int64_t>& labels) const {
   if (options_.mix == 0) return x;
   Random random(options_.seed * 0x9e3779b97f4a7c15ull + 104729 * static_cast<uint64_t>(step * options_.place.size + options_.place.rank + 1));
   std::vector<float> shares(static_cast<size_t>(x.size(0)), 1.0f);
-  for (float& s : shares) {
-    if (random.uniform() < options_.mix) s = static_cast<float>(random.uniform());
+  for (size_t i = 0; i < shares.size(); ++i) {
+    if (random.uniform() >= options_.mix) continue;
+    shares[i] = static_cast<float>(random.uniform());
+    if (!labels.empty()) labels[i] = kNoLabel;
   }
   std::vector<int64_t> shape(static_cast<size_t>(x.dim()), 1);
   shape[0] = x.size(0);
@@ -145,8 +147,8 @@ Batch Batches::at_step(int64_t step, const std::set<std::string>* wanted) {
     if (!data_.labels.empty()) labels.push_back(data_.labels[static_cast<size_t>(sample)]);
   }
   Batch batch;
-  batch.inputs = {placed(mixed(at::stack(rows), step))};
-  if (!labels.empty() && options_.mix == 0) batch.labels = placed(at::tensor(labels, at::kLong));
+  batch.inputs = {placed(mixed(at::stack(rows), step, labels))};
+  if (!labels.empty()) batch.labels = placed(at::tensor(labels, at::kLong));
   if (known_.empty() || wanted != nullptr) {
     teach(batch, wanted);
   } else {

@@ -41,7 +41,7 @@ class Batches {
   int64_t sample_at(int64_t position);
   std::vector<at::Tensor> answers(const std::vector<int64_t>& keys);
   void teach(Batch& batch, const std::set<std::string>* wanted) const;
-  at::Tensor mixed(const at::Tensor& x, int64_t step) const;
+  at::Tensor mixed(const at::Tensor& x, int64_t step, std::vector<int64_t>& labels) const;
 
   Network teacher_;
   TrainOptions options_;

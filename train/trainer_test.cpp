@@ -77,6 +77,32 @@ TEST(Trainer, RecentredBiasesGiveTheOriginalsMeans) {
   EXPECT_LT(off(), 1e-4);
 }
 
+// A mixture of two samples has no class of its own; the others of its batch keep theirs.
+TEST(Trainer, MixedSamplesHaveNoLabels) {
+  TrainOptions o = small_options(1);
+  o.mix = 0.5, o.batch = 64, o.variants = 1;
+  Dataset data = small_samples(200);
+  const int64_t length = ir::element_count(data.shape);
+  std::map<float, int64_t> label_of;  // by a sample's first value
+  for (int64_t i = 0; i < data.count(); ++i) {
+    data.labels.push_back(i);
+    label_of[data.values[static_cast<size_t>(i * length)]] = i;
+  }
+  auto batches = Batches::create(small_network(), data, o);
+  ASSERT_TRUE(batches.ok());
+  const Batch batch = batches->at_step(0, nullptr);
+  ASSERT_TRUE(batch.labels.defined());
+  int64_t labelled = 0;
+  for (int64_t i = 0; i < 64; ++i) {
+    const int64_t label = batch.labels[i].item<int64_t>();
+    const auto found = label_of.find(batch.inputs[0][i].flatten()[0].item<float>());
+    EXPECT_EQ(label, found == label_of.end() ? kNoLabel : found->second);
+    labelled += label != kNoLabel;
+  }
+  EXPECT_GT(labelled, 16);
+  EXPECT_LT(labelled, 48);
+}
+
 TEST(Trainer, CheckpointResumesBitForBit) {
   const std::string path = testing::TempDir() + "pith_trainer_checkpoint";
   TrainOptions o = small_options(60);
