@@ -223,6 +223,20 @@ TEST(Weights, AllZeroRowsAreNearlyFree) {
   EXPECT_LT(encode_classes(rows).size(), 8u);
 }
 
+// `path`: indices, for the codecs that have them.
+std::vector<uint8_t> encoded(int codec, const CodedRows& rows, const CodedRows& path) {
+  switch (codec) {
+    case kCodecRaw: return encode_raw(rows);
+    case kCodecRans: return encode_rans(rows);
+    case kCodecAdaptive: return encode_adaptive(rows);
+    case kCodecMixed: return encode_mixed(rows);
+    case kCodecClasses: return encode_classes(rows);
+    case kCodecMixedTrellis: return encode_mixed(path);
+    case kCodecClassesTrellis: return encode_classes(path);
+    default: return encode_groups(rows, 3);
+  }
+}
+
 TEST(Weights, HostileStreamsNeitherCrashNorPass) {
   Random random(seed());
   const Case c = random_case(random, 8, 8, 64, true);
@@ -233,7 +247,7 @@ TEST(Weights, HostileStreamsNeitherCrashNorPass) {
   path.integers = indices;
   path.trellis = true;
   for (int codec : {kCodecRaw, kCodecRans, kCodecAdaptive, kCodecMixed, kCodecClasses, kCodecGroups, kCodecMixedTrellis, kCodecClassesTrellis}) {
-    const std::vector<uint8_t> bytes = codec == kCodecMixedTrellis ? encode_mixed(path) : codec == kCodecClassesTrellis ? encode_classes(path) : codec == kCodecRaw ? encode_raw(c.rows) : codec == kCodecRans ? encode_rans(c.rows) : codec == kCodecAdaptive ? encode_adaptive(c.rows) : codec == kCodecMixed ? encode_mixed(c.rows) : codec == kCodecClasses ? encode_classes(c.rows) : encode_groups(c.rows, 3);
+    const std::vector<uint8_t> bytes = encoded(codec, c.rows, path);
     for (int trial = 0; trial < 500; ++trial) {
       std::vector<uint8_t> damaged = bytes;
       damaged.resize(static_cast<size_t>(random.integer(0, static_cast<int64_t>(bytes.size()))));

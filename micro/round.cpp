@@ -194,7 +194,7 @@ Result<Rounded> round_on_grid_or_trellis(const RoundProblem& grid, std::span<con
   PITH_CHECK_OK(check(trellis));
   PITH_TRY(const std::vector<Feedback> feedbacks, feedbacks_of(grid));
   Rounded even = rounded(grid, feedbacks), path = rounded(trellis, feedbacks);
-  return path.distortion + grid.lambda * path.bits < even.distortion + grid.lambda * even.bits ? path : even;
+  return path.distortion + grid.lambda * path.bits < even.distortion + grid.lambda * even.bits ? std::move(path) : std::move(even);
 }
 
 }  // namespace pith

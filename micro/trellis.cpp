@@ -87,7 +87,7 @@ double TrellisSearch::row(MixedRows& model, coding::BitMeter& meter, int8_t* row
     }
     now_[state].way = model.way();
     for (int64_t k = first; k < last; ++k) extend(model, first, k, last, w, prices, feedback);
-    const Survivor chosen = best();
+    const Survivor& chosen = best();
     std::vector<int8_t> before(row + settled, row + last);  // what lies ahead is the row before again
     for (int64_t k = first; k < settled; ++k) {
       const auto at = model.place(row, k, length_);

@@ -6,8 +6,8 @@
 #include <stdint.h>
 
 #define PITH_FORMAT_MAGIC 0x50u /* first byte, 'P'; then the version */
-/* 1 was never fixed: its files differ among themselves. 2 has neither PITH_CODEC_PREDICTED nor any codec from
- * PITH_CODEC_CLASSES on, and is what files without them say. */
+/* 1 was never fixed: its files differ among themselves. 2 has no codec from PITH_CODEC_PREDICTED on, and is
+ * what files without them say. */
 #define PITH_FORMAT_VERSION 3u
 #define PITH_FORMAT_OLDEST 2u /* that is still read */
 #define PITH_MAX_RANK 6

@@ -279,7 +279,7 @@ class Writer {
   void define_constant(int32_t id, const format::OpRecord& op, uint32_t slot) {
     const bool product = op.opcode == PITH_OPCODE_Conv2d || op.opcode == PITH_OPCODE_ConvTranspose2d || op.opcode == PITH_OPCODE_Dense || op.opcode == PITH_OPCODE_CodedConv2d;
     CodedConstant coded = code_constant(constant(id), choice_, product && slot == 1, looked_up(id));
-    if (coded.record.codec == PITH_CODEC_PREDICTED || coded.record.codec >= PITH_CODEC_CLASSES) version = PITH_FORMAT_VERSION;
+    if (coded.record.codec >= PITH_CODEC_PREDICTED) version = PITH_FORMAT_VERSION;
     codec_.constant(coded.record, codec_.predict_constant(op, slot));
     payloads.push_back(std::move(coded.bytes));
     payload_constants.push_back(id - kConstantBase);

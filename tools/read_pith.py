@@ -293,10 +293,13 @@ class Reader:
             values += row
         return scales if k["row_scales"] else scales[:1], values
 
+    def plain_rows(self, codec):
+        return {0: self.raw_rows, 1: self.rans_rows, 2: self.adaptive_rows, 4: self.mixed_rows, 6: self.mixed_rows, 8: self.mixed_rows, 9: self.mixed_rows}[codec]
+
     def rows(self, k, data):
         rows = k["dims"][0] if k["dims"] else 1
         length = math.prod(k["dims"]) // rows if rows else 0
-        decode = {0: self.raw_rows, 1: self.rans_rows, 2: self.adaptive_rows, 4: self.mixed_rows, 6: self.mixed_rows, 7: self.grouped_rows, 8: self.mixed_rows, 9: self.mixed_rows}[k["codec"]]
+        decode = self.grouped_rows if k["codec"] == 7 else self.plain_rows(k["codec"])
         k["scales"], k["values"] = decode(k, data, rows, length)
 
     def grouped_rows(self, k, data, rows, length):
@@ -311,7 +314,7 @@ class Reader:
         codec, data = data[0], data[1:]
         table_bytes, data = varint(data)
         table, data = data[:table_bytes], data[table_bytes:]
-        decode = {0: self.raw_rows, 1: self.rans_rows, 2: self.adaptive_rows, 4: self.mixed_rows, 6: self.mixed_rows, 8: self.mixed_rows, 9: self.mixed_rows}[codec]
+        decode = self.plain_rows(codec)
         scales, values = [], []
         for first in range(0, rows, group_rows):
             size, table = varint(table)
