@@ -62,32 +62,65 @@ RowImportance row_importance(const Tensor& w, const ProductRows& rows, const Rea
   return found;
 }
 
+// Rows that are held alike share a factor: all of them, or 16 where blocks are zero.
+bool solve_rows(std::span<const double> hessian, int64_t n, std::span<double> rows, std::span<const uint8_t> zeros) {
+  const int64_t count = static_cast<int64_t>(rows.size()) / n;
+  std::vector<size_t> open;
+  std::vector<double> factor, x;
+  for (int64_t o = 0; o < count; ++o) {
+    const auto held = [&](int64_t row, int64_t k) { return !zeros.empty() && zeros[static_cast<size_t>(row * n + k)] != 0; };
+    bool alike = o > 0;
+    for (int64_t k = 0; k < n && alike && !zeros.empty(); ++k) alike = held(o, k) == held(o - 1, k);
+    if (!alike) {
+      open.clear(), factor.clear();
+      for (int64_t k = 0; k < n; ++k) {
+        if (!held(o, k)) open.push_back(static_cast<size_t>(k));
+      }
+      for (size_t i : open) {
+        for (size_t j : open) factor.push_back(hessian[i * static_cast<size_t>(n) + j]);
+      }
+      if (!cholesky(factor, static_cast<int64_t>(open.size()))) return false;
+    }
+    const std::span<double> row = rows.subspan(static_cast<size_t>(o * n), static_cast<size_t>(n));
+    x.clear();
+    for (size_t k : open) x.push_back(row[k]);
+    solve_cholesky(factor, static_cast<int64_t>(x.size()), x);
+    std::fill(row.begin(), row.end(), 0.0);
+    for (size_t i = 0; i < open.size(); ++i) row[open[i]] = x[i];
+  }
+  return true;
+}
+
 // T = (W C + r W) (H + r)^-1 row by row, C the original's moments against the student's, H the student's.
-LeastSquares least_squares(const Tensor& original, const ProductRows& rows, const ReadMoments& m, double damping) {
+LeastSquares least_squares(const Tensor& original, const ProductRows& rows, const ReadMoments& m, double damping, std::span<const uint8_t> zeros) {
   LeastSquares fit{weight_rows(original, rows), {}};
   const std::vector<double> weights = fit.weights;
   const int64_t n = rows.width, per_group = rows.outputs / rows.groups;
-  std::vector<double> x(static_cast<size_t>(n));
   for (int64_t g = 0; g < rows.groups; ++g) {
     const auto covariance = m.covariance_of(g), cross = m.cross_of(g);
-    std::vector<double> factor(covariance.begin(), covariance.end());
-    const double added = damp(factor, n, damping);
-    const bool solvable = cholesky(factor, n);
-    for (int64_t o = g * per_group; o < (g + 1) * per_group; ++o) {
-      const double* w = weights.data() + o * n;
-      if (solvable) {
-        for (int64_t j = 0; j < n; ++j) x[static_cast<size_t>(j)] = added * w[j];
-        for (int64_t i = 0; i < n; ++i) {
-          const double share = w[i], *c = cross.data() + i * n;
-          for (int64_t j = 0; j < n; ++j) x[static_cast<size_t>(j)] += share * c[j];
-        }
-        solve_cholesky(factor, n, x);
-        std::copy(x.begin(), x.end(), fit.weights.begin() + o * n);
+    const auto first = static_cast<size_t>(g * per_group * n), size = static_cast<size_t>(per_group * n);
+    std::vector<double> hessian(covariance.begin(), covariance.end()), x(size);
+    const double added = damp(hessian, n, damping);
+    for (int64_t o = 0; o < per_group; ++o) {
+      const double* w = weights.data() + first + o * n;
+      double* row = x.data() + o * n;
+      for (int64_t j = 0; j < n; ++j) row[j] = added * w[j];
+      for (int64_t i = 0; i < n; ++i) {
+        const double share = w[i], *c = cross.data() + i * n;
+        for (int64_t j = 0; j < n; ++j) row[j] += share * c[j];
       }
+    }
+    const std::span<const uint8_t> held = zeros.empty() ? zeros : zeros.subspan(first, size);
+    if (solve_rows(hessian, n, x, held)) {
+      std::copy(x.begin(), x.end(), fit.weights.begin() + static_cast<int64_t>(first));
+    } else {
+      for (size_t i = 0; i < held.size(); ++i) fit.weights[first + i] *= held[i] == 0;
+    }
+    for (int64_t o = g * per_group; o < (g + 1) * per_group; ++o) {
       double shift = 0;
       for (int64_t k = 0; k < n; ++k) {
         const auto at = static_cast<size_t>(g * n + k);
-        shift += w[k] * m.original_mean[at] - fit.weights[static_cast<size_t>(o * n + k)] * m.mean[at];
+        shift += weights[static_cast<size_t>(o * n + k)] * m.original_mean[at] - fit.weights[static_cast<size_t>(o * n + k)] * m.mean[at];
       }
       fit.bias.push_back(shift);
     }

@@ -32,11 +32,14 @@ RowImportance row_importance(const Tensor& weights, const ProductRows& rows, con
 std::vector<double> relative_importance(const Tensor& weights, const ProductRows& rows, const ReadMoments& moments);
 
 // Rows in the file's order that come nearest to the original's results on the student's inputs, and what to add to each
-// row's bias so that the means agree. `moments` with cross.
+// row's bias so that the means agree. `moments` with cross. `zeros`: 1 where a weight is held at zero (blocks.h); none: nowhere.
 struct LeastSquares {
   std::vector<double> weights, bias;
 };
-LeastSquares least_squares(const Tensor& original, const ProductRows& rows, const ReadMoments& moments, double damping);
+LeastSquares least_squares(const Tensor& original, const ProductRows& rows, const ReadMoments& moments, double damping, std::span<const uint8_t> zeros = {});
+
+// In place, for each row x of n: y with y H = x but where y is held at zero. False: H isn't positive definite there.
+bool solve_rows(std::span<const double> hessian, int64_t n, std::span<double> rows, std::span<const uint8_t> zeros);
 
 // A constant's rows in the file's order; w' C w of one.
 std::vector<double> weight_rows(const Tensor& weights, const ProductRows& rows);

@@ -1,8 +1,8 @@
 // How much a network computes and holds: multiply-accumulates per node, trained parameters in all.
 //
 // Counted as everyone counts them: a multiply and its addition are one; padding is counted as if it were data; what an
-// activation, a normalisation or an element-wise operator does is not counted.
-#include "ir/graph.h"
+// activation, a normalisation or an element-wise operator does is not counted. Zero blocks of weights are no work.
+#include "ir/blocks.h"
 
 namespace pith::ir {
 namespace {
@@ -65,7 +65,7 @@ int64_t einsum_macs(const Graph& graph, const Node& node) {
 
 }  // namespace
 
-int64_t mac_count(const Graph& graph, const Node& node) {
+int64_t dense_mac_count(const Graph& graph, const Node& node) {
   const Shape& a = shape_of(graph, node, 0);
   switch (node.op) {
     case Op::kConv:
@@ -94,6 +94,15 @@ int64_t mac_count(const Graph& graph, const Node& node) {
     default:
       return 0;
   }
+}
+
+// Looking for zero blocks ends at each block's first other weight, so it takes long only where it finds some.
+int64_t mac_count(const Graph& graph, const Node& node) {
+  const int64_t dense = dense_mac_count(graph, node);
+  const auto rows = dense > 0 ? product_rows(graph, node) : std::nullopt;
+  if (!rows || rows->groups != 1) return dense;
+  const int64_t weights = rows->outputs * rows->width;
+  return dense / weights * (weights - zero_block_weights(*graph.value(node.inputs[1]).constant, *rows));
 }
 
 int64_t parameter_count(const Graph& graph) {

@@ -150,8 +150,10 @@ void remove_dead(Graph& graph);
 // Fewer forms of the same thing, while weights are float: Gemm without factors, batch normalisation as convolution.
 Result<void> canonicalize(Graph& graph);
 
-// Multiply-accumulates of a node (convolutions, matrix products, recurrent layers; 0 for the rest), and all parameters.
+// Multiply-accumulates of a node (convolutions, matrix products, recurrent layers; 0 for the rest), but for those of blocks of
+// weights that are zero (blocks.h), which nobody need execute; those too; and all parameters.
 int64_t mac_count(const Graph& graph, const Node& node);
+int64_t dense_mac_count(const Graph& graph, const Node& node);
 int64_t parameter_count(const Graph& graph);  // elements of constants that were trained weights (float or quantised)
 
 }  // namespace pith::ir

@@ -91,7 +91,8 @@ TEST(Graph, RemoveDeadKeepsStateAndDropsUnreadOutputs) {
 
 TEST(Graph, CountsMacsAndParameters) {
   const Graph g = small_graph();
-  EXPECT_EQ(mac_count(g, g.nodes[0]), 3 * 2 * 2 * 2 * 9);
+  EXPECT_EQ(dense_mac_count(g, g.nodes[0]), 3 * 2 * 2 * 2 * 9);
+  EXPECT_EQ(mac_count(g, g.nodes[0]), 0) << "all of its weights are zero";
   EXPECT_EQ(mac_count(g, g.nodes[2]), 0);
   EXPECT_EQ(parameter_count(g), 54);
 }

@@ -20,7 +20,7 @@ Shape shape_of(const Graph& graph, const Node& node, size_t input) {
   return input < node.inputs.size() && node.inputs[input] != kNoValue ? graph.value(node.inputs[input]).shape : Shape{};
 }
 
-// A side of the steps that mac_count multiplies without looking: every label's size of an Einsum, a recurrent layer's sizes.
+// A side of the steps that dense_mac_count multiplies without looking: every label's size of an Einsum, a recurrent layer's sizes.
 bool may_overflow(const Graph& graph, const Node& node) {
   int64_t total = 1;
   for (const ValueId id : node.inputs) {
@@ -45,7 +45,7 @@ int64_t work(const Graph& graph, const Node& node) {
   if (node.op == Op::kMaxPool || node.op == Op::kAveragePool || node.op == Op::kLpPool) return product({results, window});
   const bool products = node.op == Op::kEinsum || node.op == Op::kLSTM || node.op == Op::kGRU || node.op == Op::kRNN || node.op == Op::kAttention;
   if (products && may_overflow(graph, node)) return kMost;
-  return std::max(results, mac_count(graph, node));
+  return std::max(results, dense_mac_count(graph, node));
 }
 
 }  // namespace pith::ir

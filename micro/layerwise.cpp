@@ -9,6 +9,8 @@
 
 #include "base/log.h"
 #include "coding/encode/weights.h"
+#include "ir/blocks.h"
+#include "ir/compensate.h"
 #include "ir/interpret.h"
 #include "ir/products.h"
 #include "micro/calibrate.h"
@@ -73,9 +75,14 @@ class Moments {
   const std::vector<double>& x_mean() const { return x_sum_; }
   const std::vector<double>& y_mean() const { return y_sum_; }
 
-  // Takes rows of weights (rows x n) to what reproduces, from y, what they made of x.
-  void move_targets(std::span<const double> upper, int64_t rows, std::vector<double>& weights) const {
+  // Takes rows of weights (rows x n) to what reproduces, from y, what they made of x; those that are held at zero (1) stay there.
+  void move_targets(std::span<const double> upper, int64_t rows, std::vector<double>& weights, std::span<const uint8_t> zeros) const {
     std::vector<double> first(yy_.size()), map(yy_.size()), moved(weights.size());
+    if (!zeros.empty()) {
+      ir::gemm(false, false, rows, n_, n_, weights.data(), n_, xy_.data(), n_, false, moved.data(), n_);
+      if (ir::solve_rows(yy_, n_, moved, zeros)) weights = std::move(moved);
+      return;
+    }
     ir::gemm(false, true, n_, n_, n_, xy_.data(), n_, upper.data(), n_, false, first.data(), n_);
     ir::gemm(false, false, n_, n_, n_, first.data(), n_, upper.data(), n_, false, map.data(), n_);
     ir::gemm(false, false, rows, n_, n_, weights.data(), n_, map.data(), n_, false, moved.data(), n_);
@@ -296,8 +303,9 @@ class Rounding {
     const int64_t outputs = original.constant->count() / width;
     const std::vector<double> before = rows_of(*original.constant, transposed);
     std::vector<double> wanted = before;
-    moments_->move_targets(upper_, outputs, wanted);
-    PITH_TRY(const std::vector<double> after, rounded(n.inputs[1], site, outputs, wanted, moments_->hessian(), {}, price_ / site.sensitivity));
+    const std::vector<uint8_t> zeros = ir::zero_block_mask(*original.constant, *ir::product_rows(source_, n));
+    moments_->move_targets(upper_, outputs, wanted, zeros);
+    PITH_TRY(const std::vector<double> after, rounded(n.inputs[1], site, outputs, wanted, moments_->hessian(), {}, price_ / site.sensitivity, zeros));
     set_weights(n.inputs[1], after, transposed);
     if (has_bias) correct_bias(index, before, after, outputs, width);
     return {};
@@ -332,15 +340,16 @@ class Rounding {
     } else {
       weights = site.row_weights;
     }
-    PITH_TRY(const std::vector<double> after, rounded(n.inputs[0], site, rows, wanted, hessian, weights, lambda));
+    PITH_TRY(const std::vector<double> after, rounded(n.inputs[0], site, rows, wanted, hessian, weights, lambda, {}));
     set_weights(n.inputs[0], after, true);
     return {};
   }
 
-  Result<std::vector<double>> rounded(ValueId id, Site& site, int64_t rows, const std::vector<double>& wanted, std::span<const double> hessian, std::span<const double> row_weights, double lambda) {
+  Result<std::vector<double>> rounded(ValueId id, Site& site, int64_t rows, const std::vector<double>& wanted, std::span<const double> hessian, std::span<const double> row_weights, double lambda,
+                                      std::span<const uint8_t> zeros) {
     const int64_t width = static_cast<int64_t>(wanted.size()) / rows;
     const std::vector<int16_t> grid = steps_at(price_, site, false), finer = steps_at(price_, site, true);
-    const RoundProblem problem{8, rows, width, wanted, grid, {width, 1}, hessian, lambda, 1, row_weights};
+    const RoundProblem problem{8, rows, width, wanted, grid, {width, 1}, hessian, lambda, 1, row_weights, false, zeros};
     PITH_TRY(const Rounded r, options_.trellis ? round_on_grid_or_trellis(problem, finer) : round_for_rate(problem));
     const std::vector<int16_t>& codes = result_.weight_codes[source_.value(id).name] = r.trellis ? finer : grid;
     std::vector<double> values(wanted.size());

@@ -9,6 +9,7 @@
 
 #include "base/linear.h"
 #include "base/log.h"
+#include "ir/blocks.h"
 #include "ir/side_by_side.h"
 #include "micro/quantize.h"
 #include "micro/round.h"
@@ -51,12 +52,13 @@ struct Layer {
   std::vector<double> importance;  // by row, bounded
   std::vector<double> log2_unit;   // by row: log2 of the step at level 0
   double log2_deviation = 0;       // mean over rows of log2(deviation / step at level 0)
+  std::vector<uint8_t> zeros;      // 1 for weights of zero blocks (ir/blocks.h), which stay zero; or nothing
 
   std::span<const double> row(int64_t o) const { return {weights.data() + o * rows.width, static_cast<size_t>(rows.width)}; }
   std::vector<int16_t> codes(int level, bool trellis = false) const;
   double price(int level) const { return kRoundingShare * std::exp2(0.5 * level); }
   RoundProblem problem(int level, const std::vector<int16_t>& codes) const {
-    return {8, rows.outputs, rows.width, weights, codes, {rows.depth, rows.columns}, hessian, price(level), rows.groups, importance};
+    return {8, rows.outputs, rows.width, weights, codes, {rows.depth, rows.columns}, hessian, price(level), rows.groups, importance, false, zeros};
   }
 };
 
@@ -88,7 +90,7 @@ bool leaves(const Graph& g, const Node& n) {
 // The natural step at a price (round.h): step^2 = lambda / (2 ln 2 / 12 x importance x h), h being the geometric mean of what
 // an error costs once the rest of the row makes up for it.
 Result<Layer> make_layer(const Tensor& w, const ProductRows& rows, const ReadMoments& m, const std::vector<double>& importance, bool answers, double damping) {
-  Layer l{rows, ir::weight_rows(w, rows), m.covariance, importance, {}, 0};
+  Layer l{rows, ir::weight_rows(w, rows), m.covariance, importance, {}, 0, ir::zero_block_mask(w, rows)};
   std::vector<double> h;
   for (int64_t g = 0; g < rows.groups; ++g) {
     const std::span<double> part(l.hessian.data() + g * rows.width * rows.width, static_cast<size_t>(rows.width * rows.width));
@@ -122,10 +124,11 @@ Layer sampled(const Layer& l, double& share) {
   const int64_t step = std::clamp<int64_t>(size / kTableWeights, 1, std::max<int64_t>(1, l.rows.outputs / 16));
   share = 1;
   if (step == 1 || (l.rows.groups != 1 && per_group != 1)) return l;
-  Layer s{l.rows, {}, {}, {}, {}, l.log2_deviation};
+  Layer s{l.rows, {}, {}, {}, {}, l.log2_deviation, {}};
   const int64_t square = l.rows.width * l.rows.width;
   for (int64_t o = 0; o < l.rows.outputs; o += step) {
     s.weights.insert(s.weights.end(), l.row(o).begin(), l.row(o).end());
+    if (!l.zeros.empty()) s.zeros.insert(s.zeros.end(), l.zeros.begin() + o * l.rows.width, l.zeros.begin() + (o + 1) * l.rows.width);
     s.importance.push_back(l.importance[static_cast<size_t>(o)]);
     s.log2_unit.push_back(l.log2_unit[static_cast<size_t>(o)]);
     if (l.rows.groups != 1) s.hessian.insert(s.hessian.end(), l.hessian.begin() + o * square, l.hessian.begin() + (o + 1) * square);
@@ -295,7 +298,7 @@ Result<PostTrained> round_post_training(const Graph& g, const std::vector<std::v
     const Tensor& w = *g.value(before.inputs[1]).constant;
     const std::vector<double> original = ir::weight_rows(w, rows);
     PITH_TRY(Layer l, make_layer(w, rows, m, importance.at(name), leaves(g, before), options.damping));
-    if (options.compensate) l.weights = ir::least_squares(w, rows, m, options.damping).weights;
+    if (options.compensate) l.weights = ir::least_squares(w, rows, m, options.damping, l.zeros).weights;
     const std::vector<int16_t> grid = l.codes(level->second), finer = l.codes(level->second, true);
     const RoundProblem problem = l.problem(level->second, grid);
     PITH_TRY(const Rounded rounded, options.trellis ? round_on_grid_or_trellis(problem, finer) : round_for_rate(problem));

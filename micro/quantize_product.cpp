@@ -2,6 +2,7 @@
 // (Nagel et al. 2019, section 4.2), by patches where they were gathered, so that borders count, else by channels.
 #include "micro/quantize_product.h"
 
+#include "ir/blocks.h"
 #include "micro/round.h"
 
 #include <algorithm>
@@ -23,6 +24,8 @@ struct Rows {
   int64_t at(int64_t o, int64_t k) const { return contiguous ? o * width + k : k * outputs + o; }
   int64_t group(int64_t o) const { return o / group_outputs; }
   int64_t channel(int64_t o, int64_t k) const { return group(o) * depth + k / (width / depth); }
+  // The file has the input channel last, the graph first.
+  int64_t in_graph(int64_t k) const { return k % depth * (width / depth) + k / depth; }
 };
 
 Rows rows_of(const Node& n, const ir::Value& weights) {
@@ -60,23 +63,33 @@ void round_to_nearest(ir::Value& weights, const Tensor& original, int axis, int 
   }
 }
 
-// Row by row, the scale near the present one and the integers that lose least.
-void round_by_patches(ir::Value& weights, const Tensor& original, const Rows& rows, const PatchMoments& moments, int limit, const std::vector<int16_t>& least) {
+// Row by row, the scale near the present one and the integers that lose least; those of zero blocks stay zero (`zeros`: 1, rows
+// in the file's order, or nothing).
+void round_by_patches(ir::Value& weights, const Tensor& original, const Rows& rows, const PatchMoments& moments, int limit, const std::vector<int16_t>& least, const std::vector<uint8_t>& zeros) {
   auto& codes = weights.quant->scale_codes;
-  std::vector<double> covariance, real(static_cast<size_t>(rows.width));
-  std::vector<int> q(real.size()), best_q;
+  std::vector<double> whole, covariance, real;
+  std::vector<int64_t> open;  // elements of a row that may differ from zero
+  std::vector<int> q, best_q;
   int64_t group = -1;
   for (int64_t o = 0; o < rows.outputs; ++o) {
-    if (rows.group(o) != group) {
-      group = rows.group(o);
-      covariance = moments.covariance(group);
+    std::vector<int64_t> now;
+    for (int64_t k = 0; k < rows.width; ++k) {
+      if (zeros.empty() || zeros[static_cast<size_t>(o * rows.width + k)] == 0) now.push_back(rows.in_graph(k));
+    }
+    std::sort(now.begin(), now.end());
+    if (rows.group(o) != group || now != open) {
+      if (rows.group(o) != group) whole = moments.covariance(group = rows.group(o));
+      open = now, covariance.clear(), real.resize(open.size()), q.resize(open.size());
+      for (int64_t i : open) {
+        for (int64_t j : open) covariance.push_back(whole[static_cast<size_t>(i * rows.width + j)]);
+      }
     }
     int16_t& code = codes[static_cast<size_t>(o)];
     int best_code = code;
     double best = -1;
     for (int candidate = std::max<int>(code - 4, least[static_cast<size_t>(o)]); candidate <= code + 2; ++candidate) {
       const double scale = numerics::scale_value(candidate);
-      for (int64_t k = 0; k < rows.width; ++k) real[static_cast<size_t>(k)] = original.at(rows.at(o, k)) / scale;
+      for (size_t i = 0; i < open.size(); ++i) real[i] = original.at(rows.at(o, open[i])) / scale;
       const double error = round_by_covariance(real, covariance, limit, q) * scale * scale;
       if (best >= 0 && error >= best) continue;
       best = error;
@@ -84,39 +97,38 @@ void round_by_patches(ir::Value& weights, const Tensor& original, const Rows& ro
       best_q = q;
     }
     code = static_cast<int16_t>(best_code);
-    for (int64_t k = 0; k < rows.width; ++k) weights.constant->set(rows.at(o, k), best_q[static_cast<size_t>(k)]);
+    for (int64_t k = 0; k < rows.width; ++k) weights.constant->set(rows.at(o, k), 0);
+    for (size_t i = 0; i < open.size(); ++i) weights.constant->set(rows.at(o, open[i]), best_q[i]);
   }
 }
 
 // Long rows: finer steps than the price of a bit asks for are raised to it, and the integers chosen for rate. Errors of all
 // outputs count alike, so that at high rates one step for all is right (and costs no side information). Where the inputs'
 // covariance is known, later weights of a row make up for the errors of earlier ones.
-Result<void> round_long_rows(ir::Value& weights, const Tensor& original, const Rows& rows, const PatchMoments* patches, int bits, double rate_weight) {
+Result<void> round_long_rows(ir::Value& weights, const Tensor& original, const Rows& rows, const PatchMoments* patches, int bits, double rate_weight, const std::vector<uint8_t>& zeros) {
   auto& codes = weights.quant->scale_codes;
   double log_step = 0;
   for (int16_t code : codes) log_step += code;
   const double step = std::exp2(log_step / static_cast<double>(codes.size()) / numerics::kScaleStepsPerOctave);
-  const int64_t taps = rows.width / rows.depth;  // the file has the input channel last, the graph first
-  const auto in_graph = [&](int64_t k) { return k % rows.depth * taps + k / rows.depth; };
   std::vector<double> hessian;
   double price = 1;
   if (patches) {
     const std::vector<double> covariance = patches->covariance(0);
     for (int64_t i = 0; i < rows.width; ++i) {
-      for (int64_t j = 0; j < rows.width; ++j) hessian.push_back(covariance[static_cast<size_t>(in_graph(i) * rows.width + in_graph(j))]);
+      for (int64_t j = 0; j < rows.width; ++j) hessian.push_back(covariance[static_cast<size_t>(rows.in_graph(i) * rows.width + rows.in_graph(j))]);
     }
     price = mean_conditional_variance(hessian, rows.width);
   }
   const double lambda = rate_weight * natural_lambda(step) * price;
   const int coarse = rate_weight > 0 ? numerics::scale_code_at_least(step * std::sqrt(rate_weight)) : numerics::kScaleCodeMin;
   for (int16_t& code : codes) code = static_cast<int16_t>(std::max<int>(code, coarse));
-  const auto place = [&](int64_t o, int64_t k) { return rows.at(o, in_graph(k)); };
+  const auto place = [&](int64_t o, int64_t k) { return rows.at(o, rows.in_graph(k)); };
   std::vector<double> real;
   for (int64_t o = 0; o < rows.outputs; ++o) {
     for (int64_t k = 0; k < rows.width; ++k) real.push_back(original.at(place(o, k)));
   }
   const int64_t columns = weights.shape.size() == 4 ? weights.shape[3] : 1;
-  PITH_TRY(const Rounded rounded, round_for_rate({bits, rows.outputs, rows.width, real, codes, {rows.depth, columns}, hessian, lambda}));
+  PITH_TRY(const Rounded rounded, round_for_rate({bits, rows.outputs, rows.width, real, codes, {rows.depth, columns}, hessian, lambda, 1, {}, false, zeros}));
   for (int64_t o = 0; o < rows.outputs; ++o) {
     for (int64_t k = 0; k < rows.width; ++k) weights.constant->set(place(o, k), rounded.integers[static_cast<size_t>(o * rows.width + k)]);
   }
@@ -162,6 +174,8 @@ void set_bias(ir::Value& b, const std::vector<double>& bias, const std::vector<i
 Result<void> quantize_product(Graph& g, Node& n, const QuantizeOptions& options, const Calibration& c) {
   const ir::Value original = g.value(n.inputs[1]);
   const Rows rows = rows_of(n, original);
+  const auto product = ir::product_rows(g, n);
+  const std::vector<uint8_t> zeros = product ? ir::zero_block_mask(*original.constant, *product) : std::vector<uint8_t>();
   ir::Value weights = original;
   const auto grid = options.weight_codes.find(original.name);
   const bool settled = grid != options.weight_codes.end();  // by retraining
@@ -184,11 +198,11 @@ Result<void> quantize_product(Graph& g, Node& n, const QuantizeOptions& options,
   if (short_rows && options.round_by_covariance && !settled) {
     std::vector<int16_t> least(codes.size(), numerics::kScaleCodeMin);
     if (integer) raise_scales(least, bias, in);
-    round_by_patches(weights, *original.constant, rows, *patches, limit, least);
+    round_by_patches(weights, *original.constant, rows, *patches, limit, least, zeros);
   }
   const PatchMoments* known = options.round_by_covariance ? patches : nullptr;
   if (!short_rows && !settled && (options.rate_weight > 0 || known) && n.op != Op::kConvTranspose && static_cast<int64_t>(codes.size()) == rows.outputs) {
-    PITH_CHECK_OK(round_long_rows(weights, *original.constant, rows, known, options.weight_bits, options.rate_weight));
+    PITH_CHECK_OK(round_long_rows(weights, *original.constant, rows, known, options.weight_bits, options.rate_weight, zeros));
   }
   if (options.correct_bias && n.op != Op::kConvTranspose) correct_bias(bias, weights, *original.constant, rows, c, n.inputs[0], patches);
 

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <memory>
 
 #include "base/linear.h"
@@ -56,7 +57,7 @@ class Rounder {
   int nearest(double w, double scale) const { return static_cast<int>(std::clamp(std::floor(w / scale + 0.5), -1.0 * limit_, 1.0 * limit_)); }
 
   double coded(std::span<const double> source, double scale, coding::BitMeter& meter) {
-    std::vector<double> w(source.begin(), source.end());
+    std::vector<double> w = feedback_->start(source);
     if (p_.trellis) return search_.row(*model_, meter, row_.data(), w, {scale, lambda_, limit_}, *feedback_);
     double lost = 0;
     model_->begin_row();
@@ -75,7 +76,7 @@ class Rounder {
 
   // The loss of a row without weights, or something above `most` once it is.
   double empty(std::span<const double> source, double most) const {
-    std::vector<double> w(source.begin(), source.end());
+    std::vector<double> w = feedback_->start(source);
     double lost = 0;
     for (int64_t k = 0; k < p_.row_length && lost <= most; ++k) {
       const double error = w[static_cast<size_t>(k)];
@@ -118,37 +119,49 @@ class Rounder {
 
 Result<void> check(const RoundProblem& p) {
   const int64_t n = p.row_length, h = static_cast<int64_t>(p.hessian.size());
-  const int64_t scales = static_cast<int64_t>(p.scale_codes.size()), groups = p.groups, weights = static_cast<int64_t>(p.row_weights.size());
+  const int64_t scales = static_cast<int64_t>(p.scale_codes.size()), groups = p.groups, weights = static_cast<int64_t>(p.row_weights.size()), zeros = static_cast<int64_t>(p.zeros.size());
   if (p.bits < (p.trellis ? 3 : 2) || p.bits > 8 || static_cast<int64_t>(p.weights.size()) != p.rows * n || (scales != 1 && scales != p.rows) || groups < 1 || p.rows % groups != 0 ||
-      (h != 0 && h != groups * n && h != groups * n * n) || (weights != 0 && weights != p.rows))
-    return internal_error(fmt::format("rounding {} rows of {} weights to {} bits was given {} weights, {} scales, {} weights of rows and {} numbers of the Hessian", p.rows, n, p.bits, p.weights.size(),
-                                      scales, weights, h));
+      (h != 0 && h != groups * n && h != groups * n * n) || (weights != 0 && weights != p.rows) || (zeros != 0 && zeros != p.rows * n))
+    return internal_error(fmt::format("rounding {} rows of {} weights to {} bits was given {} weights, {} scales, {} weights of rows, {} marks of zeros and {} numbers of the Hessian", p.rows, n, p.bits,
+                                      p.weights.size(), scales, weights, zeros, h));
   return {};
 }
 
-// By group.
-Result<std::vector<Feedback>> feedbacks_of(const RoundProblem& p) {
-  PITH_CHECK_OK(check(p));
-  const size_t share = p.hessian.size() / static_cast<size_t>(p.groups);
-  std::vector<Feedback> feedbacks;
-  for (size_t g = 0; g < static_cast<size_t>(p.groups); ++g) {
-    PITH_TRY(Feedback feedback, Feedback::make(p.hessian.subspan(g * share, share), p.row_length));
-    feedbacks.push_back(std::move(feedback));
-  }
-  return feedbacks;
+// Row r's weights make up for errors as those of the row before do: they are of one group, and the same ones stay zero.
+bool alike(const RoundProblem& p, int64_t r) {
+  if (r == 0 || r % (p.rows / p.groups) == 0) return false;
+  const auto row = p.zeros.begin() + (p.zeros.empty() ? 0 : r * p.row_length);
+  return p.zeros.empty() || std::equal(row, row + p.row_length, row - p.row_length);
 }
 
-Rounded rounded(const RoundProblem& p, const std::vector<Feedback>& feedbacks) {
-  Rounder rounder(p);
-  Rounded result;
-  for (int64_t r = 0; r < p.rows; ++r) {
-    const std::vector<int8_t>& row = rounder.row(r, feedbacks[static_cast<size_t>(r / (p.rows / p.groups))], result.distortion);
-    result.integers.insert(result.integers.end(), row.begin(), row.end());
+// Problems that differ in their scales only, row by row together, so that one factor is there at a time.
+Result<std::vector<Rounded>> rounded(std::initializer_list<std::reference_wrapper<const RoundProblem>> problems) {
+  const RoundProblem& p = *problems.begin();
+  std::vector<Rounder> rounders;
+  for (const RoundProblem& each : problems) {
+    PITH_CHECK_OK(check(each));
+    rounders.emplace_back(each);
   }
-  result.bits = coding::estimate_bits({p.bits, p.rows, p.row_length, result.integers, p.scale_codes, p.shape, p.trellis});
-  result.trellis = p.trellis;
-  if (p.trellis) coding::trellis_multiples(result.integers, p.row_length);
-  return result;
+  std::vector<Rounded> results(problems.size());
+  const size_t share = p.hessian.size() / static_cast<size_t>(p.groups);
+  Feedback feedback;
+  for (int64_t r = 0; r < p.rows; ++r) {
+    if (!alike(p, r)) {
+      const std::span<const uint8_t> zeros = p.zeros.empty() ? p.zeros : p.zeros.subspan(static_cast<size_t>(r * p.row_length), static_cast<size_t>(p.row_length));
+      PITH_TRY(feedback, Feedback::make(p.hessian.subspan(static_cast<size_t>(r / (p.rows / p.groups)) * share, share), p.row_length, zeros));
+    }
+    for (size_t i = 0; i < results.size(); ++i) {
+      const std::vector<int8_t>& row = rounders[i].row(r, feedback, results[i].distortion);
+      results[i].integers.insert(results[i].integers.end(), row.begin(), row.end());
+    }
+  }
+  for (size_t i = 0; i < results.size(); ++i) {
+    const RoundProblem& each = problems.begin()[i];
+    results[i].bits = coding::estimate_bits({each.bits, each.rows, each.row_length, results[i].integers, each.scale_codes, each.shape, each.trellis});
+    results[i].trellis = each.trellis;
+    if (each.trellis) coding::trellis_multiples(results[i].integers, each.row_length);
+  }
+  return results;
 }
 
 }  // namespace
@@ -183,17 +196,16 @@ std::vector<double> feedback_factor(std::span<const double> h, int64_t n) {
 }
 
 Result<Rounded> round_for_rate(const RoundProblem& p) {
-  PITH_TRY(const std::vector<Feedback> feedbacks, feedbacks_of(p));
-  return rounded(p, feedbacks);
+  PITH_TRY(std::vector<Rounded> result, rounded({p}));
+  return std::move(result[0]);
 }
 
 Result<Rounded> round_on_grid_or_trellis(const RoundProblem& grid, std::span<const int16_t> trellis_codes) {
   RoundProblem trellis = grid;
   trellis.scale_codes = trellis_codes;
   trellis.trellis = true;
-  PITH_CHECK_OK(check(trellis));
-  PITH_TRY(const std::vector<Feedback> feedbacks, feedbacks_of(grid));
-  Rounded even = rounded(grid, feedbacks), path = rounded(trellis, feedbacks);
+  PITH_TRY(std::vector<Rounded> both, rounded({grid, trellis}));
+  Rounded &even = both[0], &path = both[1];
   return path.distortion + grid.lambda * path.bits < even.distortion + grid.lambda * even.bits ? std::move(path) : std::move(even);
 }
 

@@ -30,6 +30,7 @@ struct RoundProblem {
   int64_t groups = 1;
   std::span<const double> row_weights = {}; // what a row's squared error counts; none: 1
   bool trellis = false;                     // multiples of the scales that lie on the paths of a trellis (trellis.h)
+  std::span<const uint8_t> zeros = {};      // rows x row_length: 1 where the integer is 0, whatever the weight (ir/blocks.h); none: nowhere
 };
 
 struct Rounded {

@@ -150,6 +150,45 @@ TEST(Round, ATrellisStaysWithinItsBits) {
   EXPECT_FALSE(coding::trellis_rows(r->integers, 40).empty());
 }
 
+// Most of a row is held at zero, and all inputs are alike: what is left must not rely on what is held.
+TEST(Round, WhatIsHeldStaysZeroAndNothingReliesOnIt) {
+  Layer l = layer(24, 150, 8, -32);
+  for (size_t i = 0; i < l.hessian.size(); ++i) l.hessian[i] = i % 151 == 0 ? 1 : 0.95;
+  std::vector<uint8_t> zeros(l.weights.size(), 0);
+  for (size_t i = 0; i < zeros.size(); ++i) {
+    const size_t row = i / 150;
+    zeros[i] = (row < 16 ? i % 4 != 1 : i % 150 >= 60) ? 1 : 0;
+    if (row < 20 && zeros[i] != 0) l.weights[i] = 0;  // but for some that aren't there yet
+  }
+  l.problem.hessian = l.hessian;
+  for (bool trellis : {false, true}) {
+    l.problem.trellis = trellis;
+    l.problem.zeros = {};
+    const auto blind = round_for_rate(l.problem);
+    l.problem.zeros = zeros;
+    const auto held = round_for_rate(l.problem);
+    ASSERT_TRUE(blind.ok() && held.ok());
+    std::vector<int32_t> cut = blind->integers;
+    bool moved = false;
+    for (size_t i = 0; i < zeros.size(); ++i) {
+      if (zeros[i] == 0) continue;
+      EXPECT_EQ(held->integers[i], 0);
+      moved = moved || cut[i] != 0;
+      cut[i] = 0, l.weights[i] = 0;
+    }
+    EXPECT_TRUE(moved) << "without marks, feedback moves them";
+    EXPECT_NEAR(held->distortion, squared_error(l, held->integers, true), 1e-6);
+    EXPECT_LT(held->distortion, 0.5 * squared_error(l, cut, true));
+    EXPECT_TRUE(!trellis || !coding::trellis_rows(held->integers, 150).empty()) << "every row is a path";
+    for (size_t i = 20 * 150; i < zeros.size(); ++i) l.weights[i] = zeros[i] != 0 ? 1 : l.weights[i];
+  }
+  const auto both = round_on_grid_or_trellis(l.problem, l.scales);
+  ASSERT_TRUE(both.ok());
+  for (size_t i = 0; i < zeros.size(); ++i) EXPECT_TRUE(zeros[i] == 0 || both->integers[i] == 0);
+  l.problem.zeros = std::span<const uint8_t>(zeros).first(7);
+  EXPECT_FALSE(round_for_rate(l.problem).ok());
+}
+
 TEST(Round, RefusesWhatDoesNotFit) {
   Layer l = layer(2, 4, 8, 0);
   std::vector<double> indefinite = l.hessian;

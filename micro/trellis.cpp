@@ -39,11 +39,12 @@ void TrellisSearch::offer(Step& step, const MixedRows& model, int from, int64_t 
 
 void TrellisSearch::extend(const MixedRows& model, int64_t first, int64_t k, int64_t last, const std::vector<double>& w, const Prices& prices, const Feedback& feedback) {
   Step step;
+  const Prices here = feedback.is_zero(k) ? Prices{prices.step, prices.lambda, 0} : prices;
   for (int from = 0; from < Trellis::kStates; ++from) {
     if (!alive_[static_cast<size_t>(from)]) continue;
     const Survivor& s = now_[static_cast<size_t>(from)];
     const double x = w[static_cast<size_t>(k)] - s.moved[static_cast<size_t>(k - first)];
-    offer(step, model, from, k, x, feedback.cost(k), prices);
+    offer(step, model, from, k, x, feedback.cost(k), here);
   }
   for (size_t to = 0; to < step.size(); ++to) {
     const Choice& c = step[to];
