@@ -78,7 +78,7 @@ struct Maker {
     if (o.macs_share == 1) return {};
     PITH_TRY(const LowRankReport r, split_low_rank(g, first_of(samples, walkable(g)), measure_gradients(g, first_of(samples, kGradientSamples), head, seed), o));
     log_info(fmt::format("split {} layers: {:.1f} of {:.1f} million multiply-accumulates stay, at a loss of {:.4g}", r.layers.size(), millions(r.macs_after), millions(r.macs_before), r.loss));
-    for (const auto& l : r.layers) log_verbose(fmt::format("  {}: rank {} of {}, loss {:.4g}", l.node, l.rank, l.full, l.loss));
+    for (const auto& l : r.layers) log_verbose(fmt::format("  {}: {}, rank {} of {}, loss {:.4g}", l.node, l.form, l.rank, l.full, l.loss));
     return {};
   }
 
@@ -162,7 +162,7 @@ void add_fewer_flags(CLI::App* verb, const std::string& group, FewerFlags& f) {
       ->check(CLI::NonNegativeNumber)->group(group);
   verb->add_option("--blocks", f.blocks, "the same by leaving out whole residual blocks; of models that read text, attention and feed-forward blocks, before rounding or retraining")->check(CLI::NonNegativeNumber)->group(group);
   verb->add_option("--channels", f.channels, "the same by removing the channels that matter least from every tensor; what reads their neighbours makes up for them")->check(CLI::NonNegativeNumber)->group(group);
-  verb->add_option("--low-rank", f.low_rank, "the same by splitting layers in two of low rank; where several of these are given, in this order")->check(CLI::NonNegativeNumber)->group(group);
+  verb->add_option("--low-rank", f.low_rank, "the same by splitting layers in two, of low rank or separable (columns and rows, depthwise and pointwise); where several of these are given, in this order")->check(CLI::NonNegativeNumber)->group(group);
 }
 
 Result<std::vector<Way>> fewer_operations(ir::Graph& g, const Samples& samples, const std::string& head, uint64_t seed, const FewerFlags& f) {

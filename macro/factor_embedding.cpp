@@ -8,7 +8,7 @@
 
 #include "ir/loops.h"
 #include "ir/products.h"
-#include "macro/low_rank.h"
+#include "macro/eigen.h"
 #include "macro/measure.h"
 #include "macro/prune_vocabulary.h"
 
@@ -72,7 +72,7 @@ Result<EmbeddingFactors> factor_embedding(const Graph& g, const std::vector<doub
   for (int64_t i = 0; i < d; ++i) {  // symmetric to the last bit
     for (int64_t j = 0; j < i; ++j) moments[static_cast<size_t>(i * d + j)] = moments[static_cast<size_t>(j * d + i)];
   }
-  const Eigen e = symmetric_eigen(moments, d);
+  PITH_TRY(const Eigen e, symmetric_eigen(moments, d));
   const double all = std::accumulate(e.values.begin(), e.values.end(), 0.0, [](double sum, double value) { return sum + std::max(value, 0.0); });
   f.lost = std::accumulate(e.values.begin() + rank, e.values.end(), 0.0, [](double sum, double value) { return sum + std::max(value, 0.0); }) / std::max(all, 1e-300);
   std::vector<double> basis(static_cast<size_t>(rank * d)), places(static_cast<size_t>(v * rank));
