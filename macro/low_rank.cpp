@@ -100,47 +100,20 @@ Factors thin_and_wide(const Layer& l, const Node& whole, const ir::Shape& shape,
   ir::Shape first_shape = shape, second_shape = convolution ? ir::Shape(shape.size(), 1) : ir::Shape{m, rank};
   first_shape[static_cast<size_t>(l.product.rows.axis)] = rank;
   if (convolution) second_shape[0] = m, second_shape[1] = rank;
-  Factors made{Tensor(ir::DType::kF32, first_shape), Tensor(ir::DType::kF32, second_shape), whole.attributes, {}, std::vector<double>(static_cast<size_t>(m * n), 0.0)};
+  Factors made{Tensor(ir::DType::kF32, first_shape), second_shape, whole.attributes, {}, 1, std::vector<double>(static_cast<size_t>(rank * n)), std::vector<double>(static_cast<size_t>(m * rank))};
   if (!convolution) made.second_attributes = {{"transB", int64_t{1}}};
   ProductRows thin = l.product.rows;
   thin.outputs = rank;
   const auto u = [&](int64_t o, int64_t r) { return l.eigen.vectors[static_cast<size_t>(o * m + r)]; };
   for (int64_t r = 0; r < rank; ++r) {
     for (int64_t i = 0; i < n; ++i) {
-      double sum = 0;
+      double& sum = made.features[static_cast<size_t>(r * n + i)];
       for (int64_t o = 0; o < m; ++o) sum += u(o, r) * l.product.scale[static_cast<size_t>(o)] * l.product.weights[static_cast<size_t>(o * n + i)];
       made.first.set(thin.at(r, i), sum);
-      for (int64_t o = 0; o < m; ++o) made.together[static_cast<size_t>(o * n + i)] += u(o, r) / l.product.scale[static_cast<size_t>(o)] * sum;
     }
-    for (int64_t o = 0; o < m; ++o) made.second.set(o * rank + r, u(o, r) / l.product.scale[static_cast<size_t>(o)]);
+    for (int64_t o = 0; o < m; ++o) made.mix[static_cast<size_t>(o * rank + r)] = u(o, r) / l.product.scale[static_cast<size_t>(o)];
   }
   return made;
-}
-
-void split(Graph& g, size_t k, const Layer& l, const Form& form, std::vector<Node>& nodes) {
-  const Node whole = g.nodes[k];
-  const int64_t m = l.product.rows.outputs, n = l.product.rows.width;
-  const std::string weights = g.value(whole.inputs[1]).name;
-  const Factors f = form.separable != nullptr ? form.separable->factors(form.rank) : thin_and_wide(l, whole, g.value(whole.inputs[1]).shape, form.rank);
-  const bool biased = whole.inputs.size() > 2 && whole.inputs[2] != ir::kNoValue;
-  Tensor bias(ir::DType::kF32, {m});
-  for (int64_t o = 0; o < m; ++o) {
-    double value = biased ? g.value(whole.inputs[2]).constant->at(o) : 0;
-    for (int64_t i = 0; i < n; ++i) value += (l.product.weights[static_cast<size_t>(o * n + i)] - f.together[static_cast<size_t>(o * n + i)]) * l.product.mean[static_cast<size_t>(i)];
-    bias.set(o, value);
-  }
-  Node first = whole, second = whole;
-  first.name += ".thin", second.name += ".wide";
-  first.activation = {};
-  ir::Value between;
-  between.name = first.name + ".y";
-  first.outputs = {g.add_value(between)};
-  first.inputs = {whole.inputs[0], g.add_constant(weights + ".thin", f.first)};
-  second.inputs = {first.outputs[0], g.add_constant(weights + ".wide", f.second), g.add_constant(weights + ".bias", bias)};
-  first.attributes = f.first_attributes;
-  second.attributes = f.second_attributes;
-  nodes.push_back(std::move(first));
-  nodes.push_back(std::move(second));
 }
 
 std::string name_of(const Form& form) { return form.separable == nullptr ? "thin and wide" : form.separable->any_rank() ? "columns and rows" : "depthwise and pointwise"; }
@@ -155,65 +128,129 @@ Result<void> look_for_separable(const Graph& g, const Node& n, std::span<const d
   return {};
 }
 
-}  // namespace
+class Splitting {
+ public:
+  Splitting(Graph& g, const std::vector<std::vector<Tensor>>& samples, const ir::SquaredGradients& gradients, int64_t positions) : g_(g), samples_(samples), gradients_(gradients), positions_(positions) {}
 
-Result<LowRankReport> split_low_rank(Graph& g, const std::vector<std::vector<Tensor>>& samples, const ir::SquaredGradients& gradients, const LowRankOptions& options) {
-  std::map<size_t, Layer> layers;
-  std::vector<Unit> units;
-  std::vector<size_t> nodes_of;
-  Graph copy = g;
-  Progress bar("looking for subspaces", g.nodes.size());
-  PITH_CHECK_OK(ir::walk_side_by_side(g, copy, samples, [&](size_t k, const ir::SideBySide& inputs) -> Result<void> {
-    bar.step();
-    const Node& n = g.nodes[k];
-    if (!splittable(g, n)) return {};
-    Layer& l = layers[k];  // stays where it is: forms point into it
-    l.product.rows = *ir::product_rows(g, n);
-    const ir::Value& w = g.value(n.inputs[1]);
-    PITH_TRY(const ReadMoments m, ir::read_moments(g, copy, n, n, inputs, options.positions, false));
+  Result<void> propose() {
+    Graph copy = g_;
+    Progress bar("looking for subspaces", g_.nodes.size());
+    return ir::walk_side_by_side(g_, copy, samples_, [&](size_t k, const ir::SideBySide& inputs) -> Result<void> {
+      bar.step();
+      return splittable(g_, g_.nodes[k]) ? look(k, inputs) : Result<void>();
+    });
+  }
+
+  Result<void> choose(double macs_share, LowRankReport& report) {
+    report.macs_before = total_macs(g_);
+    double fixed = 0;
+    for (size_t k = 0; k < g_.nodes.size(); ++k) {
+      if (!layers_.count(k)) fixed += static_cast<double>(ir::mac_count(g_, g_.nodes[k]));
+    }
+    const double limit = macs_share * static_cast<double>(report.macs_before) - fixed;
+    if (limit < 0) return error(ErrorCode::kDoesNotFit, fmt::format("layers that can't be split need {:.0f} multiply-accumulates, more than may stay; ask for fewer", fixed));
+    PITH_TRY(const Allocation chosen, allocate(units_, {-1, -1, limit}));
+    report.loss = chosen.loss;
+    size_t u = 0;
+    for (const auto& [k, l] : layers_) {  // in the order of units
+      if (const size_t option = chosen.option[u]; option > 0) {
+        const Form& form = l.forms[option - 1];
+        report.layers.push_back({g_.nodes[k].name, name_of(form), form.rank, l.product.rows.outputs, units_[u].options[option].loss});
+        split_.emplace(k, form.separable != nullptr ? form.separable->factors(form.rank) : thin_and_wide(l, g_.nodes[k], g_.value(g_.nodes[k].inputs[1]).shape, form.rank));
+      }
+      ++u;
+    }
+    return {};
+  }
+
+  // Layer after layer, what is left of each comes as near to the original's results as it can on what it reads by now. Split
+  // layers are whole ones here, of the weights that both halves come to.
+  Result<void> make_up() {
+    Graph original = g_;
+    Progress bar("making up for what is lost", g_.nodes.size());
+    return ir::walk_side_by_side(original, g_, samples_, [&](size_t k, const ir::SideBySide& inputs) -> Result<void> {
+      bar.step();
+      const auto split = split_.find(k);
+      if (split == split_.end()) return ir::make_up(original, g_, k, inputs, positions_);
+      PITH_TRY(ReadMoments m, ir::read_moments(original, g_, original.nodes[k], g_.nodes[k], inputs, positions_, true));
+      ir::shrink(m);
+      const SplitProduct& product = layers_.at(k).product;
+      split->second.refit(product, m, 0.002);
+      ir::set_rows(g_, g_.nodes[k], product.rows, split->second.together(product.rows));
+      ir::move_bias(g_, k, ir::mean_shift(product.weights, split->second.together(product.rows), product.rows, m));
+      return {};
+    });
+  }
+
+  Result<void> replace() {
+    std::vector<Node> nodes;
+    const size_t count = g_.nodes.size();
+    for (size_t k = 0; k < count; ++k) {
+      const auto split = split_.find(k);
+      if (split == split_.end()) nodes.push_back(g_.nodes[k]);
+      else put(k, split->second, nodes);
+    }
+    g_.nodes = std::move(nodes);
+    PITH_CHECK_OK(ir::infer_shapes(g_));
+    ir::remove_dead(g_);
+    return ir::verify(g_);
+  }
+
+ private:
+  Result<void> look(size_t k, const ir::SideBySide& inputs) {
+    const Node& n = g_.nodes[k];
+    Layer& l = layers_[k];  // stays where it is: forms point into it
+    l.product.rows = *ir::product_rows(g_, n);
+    const ir::Value& w = g_.value(n.inputs[1]);
+    PITH_TRY(const ReadMoments m, ir::read_moments(g_, g_, n, n, inputs, positions_, false));
     l.product.weights = ir::weight_rows(*w.constant, l.product.rows);
-    l.product.mean = m.mean;
-    const std::vector<double> importance = ir::row_importance(*w.constant, l.product.rows, m, gradients, w.name).rows;
+    const std::vector<double> importance = ir::row_importance(*w.constant, l.product.rows, m, gradients_, w.name).rows;
     const double mean = std::accumulate(importance.begin(), importance.end(), 0.0) / static_cast<double>(importance.size());
     for (double s : importance) l.product.scale.push_back(std::sqrt(std::max({s, mean / 16, 1e-30})));
     PITH_TRY(l.eigen, symmetric_eigen(weighed_covariance(l, m.covariance), l.product.rows.outputs));
-    PITH_CHECK_OK(look_for_separable(g, n, m.covariance, l));
-    l.macs = static_cast<double>(ir::mac_count(g, n));
-    units.push_back(proposals(l, n.name));
-    nodes_of.push_back(k);
+    PITH_CHECK_OK(look_for_separable(g_, n, m.covariance, l));
+    l.macs = static_cast<double>(ir::mac_count(g_, n));
+    units_.push_back(proposals(l, n.name));
     return {};
-  }));
+  }
+
+  // Both halves, behind each other; the bias is the second one's.
+  void put(size_t k, const Factors& f, std::vector<Node>& nodes) {
+    const Node whole = g_.nodes[k];
+    const std::string weights = g_.value(whole.inputs[1]).name;
+    Node first = whole, second = whole;
+    first.name += ".thin", second.name += ".wide";
+    first.activation = {};
+    ir::Value between;
+    between.name = first.name + ".y";
+    first.outputs = {g_.add_value(between)};
+    first.inputs = {whole.inputs[0], g_.add_constant(weights + ".thin", f.first)};
+    second.inputs[0] = first.outputs[0], second.inputs[1] = g_.add_constant(weights + ".wide", f.second());
+    first.attributes = f.first_attributes;
+    second.attributes = f.second_attributes;
+    nodes.push_back(std::move(first));
+    nodes.push_back(std::move(second));
+  }
+
+  Graph& g_;
+  const std::vector<std::vector<Tensor>>& samples_;
+  const ir::SquaredGradients& gradients_;
+  int64_t positions_;
+  std::map<size_t, Layer> layers_;
+  std::vector<Unit> units_;
+  std::map<size_t, Factors> split_;
+};
+
+}  // namespace
+
+Result<LowRankReport> split_low_rank(Graph& g, const std::vector<std::vector<Tensor>>& samples, const ir::SquaredGradients& gradients, const LowRankOptions& options) {
+  Splitting s(g, samples, gradients, options.positions);
   LowRankReport report;
-  report.macs_before = total_macs(g);
-  double fixed = 0;
-  for (size_t k = 0; k < g.nodes.size(); ++k) {
-    if (!layers.count(k)) fixed += static_cast<double>(ir::mac_count(g, g.nodes[k]));
-  }
-  const double limit = options.macs_share * static_cast<double>(report.macs_before) - fixed;
-  if (limit < 0) return error(ErrorCode::kDoesNotFit, fmt::format("layers that can't be split need {:.0f} multiply-accumulates, more than may stay; ask for fewer", fixed));
-  PITH_TRY(const Allocation chosen, allocate(units, {-1, -1, limit}));
-  std::vector<Node> nodes;
-  size_t u = 0;
-  const size_t count = g.nodes.size();
-  for (size_t k = 0; k < count; ++k) {
-    const bool here = u < nodes_of.size() && nodes_of[u] == k;
-    const size_t option = here ? chosen.option[u] : 0;
-    if (option == 0) {
-      nodes.push_back(g.nodes[k]);
-    } else {
-      const Layer& l = layers.at(k);
-      const Form& form = l.forms[option - 1];
-      report.layers.push_back({g.nodes[k].name, name_of(form), form.rank, l.product.rows.outputs, units[u].options[option].loss});
-      split(g, k, l, form, nodes);
-    }
-    u += here;
-  }
-  g.nodes = std::move(nodes);
-  PITH_CHECK_OK(ir::infer_shapes(g));
-  ir::remove_dead(g);
-  PITH_CHECK_OK(ir::verify(g));
+  PITH_CHECK_OK(s.propose());
+  PITH_CHECK_OK(s.choose(options.macs_share, report));
+  PITH_CHECK_OK(s.make_up());
+  PITH_CHECK_OK(s.replace());
   report.macs_after = total_macs(g);
-  report.loss = chosen.loss;
   return report;
 }
 

@@ -5,6 +5,7 @@
 #include <numeric>
 
 #include "base/linear.h"
+#include "ir/products.h"
 #include "macro/eigen.h"
 
 namespace pith {
@@ -50,6 +51,38 @@ std::map<std::string, ir::Attribute> attributes(const ir::Window& down, const ir
 }
 
 }  // namespace
+
+ir::Tensor Factors::second() const {
+  Tensor w(ir::DType::kF32, second_shape);
+  const int64_t count = w.count() / second_shape[0];  // features of an output, by row and then by part as in the mix
+  for (int64_t i = 0; i < second_shape[0] * count; ++i) w.set(i, mix[static_cast<size_t>(i)]);
+  return w;
+}
+
+std::vector<double> Factors::together(const ir::ProductRows& rows) const {
+  std::vector<double> w(static_cast<size_t>(rows.outputs * rows.width), 0.0);
+  const auto count = static_cast<int64_t>(mix.size()) / rows.outputs;
+  ir::gemm(false, false, rows.outputs, rows.width, count, mix.data(), count, features.data(), rows.width, false, w.data(), rows.width);
+  return w;
+}
+
+// As ir::least_squares: (W X L' + r B) (L C L' + r)^-1, X the original's moments against the student's, C the student's.
+void Factors::refit(const SplitProduct& product, const ir::ReadMoments& m, double damping) {
+  const int64_t width = product.rows.width, outputs = product.rows.outputs, count = static_cast<int64_t>(mix.size()) / outputs;
+  std::vector<double> lc(static_cast<size_t>(count * width)), normal(static_cast<size_t>(count * count)), xl(lc.size()), target(mix.size());
+  ir::gemm(false, false, count, width, width, features.data(), width, m.covariance.data(), width, false, lc.data(), width);
+  ir::gemm(false, true, count, count, width, lc.data(), width, features.data(), width, false, normal.data(), count);
+  ir::gemm(false, true, width, count, width, m.cross.data(), width, features.data(), width, false, xl.data(), count);
+  ir::gemm(false, false, outputs, count, width, product.weights.data(), width, xl.data(), count, false, target.data(), count);
+  const double added = damp(normal, count, damping);
+  if (!cholesky(normal, count)) return;
+  for (int64_t o = 0; o < outputs; ++o) {
+    double *row = target.data() + o * count, *now = mix.data() + o * count;
+    for (int64_t f = 0; f < count; ++f) row[f] += added * now[f];
+    solve_cholesky(normal, count, {row, static_cast<size_t>(count)});
+    std::copy_n(row, count, now);
+  }
+}
 
 // Where element i of a feature's filter stands in a row: features count by filter, then by the part that they read.
 int64_t Separable::element(int64_t feature, int64_t i) const {
@@ -174,7 +207,8 @@ Factors Separable::factors(int64_t rank) const {
     }
     for (int64_t o = 0; o < m; ++o) b[static_cast<size_t>(f * m + o)] /= factor_[static_cast<size_t>(f * all + f)];
   }
-  Factors made{Tensor(ir::DType::kF32, depthwise ? ir::Shape{rank, 1, down.kernel, across.kernel} : ir::Shape{rank, r.depth, down.kernel, 1}), Tensor(ir::DType::kF32, {m, rank, 1, parts_}), {}, {}, std::vector<double>(static_cast<size_t>(m * r.width), 0.0)};
+  Factors made{Tensor(ir::DType::kF32, depthwise ? ir::Shape{rank, 1, down.kernel, across.kernel} : ir::Shape{rank, r.depth, down.kernel, 1}), {m, rank, 1, parts_}, {}, {}, parts_,
+               std::vector<double>(static_cast<size_t>(count * r.width), 0.0), std::vector<double>(static_cast<size_t>(m * count))};
   const ir::Window one{};
   made.first_attributes = depthwise ? attributes(down, across, r.depth) : attributes(down, one, 1);
   made.second_attributes = attributes(one, depthwise ? one : across, 1);
@@ -183,11 +217,8 @@ Factors Separable::factors(int64_t rank) const {
     for (int64_t i = 0; i < n; ++i) made.first.set(q * n + (depthwise ? i : i % r.depth * down.kernel + i / r.depth), filters_[static_cast<size_t>(q * n + i)]);
   }
   for (int64_t f = 0; f < count; ++f) {
-    for (int64_t o = 0; o < m; ++o) {
-      const double x = b[static_cast<size_t>(f * m + o)] / product_->scale[static_cast<size_t>(o)];
-      made.second.set((o * rank + f / parts_) * parts_ + f % parts_, x);
-      for (int64_t i = 0; i < n; ++i) made.together[static_cast<size_t>(o * r.width + element(f, i))] += x * filters_[static_cast<size_t>(f / parts_ * n + i)];
-    }
+    for (int64_t i = 0; i < n; ++i) made.features[static_cast<size_t>(f * r.width + element(f, i))] = filters_[static_cast<size_t>(f / parts_ * n + i)];
+    for (int64_t o = 0; o < m; ++o) made.mix[static_cast<size_t>(o * count + f)] = b[static_cast<size_t>(f * m + o)] / product_->scale[static_cast<size_t>(o)];
   }
   return made;
 }

@@ -25,11 +25,19 @@ struct SplitProduct {
   std::vector<double> mean;     // of what rows read
 };
 
-// The two products, with attributes of convolutions, and what they come to together: outputs x width.
+// Two products in place of one.
 struct Factors {
-  ir::Tensor first, second;
+  ir::Tensor first;
+  ir::Shape second_shape;
   std::map<std::string, ir::Attribute> first_attributes, second_attributes;
-  std::vector<double> together;
+  int64_t parts = 1;             // features that one row of the first gives, neighbours
+  std::vector<double> features;  // by row, then by part: rows over all that the whole product reads, features x width
+  std::vector<double> mix;       // outputs x features: the second product
+
+  ir::Tensor second() const;
+  std::vector<double> together(const ir::ProductRows& rows) const;  // what both come to, outputs x width
+  // The mix that brings the student's results nearest to the original's, on what each of them reads.
+  void refit(const SplitProduct& product, const ir::ReadMoments& moments, double damping);
 };
 
 class Separable {
