@@ -9,6 +9,7 @@
 
 #include "base/log.h"
 #include "macro/eigen.h"
+#include "macro/make_up.h"
 #include "macro/measure.h"
 #include "macro/separable.h"
 
@@ -41,7 +42,7 @@ constexpr int kRanks = 12;
 bool splittable(const Graph& g, const Node& n) {
   if (n.op != Op::kConv && n.op != Op::kGemm) return false;
   const auto rows = ir::product_rows(g, n);
-  return rows && rows->groups == 1 && rows->outputs >= 8 && rows->outputs <= 1024 && rows->width >= 8;
+  return rows && stands_alone(g, n, *rows) && rows->groups == 1 && rows->outputs >= 8 && rows->outputs <= 1024 && rows->width >= 8;
 }
 
 // S W C W' S.
@@ -171,13 +172,19 @@ class Splitting {
     return ir::walk_side_by_side(original, g_, samples_, [&](size_t k, const ir::SideBySide& inputs) -> Result<void> {
       bar.step();
       const auto split = split_.find(k);
-      if (split == split_.end()) return ir::make_up(original, g_, k, inputs, positions_);
+      if (split == split_.end()) return pith::make_up(original, g_, k, inputs, positions_);
       PITH_TRY(ReadMoments m, ir::read_moments(original, g_, original.nodes[k], g_.nodes[k], inputs, positions_, true));
       ir::shrink(m);
       const SplitProduct& product = layers_.at(k).product;
-      split->second.refit(product, m, 0.002);
-      ir::set_rows(g_, g_.nodes[k], product.rows, split->second.together(product.rows));
-      ir::move_bias(g_, k, ir::mean_shift(product.weights, split->second.together(product.rows), product.rows, m));
+      split->second.refit(product, m, kMakeUpDamping);
+      const std::vector<double> together = split->second.together(product.rows);
+      set_rows(g_, g_.nodes[k], product.rows, together);
+      std::vector<double> shift(static_cast<size_t>(product.rows.outputs));
+      for (size_t o = 0; o < shift.size(); ++o) {
+        const auto first = static_cast<int64_t>(o) * product.rows.width;
+        shift[o] = std::inner_product(m.original_mean.begin(), m.original_mean.end(), product.weights.begin() + first, 0.0) - std::inner_product(m.mean.begin(), m.mean.end(), together.begin() + first, 0.0);
+      }
+      add_to_bias(g_, g_.nodes[k], shift);
       return {};
     });
   }

@@ -22,7 +22,6 @@ struct SplitProduct {
   ir::ProductRows rows;
   std::vector<double> weights;  // rows in the file's order
   std::vector<double> scale;    // S
-  std::vector<double> mean;     // of what rows read
 };
 
 // Two products in place of one.

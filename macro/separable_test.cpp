@@ -104,11 +104,11 @@ TEST(Separable, TheLossIsWhatWasSaid) {
     ASSERT_TRUE(s.ok() && *s);
     double before = 1e300;
     for (int64_t rank = (*s)->any_rank() ? 1 : (*s)->most(); rank <= (*s)->most(); ++rank) {
-      const Factors f = (*s)->factors(rank);
+      const std::vector<double> together = (*s)->factors(rank).together(p.rows);
       double loss = 0;
       for (int64_t o = 0; o < kOut; ++o) {
         std::vector<double> missing(p.weights.begin() + o * p.rows.width, p.weights.begin() + (o + 1) * p.rows.width);
-        for (size_t i = 0; i < missing.size(); ++i) missing[i] -= f.together[static_cast<size_t>(o * p.rows.width) + i];
+        for (size_t i = 0; i < missing.size(); ++i) missing[i] -= together[static_cast<size_t>(o * p.rows.width) + i];
         loss += 4 * ir::row_energy(missing, m->covariance);
       }
       EXPECT_NEAR((*s)->loss(rank), loss, 1e-3 * loss);
