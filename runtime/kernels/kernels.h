@@ -68,6 +68,19 @@ struct ConvF32 {
   int64_t y_stride;  // elements
 };
 
+// The same strips where weights have blocks of zeros: 16 output channels by 16 neighbouring input channels of a tap. What
+// isn't zero of each block of output channels lies one after the other, so that the others take neither time nor memory.
+// Of the strip, `taps`, `quads` (`depth`), `weights`, `block_values` and `offsets` mean nothing.
+struct Span {
+  int32_t tap, begin, end;  // input channels of the tap: from a multiple of 16 on, to one of 4 for 8-bit
+};
+struct SparseBlock {
+  const Span* spans;  // in the order of a dense sum
+  int32_t span_count;
+  const void* weights;  // of all spans: [quad][16][4] of int8_t, or for floats [input channel][16]
+};
+inline constexpr int kSpanStep = 16;
+
 // A part of one output row of a depthwise convolution, all channels. The packed form interleaves `lanes` groups of 16
 // channels as the unpack instructions of the set do: block = 16 * lanes channels,
 //   weights  [block][kernel_w][quad of rows][part 0..3][lane][4 channels][4 rows]

@@ -280,6 +280,91 @@ void check_conv_u8(const Kernels& k, Isa isa) {
     SAME(y, z);
   }
 }
+// Random weights with blocks of zeros, whole and without them.
+template <typename T>
+struct SparseWeights {
+  template <typename Value>
+  SparseWeights(Seeded& r, int32_t block_count, int32_t taps, int32_t depth, const Value& value)
+      : dense(static_cast<size_t>(block_count * taps * depth * kLanes) + PITH_OVERREAD), spans(static_cast<size_t>(block_count)) {
+    const int density = r.integer(0, 4) * 25;
+    kept.reserve(dense.size());
+    for (int32_t tap = 0; tap < taps; ++tap) offsets.push_back(tap * depth * kLanes);
+    for (size_t b = 0; b < spans.size(); ++b) {
+      blocks.push_back({nullptr, 0, kept.data() + kept.size()});
+      for (int32_t tap = 0; tap < taps; ++tap) {
+        for (int32_t k = 0; k < depth; k += kSpanStep) {
+          if (!r.chance(density)) continue;
+          const int32_t last = std::min(k + kSpanStep, depth);
+          for (int32_t i = k * kLanes; i < last * kLanes; ++i) kept.push_back(dense[b * static_cast<size_t>(taps * depth * kLanes) + static_cast<size_t>(offsets[static_cast<size_t>(tap)] + i)] = value());
+          Span* before = spans[b].empty() ? nullptr : &spans[b].back();
+          if (before != nullptr && before->tap == tap && before->end == k && r.chance(80)) before->end = last;
+          else spans[b].push_back({tap, k, last});
+        }
+      }
+      blocks[b].spans = spans[b].data(), blocks[b].span_count = static_cast<int32_t>(spans[b].size());
+    }
+  }
+  std::vector<T> dense, kept;
+  std::vector<int32_t> offsets;
+  std::vector<std::vector<Span>> spans;
+  std::vector<SparseBlock> blocks;
+};
+
+void check_sparse_conv_u8(const Kernels& k, Isa isa) {
+  Seeded r;
+  for (int i = 0; i < 150; ++i) {
+    const int32_t pixels = r.integer(1, 40), taps = r.integer(1, 6), depth = 4 * r.integer(1, 24), channels = r.integer(1, 140);
+    const int32_t blocks = (channels + 15) / 16;
+    const int64_t block_values = int64_t{taps} * depth * kLanes;
+    Buffer<uint8_t> x(3000), y(int64_t{pixels} * (channels + 5)), z(int64_t{pixels} * (channels + 5));
+    fill(x, r);
+    std::vector<const uint8_t*> inputs;
+    for (int32_t t = 0; t < taps * pixels; ++t) inputs.push_back(x.data() + r.integer(0, 2900));
+    const SparseWeights<int8_t> weights(r, blocks, taps, depth, [&] { return static_cast<int8_t>(r.next()); });
+    std::vector<Channels> c(static_cast<size_t>(blocks));
+    const bool narrow = r.chance(80);
+    for (Channels& set : c) {
+      for (int l = 0; l < kLanes; ++l) {
+        const numerics::Multiplier m = numerics::multiplier(narrow ? r.integer(-300, -60) : r.integer(-300, 260));
+        set.bias[l] = r.integer(-100000, 100000), set.mantissa[l] = m.mantissa, set.shift[l] = m.shift, set.sum[l] = 0;
+        const int8_t* w = weights.dense.data() + (&set - c.data()) * block_values;
+        for (int64_t q = 0; q < block_values; ++q) set.sum[l] += q % 64 / 4 == l ? w[q] : 0;
+      }
+    }
+    uint8_t t[256];
+    table(r, t);
+    ConvU8 s{inputs.data(), pixels, taps, depth / 4, weights.dense.data(), block_values, weights.offsets.data(), c.data(), channels, narrow,
+             y.data(), channels + 5, {r.integer(0, 255), 0, 255, r.chance(40) ? t : nullptr}};
+    if (r.chance(30)) s.epilogue.low = r.integer(0, 100), s.epilogue.high = r.integer(100, 255);
+    k.sparse_conv_u8(s, weights.blocks.data());
+    s.y = z.data();
+    conv_u8_ref(s);
+    SAME(y, z);
+  }
+}
+void check_sparse_conv_f32(const Kernels& k, Isa isa) {
+  Seeded r;
+  for (int i = 0; i < 100; ++i) {
+    const int32_t pixels = r.integer(1, 40), taps = r.integer(1, 5), depth = r.integer(1, 70), channels = r.integer(1, 140);
+    const int32_t blocks = (channels + 15) / 16;
+    Buffer<float> x(2000), y(int64_t{pixels} * (channels + 3)), z(int64_t{pixels} * (channels + 3));
+    fill(x, r, -1, 1);
+    std::vector<const float*> inputs;
+    for (int32_t t = 0; t < taps * pixels; ++t) inputs.push_back(x.data() + r.integer(0, 1900));
+    const SparseWeights<float> weights(r, blocks, taps, depth, [&] { return r.real(-1, 1); });
+    std::vector<ChannelsF32> c(static_cast<size_t>(blocks));
+    for (ChannelsF32& set : c) {
+      for (float& b : set.bias) b = r.real(0.5f, 1);
+    }
+    const bool clamp = r.chance(40);
+    ConvF32 s{inputs.data(), pixels, taps, depth, weights.dense.data(), int64_t{taps} * depth * kLanes, weights.offsets.data(), c.data(), channels,
+              clamp ? -0.5f : -INFINITY, clamp ? 2.0f : INFINITY, y.data(), channels + 3};
+    k.sparse_conv_f32(s, weights.blocks.data());
+    s.y = z.data();
+    conv_f32_ref(s);
+    expect_close(y, z, 1e-5, 1e-5, isa, "sparse_conv_f32");
+  }
+}
 void check_conv_f32(const Kernels& k, Isa isa) {
   Seeded r;
   for (int i = 0; i < 100; ++i) {

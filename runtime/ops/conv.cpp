@@ -2,7 +2,7 @@
 #include <string.h>
 
 #include "runtime/kernels/ref/ref.h"
-#include "runtime/ops/conv_plan.h"
+#include "runtime/ops/conv_sparse.h"
 #include "runtime/ops/depthwise.h"
 #include "runtime/ops/weights.h"
 
@@ -13,6 +13,7 @@ namespace {
 struct Share {
   const ConvPhase* phase;
   const void* weights;
+  const SparseBlock* sparse;  // instead of weights, or null
   const void* channels;
   bool narrow;
   int32_t first_channel, channel_count;  // of all output channels
@@ -95,17 +96,24 @@ int64_t output_offset(const ConvPlan& plan, const ConvPhase& phase, int64_t p) {
 
 void strip_kernel(const ConvPlan& plan, const Op&, const Run& run, const Share& s, const uint8_t* const* inputs,
                   int32_t pixels, uint8_t* y) {
-  run.kernels.conv_u8({inputs, pixels, s.phase->taps, plan.tap_values / 4, static_cast<const int8_t*>(s.weights),
-                       plan.block_values(), s.phase->offsets, static_cast<const Channels*>(s.channels), s.channel_count,
-                       s.narrow, y, int64_t{plan.step_w} * plan.out_c, plan.epilogue});
+  const ConvU8 strip{inputs, pixels, s.phase->taps, plan.tap_values / 4, static_cast<const int8_t*>(s.weights),
+                     plan.block_values(), s.phase->offsets, static_cast<const Channels*>(s.channels), s.channel_count,
+                     s.narrow, y, int64_t{plan.step_w} * plan.out_c, plan.epilogue};
+  if (s.sparse != nullptr) return run.kernels.sparse_conv_u8(strip, s.sparse);
+  run.kernels.conv_u8(strip);
 }
 
 void strip_kernel(const ConvPlan& plan, const Op& op, const Run& run, const Share& s, const float* const* inputs,
                   int32_t pixels, float* y) {
   const int64_t stride = int64_t{plan.step_w} * plan.out_c;
-  run.kernels.conv_f32({inputs, pixels, s.phase->taps, plan.run, static_cast<const float*>(s.weights),
-                        plan.block_values(), s.phase->offsets, static_cast<const ChannelsF32*>(s.channels),
-                        s.channel_count, plan.low, plan.high, y, stride});
+  const ConvF32 strip{inputs, pixels, s.phase->taps, plan.run, static_cast<const float*>(s.weights),
+                      plan.block_values(), s.phase->offsets, static_cast<const ChannelsF32*>(s.channels),
+                      s.channel_count, plan.low, plan.high, y, stride};
+  if (s.sparse != nullptr) {
+    run.kernels.sparse_conv_f32(strip, s.sparse);
+  } else {
+    run.kernels.conv_f32(strip);
+  }
   if (plan.clamps) return;
   if (stride == s.channel_count) return activate_f32(op, run, y, stride * pixels);
   for (int32_t p = 0; p < pixels; ++p) activate_f32(op, run, y + p * stride, s.channel_count);
@@ -145,6 +153,8 @@ void compute_share(const ConvPlan& plan, const Op& op, const Run& run, const Sha
 
 // Tiles hold `copies` groups; shares of each of them and of each phase, over positions.
 void run_tile(const ConvPlan& plan, const Op& op, const Run& run, const ConvTile& tile, int32_t group) {
+  SparseTile gaps;
+  const SparseBlock* sparse = close_gaps(plan, tile, gaps) ? gaps.blocks : nullptr;
   const int32_t blocks = (tile.row_count + kLanes - 1) / kLanes, copies = plan.transposed ? plan.groups : 1;
   const int64_t value_bytes = plan.is_float ? 4 : 1;
   const int64_t set_bytes = static_cast<int64_t>(plan.is_float ? sizeof(ChannelsF32) : sizeof(Channels));
@@ -159,7 +169,7 @@ void run_tile(const ConvPlan& plan, const Op& op, const Run& run, const ConvTile
         compute_share(
             plan, op, run,
             {&phase, static_cast<const uint8_t*>(tile.weights) + block * plan.block_values() * value_bytes,
-             static_cast<const uint8_t*>(tile.channels) + (int64_t{copy} * plan.phase_count + p) * blocks * set_bytes,
+             sparse, static_cast<const uint8_t*>(tile.channels) + (int64_t{copy} * plan.phase_count + p) * blocks * set_bytes,
              tile.narrow, first, tile.row_count, g, begin, end});
       }
     });
@@ -250,10 +260,12 @@ void run_packed(const ConvPlan& plan, const Op& op, const Run& run) {
       const int64_t set = (int64_t{g} * plan.phase_count + p) * group_blocks + first_block;
       const int64_t first = first_block * kLanes;
       const int64_t last = end_block * kLanes < plan.group_out ? end_block * kLanes : plan.group_out;
+      const int64_t block = g * group_blocks + first_block;
+      const bool sparse = plan.sparse != nullptr;
       compute_share(plan, op, run,
                     {&phase,
-                     static_cast<const uint8_t*>(plan.weights) +
-                         (g * group_blocks + first_block) * plan.block_values() * value_bytes,
+                     sparse ? nullptr : static_cast<const uint8_t*>(plan.weights) + block * plan.block_values() * value_bytes,
+                     sparse ? plan.sparse + block : nullptr,
                      static_cast<const uint8_t*>(plan.channels) + set * set_bytes, plan.narrow,
                      static_cast<int32_t>(g * int64_t{plan.group_out} + first), static_cast<int32_t>(last - first), g,
                      begin, end});
@@ -276,7 +288,7 @@ void run_packed(const ConvPlan& plan, const Op& op, const Run& run) {
 void run_conv(const ConvPlan& plan, const Op& op, const Run& run) {
   if (plan.rows != nullptr) {
     run_rows(plan, op, run);
-  } else if (plan.weights != nullptr) {
+  } else if (plan.channels != nullptr) {
     run_packed(plan, op, run);
   } else {
     run_coded(plan, op, run);

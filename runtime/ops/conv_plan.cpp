@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "runtime/ops/conv_sparse.h"
 #include "runtime/ops/weights.h"
 
 namespace pith::runtime {
@@ -205,18 +206,20 @@ void pack_all(Builder& builder, ConvPlan& plan) {
 // Operators with the same weights on codes of the same meaning, as the bands of a layer are, pack them once.
 struct Packed {
   const void *weights, *channels;
+  const SparseBlock* sparse;
   bool narrow;
 };
-void share_packed(Builder& builder, ConvPlan& plan, const Tensor* bias) {
+void share_packed(Builder& builder, ConvPlan& plan, const Tensor* bias, bool may_skip) {
   if (plan.transposed) return pack_all(builder, plan);
   const uint64_t meanings = key_of(plan.in) << 24 | key_of(plan.raw);
   bool fresh;
-  Packed* packed = builder.share<Packed>(reinterpret_cast<uintptr_t>(plan.source), reinterpret_cast<uintptr_t>(bias), uint64_t{3} << 56 | uint64_t{plan.merged} << 55 | uint64_t{plan.is_float} << 54 | meanings, &fresh);
-  if (fresh) pack_all(builder, plan);
+  Packed* packed = builder.share<Packed>(reinterpret_cast<uintptr_t>(plan.source), reinterpret_cast<uintptr_t>(bias), uint64_t{3} << 56 | uint64_t{plan.merged} << 55 | uint64_t{plan.is_float} << 54 | uint64_t{may_skip} << 53 | meanings, &fresh);
+  if (fresh && !(may_skip && pack_sparse(builder, plan))) pack_all(builder, plan);
   if (packed == nullptr) return;
-  if (fresh) *packed = {plan.weights, plan.channels, plan.narrow};
+  if (fresh) *packed = {plan.weights, plan.channels, plan.sparse, plan.narrow};
   plan.weights = packed->weights;
   plan.channels = packed->channels;
+  plan.sparse = packed->sparse;
   plan.narrow = packed->narrow;
 }
 
@@ -364,7 +367,7 @@ const char* plan_conv(Builder& builder, Op& op, ConvPlan& plan) {
   }
   if (op.opcode == PITH_OPCODE_Dense && plan.is_float && w.dtype == PITH_I8 && x.count() == plan.in_c && builder.model.mode == PITH_MODE_FASTEST)
     return decode_rows(builder, plan, *op.inputs[1]);
-  if (packs_at_load(builder, op)) share_packed(builder, plan, b);
+  if (packs_at_load(builder, op)) share_packed(builder, plan, b, op.opcode != PITH_OPCODE_CodedConv2d);
   return nullptr;
 }
 

@@ -55,6 +55,7 @@ struct ConvPlan {
   bool clamps;      // f32: low and high are the whole activation
   // packed at load, otherwise null:
   const void* weights;   // [group][block][tap][tap_values / 4][16][4]; f32: [group][block][tap][tap_values][16]
+  const SparseBlock* sparse;  // or instead [group][block] without zeros (ops/conv_sparse.h)
   const void* channels;  // [group][phase][block] of Channels or ChannelsF32
   bool narrow;
   // Dense of one vector of floats, decoded at load: rows of integers and their scales; otherwise null

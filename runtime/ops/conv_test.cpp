@@ -184,6 +184,20 @@ void fill(Conv& c, Seeded& r) {
   }
 }
 
+// Sets a share of the blocks to zero, 16 output channels of a group by 16 input channels of a tap.
+void clear_blocks(Conv& c, Seeded& r) {
+  const int share = r.integer(0, 4) * 25;
+  const int32_t taps = c.kernel_h * c.kernel_w, depth = c.depth();
+  for (int32_t first = 0; first < c.out_c; first += 16 - first % c.group_out() % 16) {
+    const int32_t end = std::min({c.out_c, first + 16, (first / c.group_out() + 1) * c.group_out()});
+    for (int32_t at = 0; at < taps * depth; at += std::min(16, depth - at % depth)) {
+      if (!r.chance(share)) continue;
+      for (int32_t o = first; o < end; ++o)
+        std::fill_n(c.w.begin() + int64_t{o} * taps * depth + at, std::min(16, depth - at % depth), int8_t{0});
+    }
+  }
+}
+
 int32_t outputs_of(int32_t in, int32_t kernel, int32_t stride, int32_t dilation, int32_t pads) {
   return (in + pads - dilation * (kernel - 1) - 1) / stride + 1;
 }
@@ -239,6 +253,7 @@ TEST(Conv, IntegersAreThoseOfThePlainSumsEverywhere) {
     Conv c = random_conv(r);
     if (c.out_h < 1 || c.out_w < 1) continue;
     fill(c, r);
+    if (!c.transposed() && r.chance(50)) clear_blocks(c, r);
     const std::vector<uint8_t> expected = c.expected_u8();
     OneOp op = c.op(false, true);
     for (Isa isa : testing::available_isas()) {
@@ -258,6 +273,7 @@ TEST(Conv, FloatsAreCloseToThePlainSumsEverywhere) {
     Conv c = random_conv(r);
     if (c.out_h < 1 || c.out_w < 1) continue;
     fill(c, r);
+    if (!c.transposed() && r.chance(50)) clear_blocks(c, r);
     const bool integer_weights = r.chance(50);
     std::vector<double> magnitude;
     const std::vector<double> expected = c.expected_f32(integer_weights, &magnitude);
@@ -271,6 +287,29 @@ TEST(Conv, FloatsAreCloseToThePlainSumsEverywhere) {
               << isa_name(isa) << " mode " << mode << " case " << i << ": " << c.text();
         }
       }
+    }
+  }
+}
+
+// Weights that are packed at load shrink with their blocks of zeros, where those are a quarter or more.
+TEST(Conv, BlocksOfZerosTakeNoMemory) {
+  Seeded r;
+  Conv c;
+  c.in_h = c.out_h = c.in_w = c.out_w = 6, c.in_c = 128, c.out_c = 96, c.kernel_h = c.kernel_w = 3;
+  c.pad_top = c.pad_bottom = c.pad_left = c.pad_right = 1;
+  fill(c, r);
+  for (const bool is_float : {false, true}) {
+    OneOp op = c.op(is_float, true);
+    ASSERT_EQ(op.run(best_isa(), PITH_MODE_FASTEST, 1), "");
+    const auto dense = static_cast<double>(op.prepared_bytes());
+    for (const int cleared : {1, 2, 6}) {  // of every eight blocks of a row
+      Conv z = c;
+      for (size_t i = 0; i < z.w.size(); ++i) z.w[i] = i / 16 % 8 < static_cast<size_t>(cleared) ? 0 : z.w[i];
+      OneOp sparse = z.op(is_float, true);
+      ASSERT_EQ(sparse.run(best_isa(), PITH_MODE_FASTEST, 1), "");
+      const double kept = static_cast<double>(sparse.prepared_bytes()) / dense;
+      if (cleared == 1) EXPECT_EQ(kept, 1);
+      else EXPECT_NEAR(kept, 1 - cleared / 8.0 + 1 / 6.0, 0.05) << cleared;  // a block of outputs is unpacked whole
     }
   }
 }

@@ -128,6 +128,8 @@ class OneOp {
     return "";
   }
 
+  size_t prepared_bytes() const { return prepared_.size(); }  // by the last run
+
   template <typename T>
   std::vector<T> result(int index) const {
     const Tensor* t = outputs_[static_cast<size_t>(index)];

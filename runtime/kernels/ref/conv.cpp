@@ -31,6 +31,49 @@ void conv_u8_ref(const ConvU8& s) {
   }
 }
 
+void sparse_conv_u8_ref(const ConvU8& s, const SparseBlock* blocks) {
+  for (int32_t pixel = 0; pixel < s.pixels; ++pixel) {
+    for (int32_t first = 0; first < s.out_channels; first += kLanes) {
+      const SparseBlock& b = blocks[first / kLanes];
+      const Channels& c = s.channels[first / kLanes];
+      const int32_t lanes = s.out_channels - first < kLanes ? s.out_channels - first : kLanes;
+      uint32_t acc[kLanes];
+      memcpy(acc, c.bias, sizeof acc);
+      const int8_t* w = static_cast<const int8_t*>(b.weights);
+      for (const Span* span = b.spans; span != b.spans + b.span_count; ++span) {
+        const uint8_t* x = s.inputs[int64_t{span->tap} * s.pixels + pixel];
+        for (int32_t k = span->begin; k < span->end; k += 4, w += 4 * kLanes) {
+          for (int32_t i = 0; i < 4 * lanes; ++i) acc[i / 4] += static_cast<uint32_t>(x[k + i % 4] * w[i]);
+        }
+      }
+      uint8_t* y = s.y + pixel * s.y_stride + first;
+      for (int32_t lane = 0; lane < lanes; ++lane) {
+        y[lane] = finish(static_cast<int32_t>(acc[lane]), {c.mantissa[lane], c.shift[lane]}, s.epilogue);
+      }
+    }
+  }
+}
+
+void sparse_conv_f32_ref(const ConvF32& s, const SparseBlock* blocks) {
+  for (int32_t pixel = 0; pixel < s.pixels; ++pixel) {
+    for (int32_t first = 0; first < s.out_channels; first += kLanes) {
+      const SparseBlock& b = blocks[first / kLanes];
+      const int32_t lanes = s.out_channels - first < kLanes ? s.out_channels - first : kLanes;
+      float acc[kLanes];
+      memcpy(acc, s.channels[first / kLanes].bias, sizeof acc);
+      const float* w = static_cast<const float*>(b.weights);
+      for (const Span* span = b.spans; span != b.spans + b.span_count; ++span) {
+        const float* x = s.inputs[int64_t{span->tap} * s.pixels + pixel];
+        for (int32_t k = span->begin; k < span->end; ++k, w += kLanes) {
+          for (int32_t lane = 0; lane < kLanes; ++lane) acc[lane] += x[k] * w[lane];
+        }
+      }
+      float* y = s.y + pixel * s.y_stride + first;
+      for (int32_t lane = 0; lane < lanes; ++lane) y[lane] = acc[lane] < s.low ? s.low : acc[lane] > s.high ? s.high : acc[lane];
+    }
+  }
+}
+
 namespace {
 
 // Four channels' differences from `from`; false: none differs.

@@ -37,6 +37,18 @@ __attribute__((noinline)) PITH_AVX512 void store_wide(const __m512i* acc, int pi
   }
 }
 
+// Four pixels of one block together.
+PITH_AVX512_INLINE void store_pixels(uint8_t* y, int64_t stride, __mmask16 mask, const __m512i (&v)[4],
+                                     const Epilogue512& e) {
+  const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+  __m512i bytes = _mm512_permutexvar_epi32(order, to_bytes(v[0], v[1], v[2], v[3], e));
+  if (e.has_table) bytes = look_up(bytes, load_table(e.table));
+  _mm_mask_storeu_epi8(y, mask, _mm512_castsi512_si128(bytes));
+  _mm_mask_storeu_epi8(y + stride, mask, _mm512_extracti32x4_epi32(bytes, 1));
+  _mm_mask_storeu_epi8(y + 2 * stride, mask, _mm512_extracti32x4_epi32(bytes, 2));
+  _mm_mask_storeu_epi8(y + 3 * stride, mask, _mm512_extracti32x4_epi32(bytes, 3));
+}
+
 template <int kPixels, int kBlocks>
 PITH_AVX512_INLINE void store_tile(const ConvU8& s, const __m512i (&acc)[kPixels][kBlocks], int32_t pixel,
                                    int32_t block) {
@@ -53,6 +65,15 @@ PITH_AVX512_INLINE void store_tile(const ConvU8& s, const __m512i (&acc)[kPixels
   Requantizer512 r[kBlocks];
   for (int b = 0; b < kBlocks; ++b) r[b] = requantizer(s.channels[block + b].mantissa, s.channels[block + b].shift);
   const Epilogue512 e = epilogue(s.epilogue);
+  if constexpr (kBlocks == 1 && kPixels % 4 == 0) {
+#pragma GCC unroll 2
+    for (int p = 0; p < kPixels; p += 4, y += 4 * s.y_stride) {
+      const __m512i v[4] = {requantize_narrow(acc[p][0], r[0]), requantize_narrow(acc[p + 1][0], r[0]),
+                            requantize_narrow(acc[p + 2][0], r[0]), requantize_narrow(acc[p + 3][0], r[0])};
+      store_pixels(y, s.y_stride, static_cast<__mmask16>(mask), v, e);
+    }
+    return;
+  }
 #pragma GCC unroll 8
   for (int p = 0; p < kPixels; ++p, y += s.y_stride) {
     __m512i v[4];
@@ -104,7 +125,66 @@ PITH_AVX512 void strip(const ConvU8& s, int32_t block) {
   for (; pixel < s.pixels; ++pixel) tile<1, kBlocks>(s, pixel, block);
 }
 
+// Sums of one block's pixels, of even and odd quads apart, in each lane of four outputs: [0 0 1 1] and [2 2 3 3].
+template <int kPixels>
+PITH_AVX512_INLINE void add_pair(const uint8_t* const (&x)[kPixels], int64_t k, __m512i even, __m512i odd,
+                                 __m512i (&acc)[kPixels][2]) {
+  const __m512i low = _mm512_unpacklo_epi32(even, odd), high = _mm512_unpackhi_epi32(even, odd);
+#pragma GCC unroll 8
+  for (int p = 0; p < kPixels; ++p) {
+    int64_t quads;
+    __builtin_memcpy(&quads, x[p] + k, 8);
+    const __m512i pair = _mm512_set1_epi64(quads);
+    acc[p][0] = _mm512_dpbusd_epi32(acc[p][0], pair, low);
+    acc[p][1] = _mm512_dpbusd_epi32(acc[p][1], pair, high);
+  }
+}
+
+// What isn't zero of one block. It has the loads of inputs for itself, so each brings two quads.
+template <int kPixels>
+PITH_AVX512 void sparse_tile(const ConvU8& s, const SparseBlock& b, int32_t pixel, int32_t block) {
+  __m512i acc[kPixels][2];
+#pragma GCC unroll 8
+  for (int p = 0; p < kPixels; ++p) acc[p][0] = acc[p][1] = _mm512_setzero_si512();
+  const int8_t* w = static_cast<const int8_t*>(b.weights);
+  for (const Span *span = b.spans, *end = span + b.span_count; span != end; ++span) {
+    const uint8_t* const* inputs = s.inputs + int64_t{span->tap} * s.pixels + pixel;
+    const uint8_t* x[kPixels];
+#pragma GCC unroll 8
+    for (int p = 0; p < kPixels; ++p) x[p] = inputs[p];
+    int64_t k = span->begin;
+    for (; k + 4 < span->end; k += 8, w += 8 * kLanes)
+      add_pair(x, k, _mm512_loadu_si512(w), _mm512_loadu_si512(w + 4 * kLanes), acc);
+    if (k == span->end) continue;
+    add_pair(x, k, _mm512_loadu_si512(w), _mm512_setzero_si512(), acc);
+    w += 4 * kLanes;
+  }
+  const __m512i bias = _mm512_loadu_si512(s.channels[block].bias);
+  __m512i sums[kPixels][1];
+#pragma GCC unroll 8
+  for (int p = 0; p < kPixels; ++p) {
+    const __m512 low = _mm512_castsi512_ps(acc[p][0]), high = _mm512_castsi512_ps(acc[p][1]);
+    const __m512i even = _mm512_castps_si512(_mm512_shuffle_ps(low, high, 0x88)), odd = _mm512_castps_si512(_mm512_shuffle_ps(low, high, 0xdd));
+    sums[p][0] = _mm512_add_epi32(_mm512_add_epi32(even, odd), bias);
+  }
+  store_tile<kPixels, 1>(s, sums, pixel, block);
+}
+
 }  // namespace
+
+PITH_AVX512 void sparse_conv_u8_avx512(const ConvU8& s, const SparseBlock* blocks) {
+  for (int32_t block = 0; block * kLanes < s.out_channels; ++block) {
+    const SparseBlock& b = blocks[block];
+    int32_t pixel = 0;
+    for (; pixel + 8 <= s.pixels; pixel += 8) sparse_tile<8>(s, b, pixel, block);
+    if (pixel < s.pixels && s.pixels >= 8) {
+      sparse_tile<8>(s, b, s.pixels - 8, block);
+    } else {
+      for (; pixel + 4 <= s.pixels; pixel += 4) sparse_tile<4>(s, b, pixel, block);
+      for (; pixel < s.pixels; ++pixel) sparse_tile<1>(s, b, pixel, block);
+    }
+  }
+}
 
 PITH_AVX512 void conv_u8_avx512(const ConvU8& s) {
   const int32_t blocks = (s.out_channels + kLanes - 1) / kLanes;

@@ -1,0 +1,172 @@
+// Finding blocks of zeros, in rows as decoded and in blocks as packed.
+#include "runtime/ops/conv_sparse.h"
+
+#include <string.h>
+
+#include "runtime/ops/weights.h"
+
+namespace pith::runtime {
+namespace {
+
+constexpr int32_t kMostRow = 16384;      // weights of an output channel that are looked through, on the stack
+constexpr int32_t kMostPositions = 4096;  // blocks of 16 input channels in them
+constexpr int64_t kFirstPositions = 64;  // blocks after which a layer may be known to be dense
+
+bool all_zero(const void* memory, int64_t bytes) {
+  const uint8_t* p = static_cast<const uint8_t*>(memory);
+  uint64_t any = 0, eight;
+  for (; bytes >= 8; bytes -= 8, p += 8) {
+    memcpy(&eight, p, 8);
+    any |= eight;
+  }
+  for (; bytes > 0; --bytes) any |= *p++;
+  return any == 0;
+}
+
+int64_t value_bytes(const ConvPlan& plan) { return plan.is_float ? 4 : 1; }
+int32_t positions_of(const ConvPlan& plan) { return plan.taps * ((plan.run + kSpanStep - 1) / kSpanStep); }
+
+// Zeros take a quarter of the blocks or more: products without them take less time (tests/quality/block_sparse.csv).
+bool pays(int64_t zeros, int64_t positions) { return zeros * 4 >= positions; }
+
+// The spans of a block, is_zero(tap, first, last) telling of each 16 input channels. body(span) for each.
+template <typename IsZero, typename Body>
+void each_span(const ConvPlan& plan, const IsZero& is_zero, const Body& body) {
+  for (int32_t tap = 0; tap < plan.taps; ++tap) {
+    Span span{tap, 0, 0};
+    for (int32_t k = 0; k < plan.tap_values; k += kSpanStep) {
+      const int32_t last = k + kSpanStep < plan.tap_values ? k + kSpanStep : plan.tap_values;
+      if (is_zero(tap, k, last)) continue;
+      if (span.end != k && span.end > 0) body(span);
+      if (span.end != k) span.begin = k;
+      span.end = last;
+    }
+    if (span.end > 0) body(span);
+  }
+}
+
+struct Count {
+  int64_t positions = 0, zeros = 0, spans = 0, values = 0;
+};
+
+// Adds a block of output channels whose flags tell which positions have weights.
+void count_block(const ConvPlan& plan, const uint8_t* flags, Count& count) {
+  const int32_t steps = (plan.run + kSpanStep - 1) / kSpanStep;
+  const auto is_zero = [&](int32_t tap, int32_t first, int32_t) {
+    const bool zero = flags[tap * steps + first / kSpanStep] == 0;
+    ++count.positions, count.zeros += zero;
+    return zero;
+  };
+  each_span(plan, is_zero, [&](const Span& s) { ++count.spans, count.values += int64_t{s.end - s.begin} * kLanes; });
+}
+
+// Looks through all rows; false: they are dense.
+bool count_blocks(const ConvPlan& plan, Count& count) {
+  if (plan.transposed || plan.merged || plan.source->dtype != PITH_I8 || int64_t{plan.taps} * plan.run > kMostRow || positions_of(plan) > kMostPositions) return false;
+  int8_t row[kMostRow];
+  uint8_t flags[kMostPositions];
+  memset(row, 0, static_cast<size_t>(plan.taps * plan.run));
+  WeightRows rows(*plan.source);
+  for (int32_t first = 0; first < plan.out_c;) {
+    const int32_t left = plan.group_out - first % plan.group_out, n = left < kLanes ? left : kLanes;
+    memset(flags, 0, static_cast<size_t>(positions_of(plan)));
+    for (int32_t r = 0; r < n; ++r) {
+      rows.next(row, int64_t{plan.taps} * plan.run);
+      const int8_t* w = row;
+      uint8_t* flag = flags;
+      for (int32_t tap = 0; tap < plan.taps; ++tap) {
+        for (int32_t k = 0; k < plan.run; k += kSpanStep, ++flag) {
+          const int32_t step = plan.run - k < kSpanStep ? plan.run - k : kSpanStep;
+          if (*flag == 0 && !all_zero(w, step)) *flag = 1;
+          w += step;
+        }
+      }
+    }
+    count_block(plan, flags, count);
+    if (count.positions >= kFirstPositions && count.zeros * 8 < count.positions) return false;
+    first += n;
+  }
+  return pays(count.zeros, count.positions);
+}
+
+// Spans of a packed block; how many, or -1 where there is no room.
+int32_t find_spans(const ConvPlan& plan, const void* block, Span* spans, int32_t room, Count& count) {
+  const uint8_t* bytes = static_cast<const uint8_t*>(block);
+  const int64_t lane_bytes = kLanes * value_bytes(plan);
+  int32_t found = 0;
+  const auto is_zero = [&](int32_t tap, int32_t first, int32_t last) {
+    const bool zero = all_zero(bytes + (int64_t{tap} * plan.tap_values + first) * lane_bytes, (last - first) * lane_bytes);
+    ++count.positions, count.zeros += zero;
+    return zero;
+  };
+  each_span(plan, is_zero, [&](const Span& s) {
+    if (found < room) spans[found] = s;
+    ++found;
+  });
+  return found <= room ? found : -1;
+}
+
+// What isn't zero of a packed block, one span after the other, to `to`, which may be the block itself. Returns its end.
+uint8_t* move_spans(const ConvPlan& plan, const SparseBlock& b, const void* block, uint8_t* to) {
+  const int64_t lane_bytes = kLanes * value_bytes(plan);
+  for (const Span* s = b.spans; s != b.spans + b.span_count; ++s) {
+    const int64_t bytes = (s->end - s->begin) * lane_bytes;
+    memmove(to, static_cast<const uint8_t*>(block) + (int64_t{s->tap} * plan.tap_values + s->begin) * lane_bytes, static_cast<size_t>(bytes));
+    to += bytes;
+  }
+  return to;
+}
+
+}  // namespace
+
+bool pack_sparse(Builder& builder, ConvPlan& plan) {
+  Count count;
+  if (!count_blocks(plan, count)) return false;
+  Memory& memory = builder.memory;
+  const int64_t block_count = int64_t{plan.groups} * plan.group_blocks();
+  const int64_t set_bytes = static_cast<int64_t>(plan.is_float ? sizeof(ChannelsF32) : sizeof(Channels));
+  SparseBlock* blocks = memory.take<SparseBlock>(block_count);
+  Span* spans = memory.take<Span>(count.spans);
+  uint8_t* weights = memory.take<uint8_t>(count.values * value_bytes(plan) + PITH_OVERREAD, 64);
+  uint8_t* channels = memory.take<uint8_t>(block_count * set_bytes, 64);
+  const size_t mark = memory.mark();
+  uint8_t* block = memory.take<uint8_t>(plan.block_values() * value_bytes(plan), 64);
+  int8_t* row = memory.take<int8_t>(int64_t{plan.taps} * plan.run);
+  memory.release(mark);
+  plan.sparse = blocks;
+  plan.channels = channels;
+  if (blocks == nullptr || spans == nullptr || weights == nullptr || channels == nullptr || block == nullptr || row == nullptr) return true;
+  WeightRows rows(*plan.source);
+  plan.narrow = true;
+  memset(row, 0, static_cast<size_t>(plan.taps * plan.run));
+  for (int32_t i = 0; i < block_count; ++i) {
+    const int32_t in_group = i % plan.group_blocks() * kLanes, left = plan.group_out - in_group;
+    ConvTile tile{i / plan.group_blocks() * plan.group_out + in_group, left < kLanes ? left : kLanes, block, channels + i * set_bytes, row, true};
+    pack_tile(plan, rows, tile);
+    plan.narrow = plan.narrow && tile.narrow;
+    blocks[i] = {spans, find_spans(plan, block, spans, INT32_MAX, count), weights};
+    weights = move_spans(plan, blocks[i], block, weights);
+    spans += blocks[i].span_count;
+  }
+  return true;
+}
+
+bool close_gaps(const ConvPlan& plan, const ConvTile& tile, SparseTile& sparse) {
+  if (plan.transposed || plan.merged) return false;
+  const int32_t blocks = (tile.row_count + kLanes - 1) / kLanes;
+  uint8_t* weights = static_cast<uint8_t*>(tile.weights);
+  const int64_t block_bytes = plan.block_values() * value_bytes(plan);
+  Count count;
+  int32_t used = 0;
+  for (int32_t b = 0; b < blocks; ++b) {
+    const int32_t found = find_spans(plan, weights + b * block_bytes, sparse.spans + used, kMostTileSpans - used, count);
+    if (found < 0) return false;
+    sparse.blocks[b] = {sparse.spans + used, found, weights + b * block_bytes};
+    used += found;
+  }
+  if (!pays(count.zeros, count.positions)) return false;
+  for (int32_t b = 0; b < blocks; ++b) move_spans(plan, sparse.blocks[b], weights + b * block_bytes, weights + b * block_bytes);
+  return true;
+}
+
+}  // namespace pith::runtime
