@@ -42,37 +42,59 @@ pith_status check_load(const void* file, pith_mode mode, int32_t threads) {
   return PITH_OK;
 }
 
-// Reads and prepares a model in `memory`, which counts beyond what it has been given.
-pith_status build(const void* file, size_t bytes, pith_mode mode, int32_t threads, Memory& structure, Memory* prepared,
-                  Model& model) {
+size_t round_up(size_t bytes) { return (bytes + PITH_ALIGNMENT - 1) / PITH_ALIGNMENT * PITH_ALIGNMENT; }
+
+// A model's block: the model, its structure, what is prepared; each part begins aligned.
+constexpr size_t kStructureAt = (sizeof(pith_model) + PITH_ALIGNMENT - 1) / PITH_ALIGNMENT * PITH_ALIGNMENT;
+size_t prepared_at(const Memory& structure) { return kStructureAt + round_up(structure.peak()); }
+
+pith_status prepare_in(Memory& memory, Model& model) {
+  int32_t op_index = -1;
+  const char* reason = prepare(memory, model, &op_index);
+  if (reason == nullptr) return PITH_OK;
+  return fail(PITH_ERROR_UNSUPPORTED, reason, 0, op_index, format::kOpcodeNames[model.ops[op_index].opcode]);
+}
+
+// Reads a model's structure and counts what it takes to prepare it.
+pith_status count(const void* file, size_t bytes, pith_mode mode, int32_t threads, Memory& structure, Model& model,
+                  pith_sizes* sizes) {
   model.isa = wanted_isa();
   model.kernels = &kernels_of(model.isa);
   model.mode = mode;
   model.threads = threads;
   const Failure failure = read_structure(file, bytes, structure, model);
   if (failure.status != PITH_OK) return fail(failure);
-  int32_t op_index = -1;
-  if (const char* reason = prepare(*prepared, model, &op_index)) {
-    return fail(PITH_ERROR_UNSUPPORTED, reason, 0, op_index, format::kOpcodeNames[model.ops[op_index].opcode]);
-  }
+  Memory prepared;
+  if (const pith_status status = prepare_in(prepared, model); status != PITH_OK) return status;
+  *sizes = {};
+  sizes->weight_bytes = prepared.peak();
+  sizes->model_bytes = prepared_at(structure) + round_up(prepared.peak());
+  sizes->instance_bytes = static_cast<size_t>(instance_bytes(model));
+  sizes->arena_bytes = static_cast<size_t>(model.arena_bytes);
+  sizes->scratch_bytes = static_cast<size_t>(model.scratch_bytes);
   return PITH_OK;
+}
+
+// Constants as they were before a count.
+void forget_count(Model& model) {
+  for (int32_t i = 0; i < model.constant_count; ++i) {
+    Tensor& k = model.constants[i];
+    if (k.counted > 0) k.dtype = static_cast<uint8_t>(k.counted - 1);
+    k.counted = 0;
+  }
 }
 
 __attribute__((noinline)) pith_status probe_with(const void* file, size_t bytes, pith_mode mode, int32_t threads,
                                                  void* workspace, size_t workspace_bytes, pith_sizes* sizes) {
   Model model;
-  Memory structure(workspace, workspace_bytes), prepared;
-  const pith_status status = build(file, bytes, mode, threads, structure, &prepared, model);
-  if (status != PITH_OK) return status;
-  // one block: the model, its structure, what is prepared; each part begins aligned
-  *sizes = {};
-  const size_t head = (sizeof(pith_model) + structure.peak() + 2 * PITH_ALIGNMENT) / PITH_ALIGNMENT * PITH_ALIGNMENT;
-  sizes->weight_bytes = prepared.peak();
-  sizes->model_bytes = head + (prepared.peak() + PITH_ALIGNMENT - 1) / PITH_ALIGNMENT * PITH_ALIGNMENT;
-  sizes->instance_bytes = static_cast<size_t>(instance_bytes(model));
-  sizes->arena_bytes = static_cast<size_t>(model.arena_bytes);
-  sizes->scratch_bytes = static_cast<size_t>(model.scratch_bytes);
-  return PITH_OK;
+  Memory structure(workspace, workspace_bytes);
+  return count(file, bytes, mode, threads, structure, model, sizes);
+}
+
+pith_status too_small(const void* file, size_t bytes, pith_mode mode, int32_t threads) {
+  pith_sizes sizes;
+  if (const pith_status status = pith_probe(file, bytes, mode, threads, &sizes); status != PITH_OK) return status;
+  return fail(PITH_ERROR_MEMORY, "the model needs more memory; see pith_probe", sizes.model_bytes);
 }
 
 void describe(const Port& port, uint8_t* arena, pith_tensor* out) {
@@ -200,22 +222,23 @@ pith_status pith_load(const void* file, size_t bytes, pith_mode mode, int32_t th
                       size_t memory_bytes, pith_model** model) {
   if (model == nullptr) return fail(PITH_ERROR_ARGUMENT, "the place for the model is null");
   *model = nullptr;
-  pith_sizes sizes;
-  if (const pith_status status = pith_probe(file, bytes, mode, threads, &sizes); status != PITH_OK) return status;
-  if (memory == nullptr || memory_bytes < sizes.model_bytes)
-    return fail(PITH_ERROR_MEMORY, "the model needs more memory; see pith_probe", sizes.model_bytes);
+  if (const pith_status status = check_load(file, mode, threads); status != PITH_OK) return status;
+  if (memory == nullptr || memory_bytes < kStructureAt) return too_small(file, bytes, mode, threads);
   if (!aligned(memory)) return fail(PITH_ERROR_ALIGNMENT, "the model's memory must be aligned to 64 bytes");
   pith_model* m = static_cast<pith_model*>(memory);
   m->model = Model{};
   uint8_t* base = static_cast<uint8_t*>(memory);
-  const size_t prepared_at =
-      sizes.model_bytes - (sizes.weight_bytes + PITH_ALIGNMENT - 1) / PITH_ALIGNMENT * PITH_ALIGNMENT;
-  const size_t structure_at = (sizeof(pith_model) + PITH_ALIGNMENT - 1) / PITH_ALIGNMENT * PITH_ALIGNMENT;
-  Memory structure(base + structure_at, prepared_at - structure_at),
-      prepared(base + prepared_at, sizes.model_bytes - prepared_at);
-  if (const pith_status status = build(file, bytes, mode, threads, structure, &prepared, m->model); status != PITH_OK)
-    return status;
-  if (structure.full() || prepared.full())
+  Memory structure(base + kStructureAt, memory_bytes - kStructureAt);
+  pith_sizes sizes;
+  const pith_status status = count(file, bytes, mode, threads, structure, m->model, &sizes);
+  if (status == PITH_ERROR_MEMORY) return too_small(file, bytes, mode, threads);
+  if (status != PITH_OK) return status;
+  if (memory_bytes < sizes.model_bytes)
+    return fail(PITH_ERROR_MEMORY, "the model needs more memory; see pith_probe", sizes.model_bytes);
+  forget_count(m->model);
+  Memory prepared(base + prepared_at(structure), sizes.model_bytes - prepared_at(structure));
+  if (const pith_status s = prepare_in(prepared, m->model); s != PITH_OK) return s;
+  if (prepared.full())
     return fail(PITH_ERROR_MEMORY, "the model needs more memory than was counted: please report this file",
                 sizes.model_bytes);
   *model = m;

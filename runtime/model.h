@@ -30,7 +30,7 @@ struct Tensor {
   const uint8_t* coded = nullptr;
   uint32_t coded_bytes = 0;
   uint8_t codec = 0, bits = 8, row_scales = 0, shift = 0;
-  uint8_t counted = 0;  // its decoded form is in the count of memory already
+  uint8_t counted = 0;  // its decoded form is in the count of memory already: 1 + the dtype of the coded one
 
   bool is_constant() const { return offset < 0; }
   int64_t count() const { return count_of(0, rank); }
@@ -42,6 +42,12 @@ struct Tensor {
   }
   int64_t bytes() const { return count() * element_bytes(); }
   int64_t element_bytes() const { return dtype == PITH_U8 || dtype == PITH_I8 ? 1 : 4; }
+};
+
+// What products without blocks of zeros keep of weights (ops/conv_sparse.h): known once memory has been counted.
+struct Kept {
+  bool known = false, pays = false;
+  int64_t spans = 0, values = 0;
 };
 
 // One operator. Operands and parameters are listed as opcodes.inc does; absent operands are null.
@@ -56,6 +62,7 @@ struct Op {
   const float* reals = nullptr;
   int64_t scratch_offset = 0;
   int64_t scratch_bytes = 0;
+  Kept kept;
   const void* plan = nullptr;  // the operator's own, made by its prepare function
 };
 

@@ -209,12 +209,13 @@ struct Packed {
   const SparseBlock* sparse;
   bool narrow;
 };
-void share_packed(Builder& builder, ConvPlan& plan, const Tensor* bias, bool may_skip) {
+void share_packed(Builder& builder, Op& op, ConvPlan& plan, const Tensor* bias) {
   if (plan.transposed) return pack_all(builder, plan);
+  const bool may_skip = op.opcode != PITH_OPCODE_CodedConv2d;
   const uint64_t meanings = key_of(plan.in) << 24 | key_of(plan.raw);
   bool fresh;
   Packed* packed = builder.share<Packed>(reinterpret_cast<uintptr_t>(plan.source), reinterpret_cast<uintptr_t>(bias), uint64_t{3} << 56 | uint64_t{plan.merged} << 55 | uint64_t{plan.is_float} << 54 | uint64_t{may_skip} << 53 | meanings, &fresh);
-  if (fresh && !(may_skip && pack_sparse(builder, plan))) pack_all(builder, plan);
+  if (fresh && !(may_skip && pack_sparse(builder, op.kept, plan))) pack_all(builder, plan);
   if (packed == nullptr) return;
   if (fresh) *packed = {plan.weights, plan.channels, plan.sparse, plan.narrow};
   plan.weights = packed->weights;
@@ -367,7 +368,7 @@ const char* plan_conv(Builder& builder, Op& op, ConvPlan& plan) {
   }
   if (op.opcode == PITH_OPCODE_Dense && plan.is_float && w.dtype == PITH_I8 && x.count() == plan.in_c && builder.model.mode == PITH_MODE_FASTEST)
     return decode_rows(builder, plan, *op.inputs[1]);
-  if (packs_at_load(builder, op)) share_packed(builder, plan, b, op.opcode != PITH_OPCODE_CodedConv2d);
+  if (packs_at_load(builder, op)) share_packed(builder, op, plan, b);
   return nullptr;
 }
 

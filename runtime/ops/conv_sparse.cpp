@@ -10,7 +10,7 @@ namespace {
 
 constexpr int32_t kMostRow = 16384;      // weights of an output channel that are looked through, on the stack
 constexpr int32_t kMostPositions = 4096;  // blocks of 16 input channels in them
-constexpr int64_t kFirstPositions = 64;  // blocks after which a layer may be known to be dense
+constexpr int64_t kFewPositions = 16;    // blocks that tell nothing of the others
 
 bool all_zero(const void* memory, int64_t bytes) {
   const uint8_t* p = static_cast<const uint8_t*>(memory);
@@ -25,9 +25,6 @@ bool all_zero(const void* memory, int64_t bytes) {
 
 int64_t value_bytes(const ConvPlan& plan) { return plan.is_float ? 4 : 1; }
 int32_t positions_of(const ConvPlan& plan) { return plan.taps * ((plan.run + kSpanStep - 1) / kSpanStep); }
-
-// Zeros take a quarter of the blocks or more: products without them take less time (tests/quality/block_sparse.csv).
-bool pays(int64_t zeros, int64_t positions) { return zeros * 4 >= positions; }
 
 // The spans of a block, is_zero(tap, first, last) telling of each 16 input channels. body(span) for each.
 template <typename IsZero, typename Body>
@@ -46,47 +43,60 @@ void each_span(const ConvPlan& plan, const IsZero& is_zero, const Body& body) {
 }
 
 struct Count {
-  int64_t positions = 0, zeros = 0, spans = 0, values = 0;
+  int64_t positions = 0, zeros = 0;
+  // Zeros take a quarter or more: products without them take less time (tests/quality/block_sparse.csv).
+  bool pays() const { return zeros * 4 >= positions; }
 };
 
 // Adds a block of output channels whose flags tell which positions have weights.
-void count_block(const ConvPlan& plan, const uint8_t* flags, Count& count) {
+void count_block(const ConvPlan& plan, const uint8_t* flags, Count& count, Kept& kept) {
   const int32_t steps = (plan.run + kSpanStep - 1) / kSpanStep;
   const auto is_zero = [&](int32_t tap, int32_t first, int32_t) {
     const bool zero = flags[tap * steps + first / kSpanStep] == 0;
     ++count.positions, count.zeros += zero;
     return zero;
   };
-  each_span(plan, is_zero, [&](const Span& s) { ++count.spans, count.values += int64_t{s.end - s.begin} * kLanes; });
+  each_span(plan, is_zero, [&](const Span& s) { ++kept.spans, kept.values += int64_t{s.end - s.begin} * kLanes; });
 }
 
-// Looks through all rows; false: they are dense.
-bool count_blocks(const ConvPlan& plan, Count& count) {
-  if (plan.transposed || plan.merged || plan.source->dtype != PITH_I8 || int64_t{plan.taps} * plan.run > kMostRow || positions_of(plan) > kMostPositions) return false;
+// Flags the positions where a row has weights; returns how many have none yet.
+int32_t flag_row(const ConvPlan& plan, const int8_t* row, uint8_t* flags) {
+  int32_t zeros = 0;
+  for (int32_t tap = 0; tap < plan.taps; ++tap) {
+    for (int32_t k = 0; k < plan.run; k += kSpanStep, ++flags) {
+      const int32_t step = plan.run - k < kSpanStep ? plan.run - k : kSpanStep;
+      if (*flags == 0 && !all_zero(row, step)) *flags = 1;
+      zeros += *flags == 0;
+      row += step;
+    }
+  }
+  return zeros;
+}
+
+// Looks through all rows, or as many as it takes to know that next to nothing is zero.
+Kept count_blocks(const ConvPlan& plan) {
+  Kept kept{true, false, 0, 0};
+  const int32_t length = plan.taps * plan.run, positions = positions_of(plan);
+  if (plan.transposed || plan.merged || plan.source->dtype != PITH_I8 || length > kMostRow || positions > kMostPositions) return kept;
+  Count count;
   int8_t row[kMostRow];
   uint8_t flags[kMostPositions];
-  memset(row, 0, static_cast<size_t>(plan.taps * plan.run));
+  memset(row, 0, static_cast<size_t>(length));
   WeightRows rows(*plan.source);
   for (int32_t first = 0; first < plan.out_c;) {
     const int32_t left = plan.group_out - first % plan.group_out, n = left < kLanes ? left : kLanes;
-    memset(flags, 0, static_cast<size_t>(positions_of(plan)));
+    const int64_t seen = count.positions + positions;
+    memset(flags, 0, static_cast<size_t>(positions));
     for (int32_t r = 0; r < n; ++r) {
-      rows.next(row, int64_t{plan.taps} * plan.run);
-      const int8_t* w = row;
-      uint8_t* flag = flags;
-      for (int32_t tap = 0; tap < plan.taps; ++tap) {
-        for (int32_t k = 0; k < plan.run; k += kSpanStep, ++flag) {
-          const int32_t step = plan.run - k < kSpanStep ? plan.run - k : kSpanStep;
-          if (*flag == 0 && !all_zero(w, step)) *flag = 1;
-          w += step;
-        }
-      }
+      rows.next(row, length);
+      const int64_t most_zeros = count.zeros + flag_row(plan, row, flags);
+      if (most_zeros * 16 < seen && (seen >= kFewPositions || first + n == plan.out_c)) return kept;
     }
-    count_block(plan, flags, count);
-    if (count.positions >= kFirstPositions && count.zeros * 8 < count.positions) return false;
+    count_block(plan, flags, count, kept);
     first += n;
   }
-  return pays(count.zeros, count.positions);
+  kept.pays = count.pays();
+  return kept;
 }
 
 // Spans of a packed block; how many, or -1 where there is no room.
@@ -119,15 +129,15 @@ uint8_t* move_spans(const ConvPlan& plan, const SparseBlock& b, const void* bloc
 
 }  // namespace
 
-bool pack_sparse(Builder& builder, ConvPlan& plan) {
-  Count count;
-  if (!count_blocks(plan, count)) return false;
+bool pack_sparse(Builder& builder, Kept& kept, ConvPlan& plan) {
+  if (!kept.known) kept = count_blocks(plan);
+  if (!kept.pays) return false;
   Memory& memory = builder.memory;
   const int64_t block_count = int64_t{plan.groups} * plan.group_blocks();
   const int64_t set_bytes = static_cast<int64_t>(plan.is_float ? sizeof(ChannelsF32) : sizeof(Channels));
   SparseBlock* blocks = memory.take<SparseBlock>(block_count);
-  Span* spans = memory.take<Span>(count.spans);
-  uint8_t* weights = memory.take<uint8_t>(count.values * value_bytes(plan) + PITH_OVERREAD, 64);
+  Span* spans = memory.take<Span>(kept.spans);
+  uint8_t* weights = memory.take<uint8_t>(kept.values * value_bytes(plan) + PITH_OVERREAD, 64);
   uint8_t* channels = memory.take<uint8_t>(block_count * set_bytes, 64);
   const size_t mark = memory.mark();
   uint8_t* block = memory.take<uint8_t>(plan.block_values() * value_bytes(plan), 64);
@@ -137,6 +147,7 @@ bool pack_sparse(Builder& builder, ConvPlan& plan) {
   plan.channels = channels;
   if (blocks == nullptr || spans == nullptr || weights == nullptr || channels == nullptr || block == nullptr || row == nullptr) return true;
   WeightRows rows(*plan.source);
+  Count count;
   plan.narrow = true;
   memset(row, 0, static_cast<size_t>(plan.taps * plan.run));
   for (int32_t i = 0; i < block_count; ++i) {
@@ -164,7 +175,7 @@ bool close_gaps(const ConvPlan& plan, const ConvTile& tile, SparseTile& sparse) 
     sparse.blocks[b] = {sparse.spans + used, found, weights + b * block_bytes};
     used += found;
   }
-  if (!pays(count.zeros, count.positions)) return false;
+  if (!count.pays()) return false;
   for (int32_t b = 0; b < blocks; ++b) move_spans(plan, sparse.blocks[b], weights + b * block_bytes, weights + b * block_bytes);
   return true;
 }

@@ -15,10 +15,10 @@
 namespace pith::runtime {
 
 // Packs weights at load without their zeros, to plan.sparse; false: they stay dense, and nothing was done.
-bool pack_sparse(Builder& builder, ConvPlan& plan);
+bool pack_sparse(Builder& builder, Kept& kept, ConvPlan& plan);
 
 // A tile's blocks without their zeros, and room for their spans.
-inline constexpr int kMostTileSpans = 512;
+inline constexpr int kMostTileSpans = 256;
 inline constexpr int kMostTileBlocks = PITH_WEIGHT_TILE / kLanes;
 struct SparseTile {
   SparseBlock blocks[kMostTileBlocks];

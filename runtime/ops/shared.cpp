@@ -69,7 +69,7 @@ const char* decode_constant(Builder& builder, Tensor& k, int dtype) {
   }
   if (builder.memory.counting()) {
     if (k.counted && k.dtype == dtype) return nullptr;
-    k.counted = 1;
+    if (k.counted == 0) k.counted = static_cast<uint8_t>(1 + k.dtype);
   }
   const int64_t count = k.count();
   if (k.dtype == PITH_I8 && dtype == PITH_I8) {
