@@ -1,10 +1,10 @@
 // What products gain from blocks of zeros, 16 output channels by 16 input channels of a tap (runtime/ops/conv_sparse.h).
 //
-//   pith-block-sparse [ISA]      a table in CSV
+//   pith-block-sparse > tests/quality/block_sparse.csv
 //
 // Layers of MobileNetV2, YOLOv5n and BERT, each a file of one operator with random weights of which a share of blocks is
 // zero, loaded in mode fastest. All shares take turns in one process; `ratio` is the median over rounds of a share's time
-// to that without zeros, which runs the dense kernels.
+// to that without zeros, which runs the dense kernels; every instruction set of this processor.
 //
 // `predicted`, before any measurement, for AVX-512 and 8 bits: a dense product of depth K takes K/8 cycles for a pixel
 // and block of outputs (two dot products a cycle, 4 inputs each) and 2.3 to store; without zeros a block has its loads
@@ -135,18 +135,17 @@ bool measure(const Layer& layer, int dtype, const char* isa) {
 }  // namespace
 }  // namespace pith
 
-int main(int argc, char** argv) {
-  for (int i = 0; argc > 1 && i < PITH_ISA_COUNT; ++i) {
-    const pith_isa isa = static_cast<pith_isa>(i);
-    if (std::string(argv[1]) == pith_isa_name(isa) && pith_set_isa(isa) != PITH_OK) return 2;
-  }
-  const char* isa = argc > 1 ? argv[1] : "best";
+int main() {
   fmt::print("layer,values,isa,zero_blocks_percent,predicted,ratio,ms,weight_bytes\n");
-  for (const int dtype : {PITH_U8, PITH_F32}) {
-    for (const pith::Layer& layer : pith::kLayers) {
-      if (pith::measure(layer, dtype, isa)) continue;
-      std::fprintf(stderr, "pith-block-sparse: %s: %s\n", layer.name, pith_last_error().reason);
-      return 1;
+  for (int i = PITH_ISA_REFERENCE + 1; i < PITH_ISA_COUNT; ++i) {
+    const pith_isa isa = static_cast<pith_isa>(i);
+    if (pith_set_isa(isa) != PITH_OK) continue;
+    for (const int dtype : {PITH_U8, PITH_F32}) {
+      for (const pith::Layer& layer : pith::kLayers) {
+        if (pith::measure(layer, dtype, pith_isa_name(isa))) continue;
+        std::fprintf(stderr, "pith-block-sparse: %s: %s\n", layer.name, pith_last_error().reason);
+        return 1;
+      }
     }
   }
 }

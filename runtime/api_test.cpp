@@ -178,6 +178,33 @@ TEST(Api, SmallestModeTakesLessMemory) {
   EXPECT_EQ(small.arena_bytes, static_cast<size_t>(network().arena_bytes));
 }
 
+// Three of four blocks of 16 x 16 weights are zero: what pith_probe names is what loading takes, and less.
+TEST(Api, BlocksOfZerosShrinkWhatIsNamed) {
+  const auto file = [](bool zeros) {
+    Maker m;
+    const int32_t x = m.tensor(PITH_U8, {1, 9, 7, 64}, {-96, 7}), y = m.tensor(PITH_U8, {1, 9, 7, 200}, {-40, 100});
+    m.op(PITH_OPCODE_Conv2d, {x, m.weights({200, 3, 3, 64}), kNone}, {y}, {1, 1, 1, 1, 1, 1, 1, 1, 1});
+    std::vector<int32_t>& w = m.p.constants[0].integers;
+    for (size_t i = 0; zeros && i < w.size(); ++i) w[i] = (i / 576 / 16 + i / 16) % 4 == 0 ? w[i] : 0;
+    m.p.inputs = {{"x", x, {0, 1, 2, 3}}};
+    m.p.outputs = {{"y", y, {0, 1, 2, 3}}};
+    return file_of(m.p);
+  };
+  pith_sizes dense{}, sparse{};
+  ASSERT_EQ(pith_probe(file(false).data(), file(false).size(), PITH_MODE_FASTEST, 1, &dense), PITH_OK);
+  ASSERT_EQ(pith_probe(file(true).data(), file(true).size(), PITH_MODE_FASTEST, 1, &sparse), PITH_OK);
+  EXPECT_LT(sparse.weight_bytes, dense.weight_bytes * 4 / 10);
+  const std::vector<float> x = random_reals(9 * 7 * 64, 0, 1);
+  std::vector<std::vector<float>> results;
+  for (const pith_mode mode : {PITH_MODE_FASTEST, PITH_MODE_SMALLEST}) {
+    Loaded l(file(true), mode);
+    pith_set_input_f32(l.instance, 0, x.data(), x.size());
+    pith_run(l.instance);
+    pith_get_output_f32(l.instance, 0, results.emplace_back(9 * 7 * 200).data(), 9 * 7 * 200);
+  }
+  EXPECT_EQ(results[0], results[1]);
+}
+
 TEST(Api, ManyInstancesShareAModel) {
   Loaded l(file_of(network()), PITH_MODE_FASTEST);
   Block other(l.instance_memory->bytes());
