@@ -5,6 +5,7 @@
 #include "runtime/kernels/arm/neon.h"
 
 #define PITH_DOT __attribute__((target("arch=armv8.2-a+dotprod")))
+#define PITH_NEON_INLINE __attribute__((always_inline)) static inline
 
 namespace pith::runtime {
 namespace {
@@ -26,7 +27,7 @@ void store_tile(const ConvU8& s, int32_t pixel, int32_t block, const int32x4_t (
 // Sums of kPixels pixels for one block of 16 channels, by sdot.
 struct Dots {
   template <int kPixels>
-  PITH_DOT static void begin(const Channels& c, int32x4_t (&acc)[kPixels][4]) {
+  PITH_DOT PITH_NEON_INLINE void begin(const Channels& c, int32x4_t (&acc)[kPixels][4]) {
     for (int v = 0; v < 4; ++v) {
       const int32x4_t start = vmlaq_n_s32(vld1q_s32(c.bias + 4 * v), vld1q_s32(c.sum + 4 * v), 128);
       for (int p = 0; p < kPixels; ++p) acc[p][v] = start;
@@ -35,7 +36,7 @@ struct Dots {
 
   // Adds products of one tap's inputs from `k` to `last`; returns where their weights end.
   template <int kPixels>
-  PITH_DOT static const int8_t* accumulate(const uint8_t* const* inputs, int64_t k, int64_t last, const int8_t* w, int32x4_t (&acc)[kPixels][4]) {
+  PITH_DOT PITH_NEON_INLINE const int8_t* accumulate(const uint8_t* const* inputs, int64_t k, int64_t last, const int8_t* w, int32x4_t (&acc)[kPixels][4]) {
     const int8x16_t flip = vdupq_n_s8(-128);
     for (; k + 16 <= last; k += 16, w += 256) {  // sixteen inputs of each pixel in one register
       int8x16_t x[kPixels];
@@ -67,14 +68,14 @@ struct Dots {
 // The same by smlal.
 struct Products {
   template <int kPixels>
-  static void begin(const Channels& c, int32x4_t (&acc)[kPixels][4]) {
+  PITH_NEON_INLINE void begin(const Channels& c, int32x4_t (&acc)[kPixels][4]) {
     for (int v = 0; v < 4; ++v) {
       for (int p = 0; p < kPixels; ++p) acc[p][v] = vld1q_s32(c.bias + 4 * v);
     }
   }
 
   template <int kPixels>
-  static const int8_t* accumulate(const uint8_t* const* inputs, int64_t first, int64_t last, const int8_t* w, int32x4_t (&acc)[kPixels][4]) {
+  PITH_NEON_INLINE const int8_t* accumulate(const uint8_t* const* inputs, int64_t first, int64_t last, const int8_t* w, int32x4_t (&acc)[kPixels][4]) {
     for (int64_t quad = first; quad < last; quad += 4, w += 64) {
       const int8x16x4_t columns = vld4q_s8(w);  // one input, sixteen channels
       for (int k = 0; k < 4; ++k) {
