@@ -230,8 +230,8 @@ Result<void> compress(const Flags& f, const Global& global) {
   if (!f.post.no_retrain && ((f.post.explain && f.post.fewer.macs <= 0 && !f.retrain.allocate) || !f.post.curves.empty()))
     return usage_error("--explain and --curve tell of what --no-retrain does (--explain of --macs and --allocate too); give it too");
   if (f.retrain.allocate && !(f.retrain.ratio > 0 && !f.post.no_retrain)) return usage_error("--allocate begins retraining towards a size; give --ratio, and --time or --steps");
-  if (f.post.macro && (!(f.post.no_retrain || f.retrain.allocate) || !f.post.curves.empty() || !f.post.graph.empty() || f.post.fewer.blocks + f.post.fewer.channels + f.post.fewer.low_rank > 0))
-    return usage_error("--macro chooses among networks brought to one size; give --no-retrain or --allocate, and none of --curve, --write-graph, --blocks, --channels, --low-rank");
+  if (f.post.macro && (!(f.post.no_retrain || f.retrain.allocate) || !f.post.curves.empty() || !f.post.graph.empty() || f.post.fewer.named()))
+    return usage_error("--macro chooses among networks brought to one size; give --no-retrain or --allocate, and none of --curve, --write-graph, --blocks, --channels, --low-rank, --sparse");
   const auto started = std::chrono::steady_clock::now();
   PITH_TRY(const CompileOptions placing, compile_options(f.placing));
   PITH_CHECK_OK(check_coding(f.coding, placing));
@@ -255,8 +255,8 @@ Result<void> compress(const Flags& f, const Global& global) {
   PITH_TRY(const CodecChoice codec, codec_choice(f.codec));
   if (is_language(g)) {
     if (f.integer_outputs) return usage_error("--integer-outputs is for models that don't read text; see --integers");
-    if (f.post.no_retrain || f.post.macro || f.post.fewer.macs > 0 || f.post.fewer.channels > 0 || f.post.fewer.low_rank > 0)
-      return usage_error("--no-retrain, --macro, --macs, --channels and --low-rank are for models that don't read text; give --bits-per-weight, or --ratio to retrain");
+    if (f.post.no_retrain || f.post.macro || f.post.fewer.macs > 0 || f.post.fewer.channels > 0 || f.post.fewer.low_rank > 0 || f.post.fewer.sparse > 0)
+      return usage_error("--no-retrain, --macro, --macs, --channels, --low-rank and --sparse are for models that don't read text; give --bits-per-weight, or --ratio to retrain");
     ShrinkFlags shrink = f.shrink;
     shrink.blocks = f.post.fewer.blocks;
     if (f.coding.wanted()) return usage_error("--activation-bits and what belongs to it are for networks with 8-bit pictures inside; for what a model that continues text remembers there is --cache-bits");

@@ -4,11 +4,13 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <optional>
 
 #include "base/log.h"
 #include "cli/sensitivity.h"
+#include "macro/block_sparse.h"
 #include "macro/drop_blocks.h"
 #include "macro/low_rank.h"
 #include "macro/measure.h"
@@ -82,12 +84,25 @@ struct Maker {
     return {};
   }
 
-  Result<void> move(ir::Graph& g, int kind, double asked) const { return kind == 0 ? leave_out_blocks(g, asked) : kind == 1 ? remove_channels(g, asked) : split_layers(g, asked); }
+  Result<void> make_sparse(ir::Graph& g, double asked) const {
+    BlockSparseOptions o;
+    o.macs_share = macs_share(g, asked);
+    if (o.macs_share == 1) return {};
+    PITH_TRY(const BlockSparseReport r, drop_weight_blocks(g, first_of(samples, walkable(g)), measure_gradients(g, first_of(samples, kGradientSamples), head, seed), o));
+    log_info(fmt::format("{} layers lost blocks: {:.1f} of {:.1f} million multiply-accumulates stay, at a loss of {:.4g}", r.layers.size(), millions(r.macs_after), millions(r.macs_before), r.loss));
+    for (const auto& l : r.layers) log_verbose(fmt::format("  {}: {} of {} blocks are zero", l.node, l.dropped, l.blocks));
+    return {};
+  }
+
+  Result<void> move(ir::Graph& g, int kind, double asked) const {
+    return kind == 0 ? leave_out_blocks(g, asked) : kind == 1 ? remove_channels(g, asked) : kind == 2 ? split_layers(g, asked) : make_sparse(g, asked);
+  }
 };
 
-// One of the seven ways: those moves whose bit is set, each down by an equal part of the logarithm of the share.
-constexpr int kMoves = 3, kWays = 1 << kMoves;
-constexpr const char* kNames[kMoves] = {"blocks", "channels", "low rank"};
+// One of the eleven ways: those moves whose bit is set, each down by an equal part of the logarithm of the share. Layers that were
+// split in two have few blocks left to lose: the two are not tried together.
+constexpr int kMoves = 4, kWays = 1 << kMoves, kSplitAndSparse = 4 + 8;
+constexpr const char* kNames[kMoves] = {"blocks", "channels", "low rank", "block sparsity"};
 
 std::string name_of(int way) {
   std::string name;
@@ -100,7 +115,7 @@ std::string name_of(int way) {
 // Nothing where the moves before one have reached the share already: that is another way.
 Result<std::optional<ir::Graph>> make(const ir::Graph& from, int way, double share, const Maker& maker) {
   ir::Graph g = from;
-  const int moves = (way & 1) + (way >> 1 & 1) + (way >> 2 & 1);
+  const int moves = std::popcount(static_cast<unsigned>(way));
   const auto all = static_cast<double>(total_macs(from));
   int done = 0;
   for (int k = 0; k < kMoves; ++k) {
@@ -124,7 +139,7 @@ Result<std::vector<Made>> try_ways(const ir::Graph& from, double share, const Ma
   std::optional<Error> first_refusal;
   const bool has_blocks = !residual_blocks(from).empty();
   for (int way = 1; way < kWays; ++way) {
-    if ((way & 1) != 0 && !has_blocks) continue;
+    if (((way & 1) != 0 && !has_blocks) || (way & kSplitAndSparse) == kSplitAndSparse) continue;
     auto g = make(from, way, share, maker);
     if (!g.ok()) {
       if (g.error().code != ErrorCode::kDoesNotFit) return g.error();
@@ -158,20 +173,22 @@ Samples first_of(const Samples& samples, size_t count) { return {samples.begin()
 size_t walkable(const ir::Graph& g) { return std::min(kSamples, static_cast<size_t>(std::max<int64_t>(4, kLiveBytes / (2 * live_bytes(g))))); }
 
 void add_fewer_flags(CLI::App* verb, const std::string& group, FewerFlags& f) {
-  verb->add_option("--macs", f.macs, "multiply-accumulates that may stay, as a share or a number: --blocks, --channels and --low-rank, alone and together, are tried, and what keeps the answers to other samples best is taken; with --time or --steps it is then retrained towards the original, in 8 bits or to --ratio")
+  verb->add_option("--macs", f.macs, "multiply-accumulates that may stay, as a share or a number: --blocks, --channels, --low-rank and --sparse, alone and together, are tried, and what keeps the answers to other samples best is taken; with --time or --steps it is then retrained towards the original, in 8 bits or to --ratio")
       ->check(CLI::NonNegativeNumber)->group(group);
   verb->add_option("--blocks", f.blocks, "the same by leaving out whole residual blocks; of models that read text, attention and feed-forward blocks, before rounding or retraining")->check(CLI::NonNegativeNumber)->group(group);
   verb->add_option("--channels", f.channels, "the same by removing the channels that matter least from every tensor; what reads their neighbours makes up for them")->check(CLI::NonNegativeNumber)->group(group);
-  verb->add_option("--low-rank", f.low_rank, "the same by splitting layers in two, of low rank or separable (columns and rows, depthwise and pointwise); where several of these are given, in this order")->check(CLI::NonNegativeNumber)->group(group);
+  verb->add_option("--low-rank", f.low_rank, "the same by splitting layers in two, of low rank or separable (columns and rows, depthwise and pointwise)")->check(CLI::NonNegativeNumber)->group(group);
+  verb->add_option("--sparse", f.sparse, "the same by making blocks of 16 x 16 weights zero, which are then left out; where several of these are given, in this order")->check(CLI::NonNegativeNumber)->group(group);
 }
 
 Result<std::vector<Way>> fewer_operations(ir::Graph& g, const Samples& samples, const std::string& head, uint64_t seed, const FewerFlags& f) {
-  if (f.macs > 0 && (f.blocks > 0 || f.channels > 0 || f.low_rank > 0)) return usage_error("--macs chooses among --blocks, --channels and --low-rank; give it alone, or those");
+  if (f.macs > 0 && f.named()) return usage_error("--macs chooses among --blocks, --channels, --low-rank and --sparse; give it alone, or those");
   if (f.macs <= 0) {
     const Maker maker{samples, head, seed};
     if (f.blocks > 0) PITH_CHECK_OK(maker.leave_out_blocks(g, f.blocks));
     if (f.channels > 0) PITH_CHECK_OK(maker.remove_channels(g, f.channels));
     if (f.low_rank > 0) PITH_CHECK_OK(maker.split_layers(g, f.low_rank));
+    if (f.sparse > 0) PITH_CHECK_OK(maker.make_sparse(g, f.sparse));
     return std::vector<Way>();
   }
   const double share = macs_share(g, f.macs);

@@ -1,10 +1,10 @@
-// Fewer multiply-accumulates as `pith compress` offers them: residual blocks left out, channels removed, layers split in two of
-// low rank, and the choice among them.
+// Fewer multiply-accumulates as `pith compress` offers them: residual blocks left out, channels removed, layers split in
+// two, blocks of weights made zero, and the choice among them.
 //
-// Why: which of the three a network bears best can't be said beforehand, and what they model as loss isn't in one unit (blocks
-// are measured, channels and ranks are predicted from gradients). So --macs really makes the network in several ways, each alone,
-// pairs in equal parts and all three, and keeps the one whose answers to samples that no pass looked at are nearest to the
-// original's.
+// Why: which of the four a network bears best can't be said beforehand, and what they model as loss isn't in one unit (blocks
+// are measured, the others are predicted from gradients). So --macs really makes the network in several ways, each alone and
+// together in equal parts (but for zero blocks behind split layers), and keeps the one whose answers to samples that no pass
+// looked at are nearest to the original's.
 #pragma once
 
 #include <string>
@@ -17,8 +17,9 @@ namespace pith::cli {
 
 struct FewerFlags {  // what may stay: a share, or a number above 1; 0: all
   double macs = 0;
-  double blocks = 0, channels = 0, low_rank = 0;  // in this order
-  bool wanted() const { return macs > 0 || blocks > 0 || channels > 0 || low_rank > 0; }
+  double blocks = 0, channels = 0, low_rank = 0, sparse = 0;  // in this order
+  bool named() const { return blocks > 0 || channels > 0 || low_rank > 0 || sparse > 0; }
+  bool wanted() const { return macs > 0 || named(); }
 };
 void add_fewer_flags(CLI::App* verb, const std::string& group, FewerFlags& flags);
 

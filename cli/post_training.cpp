@@ -224,7 +224,7 @@ void add_post_flags(CLI::App* verb, PostFlags& f) {
   verb->add_flag("--no-retrain", f.no_retrain, "meet --ratio or --max-drop without retraining: a step for each layer along the hull of bytes against loss, and rounding that makes up for its errors")->group(group);
   add_fewer_flags(verb, group, f.fewer);
   verb->add_flag("--macro", f.macro, "let fewer operations compete with coarser weights: all, 0.85 and 0.7 of them (of --macs) are brought to the same size, and what answers other samples most like the original is taken")->group(group);
-  verb->add_option("--write-graph", f.graph, "write the float graph after --macs, --blocks, --channels and --low-rank as text with its weights; pith reads it as a model (.txt)")->group(group);
+  verb->add_option("--write-graph", f.graph, "write the float graph after --macs, --blocks, --channels, --low-rank and --sparse as text with its weights; pith reads it as a model (.txt)")->group(group);
   verb->add_flag("--explain", f.explain, "say for each layer what was done and why")->group(group);
   verb->add_option("--curve", f.curves, "write the curve of bytes against quality to a .csv or .svg file (with --no-retrain); may be repeated")->group(group);
   verb->add_option("--curve-points", f.points, "ratios at which the curve is measured")->delimiter(',')->group(group);

@@ -24,7 +24,7 @@ TEST(Structures, HaveThePublishedSizes) {
     ASSERT_TRUE(g.ok()) << g.error().message;
     int64_t macs = 0, weights = 0;
     for (const ir::Node& n : g->nodes) {
-      macs += ir::mac_count(*g, n);
+      macs += ir::dense_mac_count(*g, n);
       if (n.op == ir::Op::kConv || n.op == ir::Op::kGemm) weights += g->value(n.inputs[1]).constant->count();
     }
     EXPECT_NEAR(static_cast<double>(macs) / 1e9, e.gmacs, 0.01 * e.gmacs) << e.name;

@@ -1,0 +1,334 @@
+// See block_sparse.h.
+#include "macro/block_sparse.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/allocate.h"
+#include "base/linear.h"
+#include "base/log.h"
+#include "ir/blocks.h"
+#include "ir/products.h"
+#include "macro/measure.h"
+
+extern "C" void dpotrf_(const char* uplo, const int* n, double* a, const int* lda, int* info);  // LAPACK, which OpenBLAS carries
+extern "C" void dpotri_(const char* uplo, const int* n, double* a, const int* lda, int* info);
+
+namespace pith {
+namespace {
+
+using ir::Blocks;
+using ir::Graph;
+using ir::Node;
+using ir::Op;
+using ir::ReadMoments;
+using ir::Tensor;
+
+// The rows of one block, and what is left to choose from. Row-major; `size` shrinks as blocks go.
+class Elimination {
+ public:
+  Elimination(const Blocks& b, int64_t down, std::span<const double> weights, std::span<const double> importance, const std::vector<double>& inverse)
+      : rows_(b.outputs(down).count), size_(b.rows.width), live_(size_), importance_(importance.subspan(static_cast<size_t>(b.outputs(down).first), static_cast<size_t>(rows_))), inverse_(inverse) {
+    const double* first = weights.data() + b.outputs(down).first * size_;
+    w_.assign(first, first + rows_ * size_);
+    for (int64_t across = 0; across < b.across(); ++across) places_.push_back({across, b.elements(across).first, b.elements(across).count});
+  }
+
+  struct Drop {
+    int64_t across = 0, elements = 0;
+    double loss = 0;
+  };
+  size_t left() const { return places_.size(); }
+  int64_t elements() const { return live_; }
+  bool is_zero(size_t i) const {
+    for (int64_t r = 0; r < rows_; ++r) {
+      const double* w = w_.data() + r * size_ + places_[i].first;
+      if (std::any_of(w, w + places_[i].count, [](double x) { return x != 0; })) return false;
+    }
+    return true;
+  }
+  // Takes away what is zero already; then whatever costs least.
+  Drop drop_zero(size_t i) { return drop(i, 0); }
+  Drop drop_cheapest() {
+    size_t best = 0;
+    double least = -1;
+    for (size_t i = 0; i < places_.size(); ++i) {
+      const double loss = cost(places_[i]);
+      if (least < 0 || loss < least) best = i, least = loss;
+    }
+    return drop(best, least);
+  }
+
+ private:
+  struct Place {
+    int64_t across, first, count;  // which block; where it stands now
+  };
+
+  std::vector<double> part(const Place& p) const {  // factor of [C^-1]_JJ
+    std::vector<double> f;
+    for (int64_t i = 0; i < p.count; ++i) f.insert(f.end(), inverse_.begin() + (p.first + i) * size_ + p.first, inverse_.begin() + (p.first + i) * size_ + p.first + p.count);
+    if (!cholesky(f, p.count)) f.clear();
+    return f;
+  }
+
+  double cost(const Place& p) const {
+    const std::vector<double> factor = part(p);
+    double sum = 0;
+    for (int64_t r = 0; r < rows_; ++r) {
+      const double* w = w_.data() + r * size_ + p.first;
+      std::vector<double> x(w, w + p.count);
+      if (!factor.empty()) solve_cholesky(factor, p.count, x);
+      for (int64_t i = 0; i < p.count; ++i) sum += importance_[static_cast<size_t>(r)] * w[i] * x[static_cast<size_t>(i)];
+    }
+    return sum;
+  }
+
+  // w -= w_J ([C^-1]_JJ)^-1 [C^-1]_J and C^-1 likewise.
+  Drop drop(size_t i, double loss) {
+    const Place p = places_[i];
+    places_.erase(places_.begin() + static_cast<int64_t>(i));
+    const std::vector<double> factor = part(p);
+    std::vector<double> column, share(static_cast<size_t>(p.count * size_)), x(static_cast<size_t>(p.count));
+    for (int64_t k = 0; k < size_; ++k) {
+      for (int64_t j = 0; j < p.count; ++j) x[static_cast<size_t>(j)] = inverse_[static_cast<size_t>(k * size_ + p.first + j)];
+      column.insert(column.end(), x.begin(), x.end());
+      if (!factor.empty()) solve_cholesky(factor, p.count, x);
+      for (int64_t j = 0; j < p.count; ++j) share[static_cast<size_t>(j * size_ + k)] = factor.empty() ? 0 : -x[static_cast<size_t>(j)];
+    }
+    std::vector<double> gone;
+    for (int64_t r = 0; r < rows_; ++r) gone.insert(gone.end(), w_.begin() + r * size_ + p.first, w_.begin() + r * size_ + p.first + p.count);
+    ir::gemm(false, false, rows_, size_, p.count, gone.data(), p.count, share.data(), size_, true, w_.data(), size_);
+    ir::gemm(false, false, size_, size_, p.count, column.data(), p.count, share.data(), size_, true, inverse_.data(), size_);
+    live_ -= p.count;
+    if (4 * live_ < 3 * size_) close_up();
+    return {p.across, p.count, loss};
+  }
+
+  // What is gone no longer takes part.
+  void close_up() {
+    std::vector<int64_t> kept;
+    for (Place& p : places_) {
+      const auto first = static_cast<int64_t>(kept.size());
+      for (int64_t j = 0; j < p.count; ++j) kept.push_back(p.first + j);
+      p.first = first;
+    }
+    const auto gather = [&](std::vector<double>& matrix, const std::vector<int64_t>* rows, int64_t count) {
+      std::vector<double> smaller;
+      smaller.reserve(static_cast<size_t>(count) * kept.size());
+      for (int64_t r = 0; r < count; ++r) {
+        const double* row = matrix.data() + (rows != nullptr ? (*rows)[static_cast<size_t>(r)] : r) * size_;
+        for (int64_t k : kept) smaller.push_back(row[k]);
+      }
+      matrix = std::move(smaller);
+    };
+    gather(w_, nullptr, rows_);
+    gather(inverse_, &kept, static_cast<int64_t>(kept.size()));
+    size_ = live_ = static_cast<int64_t>(kept.size());
+  }
+
+  int64_t rows_, size_, live_;  // live_: elements that are left of size_
+  std::span<const double> importance_;
+  std::vector<double> w_, inverse_;
+  std::vector<Place> places_;
+};
+
+bool can_lose(const ir::ProductRows& r) { return r.groups == 1 && r.outputs >= ir::kBlockSide && r.depth >= ir::kBlockSide && r.width >= 2 * ir::kBlockSide; }
+
+bool has_bias(const Graph& g, const Node& n, int64_t outputs) {
+  return n.inputs.size() > 2 && n.inputs[2] != ir::kNoValue && g.value(n.inputs[2]).is_constant() && g.value(n.inputs[2]).constant->count() == outputs;
+}
+
+// Convolutions and products whose weights nobody else reads, with their rows.
+std::map<size_t, ir::ProductRows> products(const Graph& g) {
+  const auto readers = ir::consumers(g);
+  std::map<size_t, ir::ProductRows> found;
+  for (size_t k = 0; k < g.nodes.size(); ++k) {
+    const auto rows = ir::product_rows(g, g.nodes[k]);
+    if (rows && g.nodes[k].op != Op::kMatMul && readers[static_cast<size_t>(g.nodes[k].inputs[1])].size() == 1) found[k] = *rows;
+  }
+  return found;
+}
+
+Result<std::vector<double>> inverse_of(std::vector<double> a, int64_t n, const std::string& name) {
+  const int size = static_cast<int>(n);
+  int info = 0;
+  dpotrf_("U", &size, a.data(), &size, &info);  // row-major: the lower triangle
+  if (info == 0) dpotri_("U", &size, a.data(), &size, &info);
+  if (info != 0) return usage_error(fmt::format("the second moments of what '{}' reads aren't positive definite; give other samples", name));
+  for (int64_t i = 0; i < n; ++i) {
+    for (int64_t j = i + 1; j < n; ++j) a[static_cast<size_t>(i * n + j)] = a[static_cast<size_t>(j * n + i)];
+  }
+  return a;
+}
+
+// The order in which 16 rows of a layer lose their blocks.
+struct Curve {
+  size_t node;
+  int64_t down;
+  std::vector<Elimination::Drop> drops;
+};
+
+class BlockPruning {
+ public:
+  BlockPruning(const Graph& original, const std::vector<std::vector<Tensor>>& samples, const ir::SquaredGradients& gradients, const BlockSparseOptions& options)
+      : original_(original), samples_(samples), gradients_(gradients), options_(options), student_(original), products_(products(original)) {
+    for (const auto& [k, rows] : products_) {
+      if (!can_lose(rows)) continue;
+      zeros_[k] = ir::zero_block_mask(*original.value(original.nodes[k].inputs[1]).constant, rows);
+      zeros_[k].resize(static_cast<size_t>(rows.outputs * rows.width), 0);
+    }
+  }
+
+  // Takes blocks until so many multiply-accumulates are left.
+  Result<void> round(double macs) {
+    PITH_CHECK_OK(look());
+    double fixed = static_cast<double>(total_macs(student_));
+    for (const Unit& u : units_) fixed -= u.options[0].spent.macs;
+    if (macs < fixed) return error(ErrorCode::kDoesNotFit, fmt::format("layers that can't lose blocks need {:.0f} multiply-accumulates, more than may stay; ask for fewer", fixed));
+    PITH_TRY(const Allocation chosen, allocate(units_, {-1, -1, macs - fixed}));
+    loss_ += chosen.loss;
+    for (size_t u = 0; u < units_.size(); ++u) {
+      const Curve& c = curves_[u];
+      const Blocks b{products_.at(c.node)};
+      const auto outputs = b.outputs(c.down);
+      for (size_t d = 0; d < chosen.option[u]; ++d) {
+        const auto elements = b.elements(c.drops[d].across);
+        for (int64_t o = outputs.first; o < outputs.first + outputs.count; ++o) std::fill_n(zeros_[c.node].begin() + o * b.rows.width + elements.first, elements.count, uint8_t{1});
+      }
+    }
+    return make_up();
+  }
+
+  Graph& student() { return student_; }
+  double loss() const { return loss_; }
+  BlockSparseReport::Layer lost(size_t k) const {
+    BlockSparseReport::Layer l{original_.nodes[k].name};
+    if (!zeros_.count(k)) return l;
+    const Blocks b{products_.at(k)};
+    l.blocks = b.down() * b.across();
+    for (int64_t i = 0; i < l.blocks; ++i) l.dropped += zeros_.at(k)[static_cast<size_t>(b.outputs(i / b.across()).first * b.rows.width + b.elements(i % b.across()).first)];
+    return l;
+  }
+
+ private:
+  // Curves of all rows of the student as it is now.
+  Result<void> look() {
+    curves_.clear(), units_.clear();
+    Graph copy = student_;
+    Progress bar("looking for blocks", student_.nodes.size());
+    return ir::walk_side_by_side(student_, copy, samples_, [&](size_t k, const ir::SideBySide& inputs) -> Result<void> {
+      bar.step();
+      return zeros_.count(k) ? look_at(k, inputs) : Result<void>();
+    });
+  }
+
+  Result<void> look_at(size_t k, const ir::SideBySide& inputs) {
+    const Node& n = student_.nodes[k];
+    const Blocks b{products_.at(k)};
+    const int64_t width = b.rows.width;
+    PITH_TRY(ReadMoments m, ir::read_moments(student_, student_, n, n, inputs, options_.positions, false));
+    ir::shrink(m);
+    const ir::Value& first = original_.value(original_.nodes[k].inputs[1]);
+    std::vector<double> importance = ir::row_importance(*first.constant, b.rows, m, gradients_, first.name).rows;
+    double mean = 0;  // rows that these samples don't need may be needed by others
+    for (double s : importance) mean += s / static_cast<double>(importance.size());
+    for (double& s : importance) s = std::max(s, mean / 4);
+    damp(m.covariance, width, 0.001);
+    for (int64_t i = 0; i < width; ++i) m.covariance[static_cast<size_t>(i * (width + 1))] += 1e-5 * m.mean[static_cast<size_t>(i)] * m.mean[static_cast<size_t>(i)];
+    PITH_TRY(const std::vector<double> inverse, inverse_of(m.covariance, width, n.name));
+    const std::vector<double> weights = ir::weight_rows(*student_.value(n.inputs[1]).constant, b.rows);
+    const double positions = static_cast<double>(ir::dense_mac_count(student_, n)) / static_cast<double>(b.rows.outputs * width);
+    for (int64_t down = 0; down < b.down(); ++down) {
+      Elimination e(b, down, weights, importance, inverse);
+      for (size_t i = e.left(); i-- > 0;) {
+        if (e.is_zero(i)) e.drop_zero(i);
+      }
+      add_curve(k, down, e, positions * static_cast<double>(b.outputs(down).count));
+    }
+    return {};
+  }
+
+  void add_curve(size_t k, int64_t down, Elimination& e, double macs_of_element) {
+    Curve c{k, down, {}};
+    double elements = static_cast<double>(e.elements());
+    Unit unit{fmt::format("{} {}", student_.nodes[k].name, down), {{{0, 0, macs_of_element * elements}, 0}}};
+    while (e.left() > 1) {
+      c.drops.push_back(e.drop_cheapest());
+      elements -= static_cast<double>(c.drops.back().elements);
+      unit.options.push_back({{0, 0, macs_of_element * elements}, unit.options.back().loss + c.drops.back().loss});
+    }
+    curves_.push_back(std::move(c));
+    units_.push_back(std::move(unit));
+  }
+
+  // Every layer's best weights and biases for what it reads by now; blocks that are gone stay zero.
+  Result<void> make_up() {
+    Graph next = original_;
+    Progress bar("making up for blocks", next.nodes.size());
+    PITH_CHECK_OK(ir::walk_side_by_side(original_, next, samples_, [&](size_t k, const ir::SideBySide& inputs) -> Result<void> {
+      bar.step();
+      const auto product = products_.find(k);
+      if (product == products_.end()) return {};
+      const ir::ProductRows& rows = product->second;
+      const Node& n = next.nodes[k];
+      PITH_TRY(ReadMoments m, ir::read_moments(original_, next, n, n, inputs, options_.positions, true));
+      ir::shrink(m);
+      const auto zeros = zeros_.find(k);
+      const ir::LeastSquares fit = ir::least_squares(*original_.value(n.inputs[1]).constant, rows, m, 0.002, zeros == zeros_.end() ? std::span<const uint8_t>() : zeros->second);
+      Tensor& w = *next.value(n.inputs[1]).constant;
+      for (int64_t i = 0; i < rows.outputs * rows.width; ++i) w.set(rows.at(i / rows.width, i % rows.width), fit.weights[static_cast<size_t>(i)]);
+      if (!has_bias(next, n, rows.outputs)) return {};
+      Tensor& bias = *next.value(n.inputs[2]).constant;
+      for (int64_t o = 0; o < rows.outputs; ++o) bias.set(o, bias.at(o) + fit.bias[static_cast<size_t>(o)]);
+      return {};
+    }));
+    student_ = std::move(next);
+    return {};
+  }
+
+  const Graph& original_;
+  const std::vector<std::vector<Tensor>>& samples_;
+  const ir::SquaredGradients& gradients_;
+  BlockSparseOptions options_;
+  Graph student_;
+  std::map<size_t, ir::ProductRows> products_;
+  std::map<size_t, std::vector<uint8_t>> zeros_;  // by node: 1 where a weight is gone, rows in the file's order
+  std::vector<Curve> curves_;
+  std::vector<Unit> units_;  // of the same
+  double loss_ = 0;
+};
+
+// Layers without a bias get one, which makes up for means.
+void add_biases(Graph& g) {
+  for (const auto& [k, rows] : products(g)) {
+    Node& n = g.nodes[k];
+    if (!can_lose(rows) || (n.inputs.size() > 2 && n.inputs[2] != ir::kNoValue)) continue;
+    n.inputs.resize(3, ir::kNoValue);
+    n.inputs[2] = g.add_constant(n.name + ".bias", Tensor(ir::DType::kF32, {rows.outputs}));
+  }
+}
+
+}  // namespace
+
+Result<BlockSparseReport> drop_weight_blocks(Graph& g, const std::vector<std::vector<Tensor>>& samples, const ir::SquaredGradients& gradients, const BlockSparseOptions& options) {
+  if (options.macs_share <= 0 || options.macs_share > 1) return usage_error(fmt::format("a share of {} of the multiply-accumulates can't stay; choose more than 0, at most 1", options.macs_share));
+  BlockSparseReport report;
+  report.macs_before = total_macs(g);
+  Graph original = g;
+  add_biases(original);
+  BlockPruning p(original, samples, gradients, options);
+  for (int round = 1; round <= options.rounds; ++round) PITH_CHECK_OK(p.round(std::pow(options.macs_share, static_cast<double>(round) / options.rounds) * static_cast<double>(report.macs_before)));
+  for (size_t k = 0; k < original.nodes.size(); ++k) {
+    const auto lost = p.lost(k);
+    if (lost.dropped > 0) report.layers.push_back(lost);
+  }
+  g = std::move(p.student());
+  PITH_CHECK_OK(ir::verify(g));
+  report.macs_after = total_macs(g);
+  report.loss = p.loss();
+  return report;
+}
+
+}  // namespace pith
