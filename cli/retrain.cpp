@@ -84,6 +84,7 @@ Result<Pruned> prune(const train::Model& model) {
   for (const auto& [name, cuts] : p.report.cuts) {
     for (const ChannelCut& c : cuts) {
       if (latent.count(name)) latent[name] = cut_tensor(latent[name], c);
+      if (p.model.held.count(name)) p.model.held[name] = cut_tensor(p.model.held[name], c);
       const auto steps = p.model.steps.find(name);
       if (steps == p.model.steps.end() || steps->second.log2.size() == 1 || steps->second.axis != c.axis) continue;
       std::vector<float> kept;
@@ -183,6 +184,8 @@ Result<Beginning> begin(const ir::Graph& teacher, const RetrainFlags& f, const s
     for (int i = 1; f.wanted() && i <= 5; ++i) b.shares.push_back(t.ramp * i / 5);  // often while the network shrinks, since smaller ones train faster
     if (!f.wanted()) t.lambda = kNoPrice;
   }
+  // An allocation rounds blocks to zero where it saves bits: those may come back.
+  if (!b.sized || start->fewer) train::hold_zero_blocks(b.model);
   b.model.recode = recode;
   for (int i = 1; i <= 4; ++i) b.shares.push_back(t.ramp + (t.settle - t.ramp) * i / 4);
   b.shares.push_back(1);

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <set>
 
+#include "ir/blocks.h"
 #include "train/trainer.h"
 
 namespace pith::train {
@@ -92,6 +93,19 @@ Model start_fine(const ir::Graph& canonical) {
     for (size_t c = 0; c < largest.size(); ++c) steps->second.log2[c] = std::log2(largest[c] / static_cast<float>(kFineRange));
   }
   return m;
+}
+
+void hold_zero_blocks(Model& m) {
+  for (const Node& n : m.graph.nodes) {
+    const auto rows = ir::product_rows(m.graph, n);
+    if (!rows || !m.steps.count(m.graph.value(n.inputs[1]).name)) continue;
+    const ir::Value& w = m.graph.value(n.inputs[1]);
+    const std::vector<uint8_t> zeros = ir::zero_block_mask(*w.constant, *rows);
+    if (zeros.empty()) continue;
+    ir::Tensor open(ir::DType::kF32, w.shape);
+    for (int64_t i = 0; i < open.count(); ++i) open.set(rows->at(i / rows->width, i % rows->width), zeros[static_cast<size_t>(i)] == 0);
+    m.held[w.name] = std::move(open);
+  }
 }
 
 Model start_transformer(const ir::Graph& canonical, bool per_channel, double share) {

@@ -156,6 +156,10 @@ void Student::add_weight(ir::ValueId id) {
   w.unit = at::exp2(w.log2_step).view(along(real, w.axis, w.log2_step.numel())).clone().clamp_min(model_.least_unit * std::sqrt(real.square().mean().item<double>()));
   w.latent = (real / w.unit).set_requires_grad(true);
   w.log2_step.set_requires_grad(true);
+  if (const auto held = model_.held.find(v.name); held != model_.held.end()) {
+    w.held = to_torch(held->second);
+    w.live = w.held.clone();
+  }
   parameters_.push_back({w.latent, 1, false});
   parameters_.push_back({w.log2_step, 1, true});
   weights_.push_back(std::move(w));
@@ -255,7 +259,11 @@ void Student::freeze_zeros() {
 
 std::vector<at::Tensor> Student::masks() const {
   std::vector<at::Tensor> all;
-  for (const TrainedWeight& w : weights_) all.push_back(w.live);
+  for (const TrainedWeight& w : weights_) {
+    for (const at::Tensor& mask : {w.held, w.live}) {
+      if (mask.defined()) all.push_back(mask);
+    }
+  }
   return all;
 }
 
@@ -275,6 +283,7 @@ Model Student::model() const {
   for (const TrainedWeight& w : weights_) {
     m.graph.value(w.id).constant = from_torch(w.live.defined() ? w.latent * w.unit * w.live : w.latent * w.unit);
     const at::Tensor log2 = w.log2_step.cpu().contiguous();
+    if (w.held.defined()) m.held[w.name] = from_torch(w.held);
     m.steps[w.name].log2.assign(log2.data_ptr<float>(), log2.data_ptr<float>() + log2.numel());
     if (w.bias != ir::kNoValue) m.graph.value(w.bias).constant = from_torch(w.bias_latent * w.bias_unit);
   }

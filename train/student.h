@@ -31,7 +31,7 @@ struct TrainedWeight {
   at::Tensor latent, log2_step;  // leaves; latent in units of `unit`
   at::Tensor unit;
   at::Tensor bias_latent, bias_unit;
-  at::Tensor live;  // 1 where a weight may differ from zero; undefined: everywhere
+  at::Tensor held, live;  // 0 where a weight is zero from the beginning, and by now; 1 elsewhere; undefined: nowhere
 };
 
 // Gains, shifts and the like: trained as they are.
@@ -67,9 +67,9 @@ class Student {
   // (channel_means). Batch norms are folded into products before training; this is what re-estimating their means comes to.
   void recentre(const std::vector<at::Tensor>& inputs, const std::map<std::string, at::Tensor>& means);
 
-  // Weights that are zero now stay zero.
+  // Weights that are zero now stay zero, as those that the model holds do from the beginning.
   void freeze_zeros();
-  std::vector<at::Tensor> masks() const;  // what freeze_zeros() set (undefined before), for checkpoints
+  std::vector<at::Tensor> masks() const;  // of the model and of freeze_zeros(), where there are any, for checkpoints
 
   struct Parameter {
     at::Tensor tensor;

@@ -101,9 +101,8 @@ class TorchTrainer : public Trainer {
     std::vector<at::Tensor> all = student_.units();
     for (size_t i = 0; i < moments_.size(); ++i) all.insert(all.end(), {student_.parameters()[i].tensor, moments_[i].first, moments_[i].second});
     all.insert(all.end(), averages_.begin(), averages_.end());
-    for (const at::Tensor& mask : student_.masks()) {
-      if (mask.defined()) all.push_back(mask);
-    }
+    const std::vector<at::Tensor> masks = student_.masks();
+    all.insert(all.end(), masks.begin(), masks.end());
     return all;
   }
 
@@ -342,6 +341,10 @@ Result<void> TorchTrainer::load(const std::string& path) {
     if (!values.count(name) || static_cast<size_t>(steps.axis) >= values[name]->shape.size()) return damaged;
     if (steps.log2.size() > 1) steps.log2.resize(static_cast<size_t>(values[name]->shape[static_cast<size_t>(steps.axis)]));
     if (!take(steps.log2.data(), steps.log2.size() * sizeof(float))) return damaged;
+  }
+  for (auto& [name, held] : m.held) {
+    if (!values.count(name)) return damaged;
+    held = ir::Tensor(ir::DType::kF32, values[name]->shape);  // its numbers come with the student's
   }
   std::string ranges(static_cast<size_t>(std::clamp<int64_t>(head.ranges, 0, static_cast<int64_t>(file.size()))), ' ');
   if (!take(ranges.data(), ranges.size()) || !read_ranges(ranges, m)) return damaged;

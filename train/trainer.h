@@ -49,6 +49,7 @@ struct Model {
   std::map<std::string, numerics::Affine> activations;  // by value name: rounded to 8 bits while training
   std::map<std::string, ir::CodedRows> coded;  // of these, pictures that wait in coded form
   Recode recode;                               // how they do; none: ir/recode.h, which is slow
+  std::map<std::string, ir::Tensor> held;  // by the weights' value name, of their shape: 0 where a weight stays zero, 1 elsewhere
   std::vector<std::string> floats;  // constants that are trained without a grid: gains and shifts of normalisations
   bool dead_biases_vanish = true;   // where a row of weights is zero, as channels are then removed
   double least_unit = 0;            // of what the learning rate counts in, in deviations of a tensor: where steps are finer
@@ -61,6 +62,9 @@ Model start_fine(const ir::Graph& canonical);
 // The same for a transformer: embeddings and learned positions have grids too (one step each), normalisations are trained,
 // and no channel is ever removed. Names stay, so that the result fits another form of the network.
 Model start_transformer(const ir::Graph& canonical, bool per_channel, double share);
+
+// Holds the weights of zero blocks (ir/blocks.h) of the graph as it is where they are.
+void hold_zero_blocks(Model& model);
 
 // Where a node's weights stand among its inputs and which axis counts its outputs; nothing for nodes without weights.
 struct WeightSite {

@@ -216,6 +216,84 @@ TEST(Trainer, ZerosStayZeroOnceSettled) {
   EXPECT_GT(zeros, 50);
 }
 
+ir::Value& value_of(ir::Graph& g, const std::string& name) {
+  return *std::find_if(g.values.begin(), g.values.end(), [&](const ir::Value& v) { return v.name == name; });
+}
+
+// The second block of the wide product is zero from the beginning.
+ir::Graph sparse_network() {
+  ir::Graph g = small_network();
+  ir::Tensor& w = *value_of(g, "n2.w").constant;
+  for (int64_t i = 0; i < w.count(); ++i) w.set(i, i % 72 / 16 == 1 ? 0 : w.at(i));
+  return g;
+}
+
+int64_t zeros_of(const Model& m, int64_t first, int64_t count) {  // of these inputs of the product
+  ir::Graph g = m.graph;
+  const ir::Tensor& w = *value_of(g, "n2.w").constant;
+  int64_t zeros = 0;
+  for (int64_t o = 0; o < 16; ++o) {
+    for (int64_t k = first; k < first + count; ++k) zeros += w.at(o * w.shape()[1] + k) == 0;
+  }
+  return zeros;
+}
+
+TEST(Trainer, ZeroBlocksAreHeldWhereverChannelsGo) {
+  TrainOptions o = small_options(60);
+  o.lambda = 1e-9, o.settle = 0.8;
+  Model start = start_model(sparse_network(), true, 0.3);
+  for (const bool held : {false, true}) {
+    if (held) hold_zero_blocks(start);
+    EXPECT_EQ(start.held.size(), held ? 1u : 0u);
+    const auto t = std::move(Trainer::create(small_network(), start, small_samples(200), o)).value();
+    ASSERT_TRUE(t->run(0.4, kGoOn, nullptr).ok());
+    Model m = t->model();
+    EXPECT_EQ(zeros_of(m, 16, 16) == 256, held);
+    EXPECT_EQ(zeros_of(m, 0, 16), 0);
+    if (!held) continue;
+    // the convolution loses a channel of nine positions: what is held moves up
+    const auto without = [](const ir::Tensor& t, int64_t width, int64_t gone) {
+      ir::Shape shape = t.shape();
+      if (shape.size() == 2) shape[1] -= gone; else shape[0] -= 1;
+      ir::Tensor kept(ir::DType::kF32, shape);
+      for (int64_t i = 0; i < kept.count(); ++i) kept.set(i, t.at(i / (width - gone) * width + gone + i % (width - gone)));
+      return kept;
+    };
+    for (const auto& [name, width, gone] : {std::tuple<std::string, int64_t, int64_t>{"n0.w", 144, 18}, {"n0.b", 8, 1}, {"n2.w", 72, 9}}) {
+      ir::Value& v = value_of(m.graph, name);
+      v.constant = without(*v.constant, width, gone), v.shape = v.constant->shape();
+      if (m.held.count(name)) m.held[name] = without(m.held[name], width, gone);
+    }
+    m.steps["n0.w"].log2.erase(m.steps["n0.w"].log2.begin());
+    m.graph.nodes[1].attributes["shape"] = ir::Ints{1, 63};
+    ASSERT_TRUE(ir::infer_shapes(m.graph).ok());
+    ASSERT_TRUE(t->replace(m).ok());
+    ASSERT_TRUE(t->run(1, kGoOn, nullptr).ok());
+    EXPECT_EQ(zeros_of(t->model(), 7, 16), 256);
+    EXPECT_LT(zeros_of(t->model(), 0, 7), 56);
+  }
+}
+
+TEST(Trainer, ZeroBlocksAreHeldByACheckpointToo) {
+  const std::string path = testing::TempDir() + "pith_trainer_held";
+  TrainOptions o = small_options(40);
+  o.lambda = 1e-7, o.settle = 0.5;
+  Model start = start_model(sparse_network(), true, 0.3);
+  hold_zero_blocks(start);
+  const auto begun = [&] { return std::move(Trainer::create(small_network(), start, small_samples(200), o)).value(); };
+  for (double share : {0.25, 0.75}) {
+    const auto whole = begun(), resumed = begun();
+    ASSERT_TRUE(whole->run(share, kGoOn, nullptr).ok());
+    ASSERT_TRUE(whole->save(path).ok());
+    ASSERT_TRUE(whole->run(1, kGoOn, nullptr).ok());
+    ASSERT_TRUE(resumed->load(path).ok());
+    ASSERT_TRUE(resumed->run(1, kGoOn, nullptr).ok());
+    EXPECT_EQ(ir::to_text(whole->model().graph, true), ir::to_text(resumed->model().graph, true));
+    EXPECT_EQ(zeros_of(resumed->model(), 16, 16), 256);
+  }
+  std::remove(path.c_str());
+}
+
 TEST(Trainer, LayersLearnForThemselves) {
   TrainOptions o = small_options(200);
   o.layerwise = 1, o.lambda = 1e-9;
