@@ -11,7 +11,6 @@
 #include "compile/code_cache.h"
 #include "compile/compile.h"
 #include "compile/memory_picture.h"
-#include "compile/moves.h"
 #include "compile/post_place.h"
 #include "pith/pith.h"
 #include "program/program.h"
@@ -89,7 +88,8 @@ Result<void> info(const Global& global) {
     return {};
   }
   const std::vector<int64_t> coded = coded_bytes(p, sizes);
-  const int64_t macs = macs_of(p);
+  int64_t macs = 0;
+  for (const ProgramOp& op : p.ops) macs += executed_macs(p, op);
   int64_t elements = 0;
   for (const ProgramConstant& k : p.constants) {
     if (k.dtype == PITH_I8 || k.dtype == PITH_F32) elements += static_cast<int64_t>(std::max(k.integers.size(), k.reals.size()));
@@ -100,7 +100,7 @@ Result<void> info(const Global& global) {
     nlohmann::json layers = nlohmann::json::array();
     for (size_t i = 0; i < p.ops.size(); ++i) {
       const ProgramOp& op = p.ops[i];
-      layers.push_back({{"index", i}, {"op", format::kOpcodeNames[op.opcode]}, {"macs", op_macs(p, op)}, {"coded_bytes", coded[i]}, {"scratch_bytes", scratch_bytes(p, op)},
+      layers.push_back({{"index", i}, {"op", format::kOpcodeNames[op.opcode]}, {"macs", executed_macs(p, op)}, {"coded_bytes", coded[i]}, {"scratch_bytes", scratch_bytes(p, op)},
                         {"output", output_dims(p, op)}});
     }
     const auto mode = [](const Mode& m) {
@@ -135,7 +135,7 @@ Result<void> info(const Global& global) {
   for (size_t i = 0; i < p.ops.size(); ++i) {
     const ProgramOp& op = p.ops[i];
     const std::string dims = fmt::format("{}", fmt::join(output_dims(p, op), "x"));
-    fmt::print("{:>4}  {:<18} {:<20} {:>12} {:>12} {:>12}\n", i, format::kOpcodeNames[op.opcode], dims, op_macs(p, op), coded[i], scratch_bytes(p, op));
+    fmt::print("{:>4}  {:<18} {:<20} {:>12} {:>12} {:>12}\n", i, format::kOpcodeNames[op.opcode], dims, executed_macs(p, op), coded[i], scratch_bytes(p, op));
   }
   fmt::print("\nfile: {} weights and tables, {} structure, {} metadata, {} frame\n", bytes_text(static_cast<int64_t>(file.size()) - sizes.structure - sizes.metadata - sizes.header),
              bytes_text(sizes.structure), bytes_text(sizes.metadata), bytes_text(sizes.header));

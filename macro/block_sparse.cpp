@@ -173,7 +173,7 @@ struct Curve {
 class BlockPruning {
  public:
   BlockPruning(const Graph& original, const std::vector<std::vector<Tensor>>& samples, const ir::SquaredGradients& gradients, const BlockSparseOptions& options)
-      : original_(original), samples_(samples), gradients_(gradients), options_(options), student_(original), products_(products(original)) {
+      : original_(original), samples_(samples), gradients_(gradients), options_(options), products_(products(original)) {
     for (const auto& [k, rows] : products_) {
       if (!can_lose(rows)) continue;
       zeros_[k] = ir::zero_block_mask(*original.value(original.nodes[k].inputs[1]).constant, rows);
@@ -181,14 +181,22 @@ class BlockPruning {
     }
   }
 
-  // Takes blocks until so many multiply-accumulates are left.
-  Result<void> round(double macs) {
-    PITH_CHECK_OK(look());
-    double fixed = static_cast<double>(total_macs(student_));
+  // Curves of the rows of every layer.
+  Result<void> look() {
+    Graph copy = original_;
+    Progress bar("looking for blocks", original_.nodes.size());
+    return ir::walk_side_by_side(original_, copy, samples_, [&](size_t k, const ir::SideBySide& inputs) -> Result<void> {
+      bar.step();
+      return zeros_.count(k) ? look_at(k, inputs) : Result<void>();
+    });
+  }
+
+  // Takes blocks until so many multiply-accumulates are left; returns what that was said to cost.
+  Result<double> take(double macs) {
+    double fixed = static_cast<double>(total_macs(original_));
     for (const Unit& u : units_) fixed -= u.options[0].spent.macs;
     if (macs < fixed) return error(ErrorCode::kDoesNotFit, fmt::format("layers that can't lose blocks need {:.0f} multiply-accumulates, more than may stay; ask for fewer", fixed));
     PITH_TRY(const Allocation chosen, allocate(units_, {-1, -1, macs - fixed}));
-    loss_ += chosen.loss;
     for (size_t u = 0; u < units_.size(); ++u) {
       const Curve& c = curves_[u];
       const Blocks b{products_.at(c.node)};
@@ -198,73 +206,11 @@ class BlockPruning {
         for (int64_t o = outputs.first; o < outputs.first + outputs.count; ++o) std::fill_n(zeros_[c.node].begin() + o * b.rows.width + elements.first, elements.count, uint8_t{1});
       }
     }
-    return make_up();
-  }
-
-  Graph& student() { return student_; }
-  double loss() const { return loss_; }
-  BlockSparseReport::Layer lost(size_t k) const {
-    BlockSparseReport::Layer l{original_.nodes[k].name};
-    if (!zeros_.count(k)) return l;
-    const Blocks b{products_.at(k)};
-    l.blocks = b.down() * b.across();
-    for (int64_t i = 0; i < l.blocks; ++i) l.dropped += zeros_.at(k)[static_cast<size_t>(b.outputs(i / b.across()).first * b.rows.width + b.elements(i % b.across()).first)];
-    return l;
-  }
-
- private:
-  // Curves of all rows of the student as it is now.
-  Result<void> look() {
-    curves_.clear(), units_.clear();
-    Graph copy = student_;
-    Progress bar("looking for blocks", student_.nodes.size());
-    return ir::walk_side_by_side(student_, copy, samples_, [&](size_t k, const ir::SideBySide& inputs) -> Result<void> {
-      bar.step();
-      return zeros_.count(k) ? look_at(k, inputs) : Result<void>();
-    });
-  }
-
-  Result<void> look_at(size_t k, const ir::SideBySide& inputs) {
-    const Node& n = student_.nodes[k];
-    const Blocks b{products_.at(k)};
-    const int64_t width = b.rows.width;
-    PITH_TRY(ReadMoments m, ir::read_moments(student_, student_, n, n, inputs, options_.positions, false));
-    ir::shrink(m);
-    const ir::Value& first = original_.value(original_.nodes[k].inputs[1]);
-    std::vector<double> importance = ir::row_importance(*first.constant, b.rows, m, gradients_, first.name).rows;
-    double mean = 0;  // rows that these samples don't need may be needed by others
-    for (double s : importance) mean += s / static_cast<double>(importance.size());
-    for (double& s : importance) s = std::max(s, mean / 4);
-    damp(m.covariance, width, 0.001);
-    for (int64_t i = 0; i < width; ++i) m.covariance[static_cast<size_t>(i * (width + 1))] += 1e-5 * m.mean[static_cast<size_t>(i)] * m.mean[static_cast<size_t>(i)];
-    PITH_TRY(const std::vector<double> inverse, inverse_of(m.covariance, width, n.name));
-    const std::vector<double> weights = ir::weight_rows(*student_.value(n.inputs[1]).constant, b.rows);
-    const double positions = static_cast<double>(ir::dense_mac_count(student_, n)) / static_cast<double>(b.rows.outputs * width);
-    for (int64_t down = 0; down < b.down(); ++down) {
-      Elimination e(b, down, weights, importance, inverse);
-      for (size_t i = e.left(); i-- > 0;) {
-        if (e.is_zero(i)) e.drop_zero(i);
-      }
-      add_curve(k, down, e, positions * static_cast<double>(b.outputs(down).count));
-    }
-    return {};
-  }
-
-  void add_curve(size_t k, int64_t down, Elimination& e, double macs_of_element) {
-    Curve c{k, down, {}};
-    double elements = static_cast<double>(e.elements());
-    Unit unit{fmt::format("{} {}", student_.nodes[k].name, down), {{{0, 0, macs_of_element * elements}, 0}}};
-    while (e.left() > 1) {
-      c.drops.push_back(e.drop_cheapest());
-      elements -= static_cast<double>(c.drops.back().elements);
-      unit.options.push_back({{0, 0, macs_of_element * elements}, unit.options.back().loss + c.drops.back().loss});
-    }
-    curves_.push_back(std::move(c));
-    units_.push_back(std::move(unit));
+    return chosen.loss;
   }
 
   // Every layer's best weights and biases for what it reads by now; blocks that are gone stay zero.
-  Result<void> make_up() {
+  Result<Graph> made_up() const {
     Graph next = original_;
     Progress bar("making up for blocks", next.nodes.size());
     PITH_CHECK_OK(ir::walk_side_by_side(original_, next, samples_, [&](size_t k, const ir::SideBySide& inputs) -> Result<void> {
@@ -284,20 +230,66 @@ class BlockPruning {
       for (int64_t o = 0; o < rows.outputs; ++o) bias.set(o, bias.at(o) + fit.bias[static_cast<size_t>(o)]);
       return {};
     }));
-    student_ = std::move(next);
+    return next;
+  }
+
+  BlockSparseReport::Layer lost(size_t k) const {
+    BlockSparseReport::Layer l{original_.nodes[k].name};
+    if (!zeros_.count(k)) return l;
+    const Blocks b{products_.at(k)};
+    l.blocks = b.down() * b.across();
+    for (int64_t i = 0; i < l.blocks; ++i) l.dropped += zeros_.at(k)[static_cast<size_t>(b.outputs(i / b.across()).first * b.rows.width + b.elements(i % b.across()).first)];
+    return l;
+  }
+
+ private:
+  Result<void> look_at(size_t k, const ir::SideBySide& inputs) {
+    const Node& n = original_.nodes[k];
+    const Blocks b{products_.at(k)};
+    const int64_t width = b.rows.width;
+    PITH_TRY(ReadMoments m, ir::read_moments(original_, original_, n, n, inputs, options_.positions, false));
+    ir::shrink(m);
+    const ir::Value& w = original_.value(n.inputs[1]);
+    std::vector<double> importance = ir::row_importance(*w.constant, b.rows, m, gradients_, w.name).rows;
+    double mean = 0;  // rows that these samples don't need may be needed by others
+    for (double s : importance) mean += s / static_cast<double>(importance.size());
+    for (double& s : importance) s = std::max(s, mean / 4);
+    damp(m.covariance, width, 0.001);
+    for (int64_t i = 0; i < width; ++i) m.covariance[static_cast<size_t>(i * (width + 1))] += 1e-5 * m.mean[static_cast<size_t>(i)] * m.mean[static_cast<size_t>(i)];
+    PITH_TRY(const std::vector<double> inverse, inverse_of(m.covariance, width, n.name));
+    const std::vector<double> weights = ir::weight_rows(*w.constant, b.rows);
+    const double positions = static_cast<double>(ir::dense_mac_count(original_, n)) / static_cast<double>(b.rows.outputs * width);
+    for (int64_t down = 0; down < b.down(); ++down) {
+      Elimination e(b, down, weights, importance, inverse);
+      for (size_t i = e.left(); i-- > 0;) {
+        if (e.is_zero(i)) e.drop_zero(i);
+      }
+      add_curve(k, down, e, positions * static_cast<double>(b.outputs(down).count));
+    }
     return {};
+  }
+
+  void add_curve(size_t k, int64_t down, Elimination& e, double macs_of_element) {
+    Curve c{k, down, {}};
+    double elements = static_cast<double>(e.elements());
+    Unit unit{fmt::format("{} {}", original_.nodes[k].name, down), {{{0, 0, macs_of_element * elements}, 0}}};
+    while (e.left() > 1) {
+      c.drops.push_back(e.drop_cheapest());
+      elements -= static_cast<double>(c.drops.back().elements);
+      unit.options.push_back({{0, 0, macs_of_element * elements}, unit.options.back().loss + c.drops.back().loss});
+    }
+    curves_.push_back(std::move(c));
+    units_.push_back(std::move(unit));
   }
 
   const Graph& original_;
   const std::vector<std::vector<Tensor>>& samples_;
   const ir::SquaredGradients& gradients_;
   BlockSparseOptions options_;
-  Graph student_;
   std::map<size_t, ir::ProductRows> products_;
   std::map<size_t, std::vector<uint8_t>> zeros_;  // by node: 1 where a weight is gone, rows in the file's order
   std::vector<Curve> curves_;
   std::vector<Unit> units_;  // of the same
-  double loss_ = 0;
 };
 
 // Layers without a bias get one, which makes up for means.
@@ -319,15 +311,15 @@ Result<BlockSparseReport> drop_weight_blocks(Graph& g, const std::vector<std::ve
   Graph original = g;
   add_biases(original);
   BlockPruning p(original, samples, gradients, options);
-  for (int round = 1; round <= options.rounds; ++round) PITH_CHECK_OK(p.round(std::pow(options.macs_share, static_cast<double>(round) / options.rounds) * static_cast<double>(report.macs_before)));
+  PITH_CHECK_OK(p.look());
+  PITH_TRY(report.loss, p.take(options.macs_share * static_cast<double>(report.macs_before)));
+  PITH_TRY(g, p.made_up());
   for (size_t k = 0; k < original.nodes.size(); ++k) {
     const auto lost = p.lost(k);
     if (lost.dropped > 0) report.layers.push_back(lost);
   }
-  g = std::move(p.student());
   PITH_CHECK_OK(ir::verify(g));
   report.macs_after = total_macs(g);
-  report.loss = p.loss();
   return report;
 }
 

@@ -6,8 +6,7 @@
 // whose others make up for them by least squares, errs by w_J' ([C^-1]_JJ)^-1 w_J in the mean square. So the rows of a block lose
 // their blocks one after the other, always the one that costs least, counted by what errors of these rows cost; w and C^-1 are
 // brought up to date after each. That makes a curve of operations against loss for every 16 rows, and the allocator picks among
-// all of them. Then the layers get, in order, the weights and biases of least squares for what they read by then. Several rounds,
-// since what one takes away changes what the next should.
+// all of them. Then the layers get, in order, the weights and biases of least squares for what they read by then.
 #pragma once
 
 #include <string>
@@ -19,7 +18,6 @@ namespace pith {
 
 struct BlockSparseOptions {
   double macs_share = 0.5;  // of the multiply-accumulates that are to stay
-  int rounds = 2;
   int64_t positions = 512;
 };
 

@@ -122,6 +122,7 @@ RowPorts row_ports(const Program& program);
 // Dimensions of an operator's outputs as they follow from its inputs and parameters; empty where they must be stated.
 std::vector<std::vector<int32_t>> derived_dims(const Program& program, const ProgramOp& op);
 int64_t op_macs(const Program& program, const ProgramOp& op);
+int64_t executed_macs(const Program& program, const ProgramOp& op);  // but for blocks of weights that are zero
 // Bytes of scratch that the operator's kernels may use at op.scratch_offset (program/scratch.h).
 int64_t scratch_bytes(const Program& program, const ProgramOp& op);
 

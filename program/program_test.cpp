@@ -334,6 +334,26 @@ Program tables() {
   return p;
 }
 
+TEST(Program, BlocksOfZerosAreNotExecuted) {
+  Random random(seed());
+  Program p;
+  const int32_t x = add_tensor(p, {1, 4, 4, 24}, {-64, 0}), y = add_tensor(p, {1, 4, 4, 20}, {-64, 0});
+  const int32_t w = add_weights(p, random, {20, 3, 3, 24});
+  ProgramOp op;
+  op.opcode = PITH_OPCODE_Conv2d;
+  op.inputs = {x, w, kNone}, op.outputs = {y};
+  std::vector<int32_t>& q = p.constants[0].integers;
+  std::fill(q.begin(), q.end(), 1);
+  const int64_t all = 16 * 20 * 9 * 24;
+  EXPECT_EQ(executed_macs(p, op), all);
+  for (int64_t o = 16; o < 20; ++o) std::fill_n(q.begin() + (o * 9 + 5) * 24 + 16, 8, 0);  // the last outputs and channels at one position
+  std::fill_n(q.begin(), 24, 0);                                                           // one row's alone
+  EXPECT_EQ(executed_macs(p, op), all - 16 * 4 * 8);
+  EXPECT_EQ(op_macs(p, op), all);
+  p.tensors[0].dims = {1, 4, 4, 48};  // groups
+  EXPECT_EQ(executed_macs(p, op), all);
+}
+
 TEST(Program, FloatTablesAreCoded) {
   const Program p = tables();
   for (const CodecChoice choice : {CodecChoice::kSmallest, CodecChoice::kFastest}) {
