@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "ir/blocks.h"
 #include "ir/products.h"
+#include "macro/make_up.h"
 #include "macro/measure.h"
 
 extern "C" void dpotrf_(const char* uplo, const int* n, double* a, const int* lda, int* info);  // LAPACK, which OpenBLAS carries
@@ -134,19 +135,13 @@ class Elimination {
   std::vector<Place> places_;
 };
 
-bool can_lose(const ir::ProductRows& r) { return r.groups == 1 && r.outputs >= ir::kBlockSide && r.depth >= ir::kBlockSide && r.width >= 2 * ir::kBlockSide; }
-
-bool has_bias(const Graph& g, const Node& n, int64_t outputs) {
-  return n.inputs.size() > 2 && n.inputs[2] != ir::kNoValue && g.value(n.inputs[2]).is_constant() && g.value(n.inputs[2]).constant->count() == outputs;
-}
-
-// Convolutions and products whose weights nobody else reads, with their rows.
-std::map<size_t, ir::ProductRows> products(const Graph& g) {
-  const auto readers = ir::consumers(g);
+// Convolutions and products that may lose blocks, with their rows.
+std::map<size_t, ir::ProductRows> losers(const Graph& g) {
   std::map<size_t, ir::ProductRows> found;
   for (size_t k = 0; k < g.nodes.size(); ++k) {
-    const auto rows = ir::product_rows(g, g.nodes[k]);
-    if (rows && g.nodes[k].op != Op::kMatMul && readers[static_cast<size_t>(g.nodes[k].inputs[1])].size() == 1) found[k] = *rows;
+    const auto r = ir::product_rows(g, g.nodes[k]);
+    const bool wide = r && r->groups == 1 && r->outputs >= ir::kBlockSide && r->depth >= ir::kBlockSide && r->width >= 2 * ir::kBlockSide;
+    if (wide && g.nodes[k].op != Op::kMatMul && stands_alone(g, g.nodes[k], *r)) found[k] = *r;
   }
   return found;
 }
@@ -173,9 +168,8 @@ struct Curve {
 class BlockPruning {
  public:
   BlockPruning(const Graph& original, const std::vector<std::vector<Tensor>>& samples, const ir::SquaredGradients& gradients, const BlockSparseOptions& options)
-      : original_(original), samples_(samples), gradients_(gradients), options_(options), products_(products(original)) {
+      : original_(original), samples_(samples), gradients_(gradients), options_(options), products_(losers(original)) {
     for (const auto& [k, rows] : products_) {
-      if (!can_lose(rows)) continue;
       zeros_[k] = ir::zero_block_mask(*original.value(original.nodes[k].inputs[1]).constant, rows);
       zeros_[k].resize(static_cast<size_t>(rows.outputs * rows.width), 0);
     }
@@ -187,7 +181,7 @@ class BlockPruning {
     Progress bar("looking for blocks", original_.nodes.size());
     return ir::walk_side_by_side(original_, copy, samples_, [&](size_t k, const ir::SideBySide& inputs) -> Result<void> {
       bar.step();
-      return zeros_.count(k) ? look_at(k, inputs) : Result<void>();
+      return products_.count(k) ? look_at(k, inputs) : Result<void>();
     });
   }
 
@@ -215,31 +209,20 @@ class BlockPruning {
     Progress bar("making up for blocks", next.nodes.size());
     PITH_CHECK_OK(ir::walk_side_by_side(original_, next, samples_, [&](size_t k, const ir::SideBySide& inputs) -> Result<void> {
       bar.step();
-      const auto product = products_.find(k);
-      if (product == products_.end()) return {};
-      const ir::ProductRows& rows = product->second;
-      const Node& n = next.nodes[k];
-      PITH_TRY(ReadMoments m, ir::read_moments(original_, next, n, n, inputs, options_.positions, true));
-      ir::shrink(m);
-      const auto zeros = zeros_.find(k);
-      const ir::LeastSquares fit = ir::least_squares(*original_.value(n.inputs[1]).constant, rows, m, 0.002, zeros == zeros_.end() ? std::span<const uint8_t>() : zeros->second);
-      Tensor& w = *next.value(n.inputs[1]).constant;
-      for (int64_t i = 0; i < rows.outputs * rows.width; ++i) w.set(rows.at(i / rows.width, i % rows.width), fit.weights[static_cast<size_t>(i)]);
-      if (!has_bias(next, n, rows.outputs)) return {};
-      Tensor& bias = *next.value(n.inputs[2]).constant;
-      for (int64_t o = 0; o < rows.outputs; ++o) bias.set(o, bias.at(o) + fit.bias[static_cast<size_t>(o)]);
-      return {};
+      return make_up(original_, next, k, inputs, options_.positions, zeros_.count(k) ? &zeros_.at(k) : nullptr);
     }));
     return next;
   }
 
-  BlockSparseReport::Layer lost(size_t k) const {
-    BlockSparseReport::Layer l{original_.nodes[k].name};
-    if (!zeros_.count(k)) return l;
-    const Blocks b{products_.at(k)};
-    l.blocks = b.down() * b.across();
-    for (int64_t i = 0; i < l.blocks; ++i) l.dropped += zeros_.at(k)[static_cast<size_t>(b.outputs(i / b.across()).first * b.rows.width + b.elements(i % b.across()).first)];
-    return l;
+  std::vector<BlockSparseReport::Layer> layers() const {
+    std::vector<BlockSparseReport::Layer> all;
+    for (const auto& [k, rows] : products_) {
+      const Blocks b{rows};
+      BlockSparseReport::Layer l{original_.nodes[k].name, 0, b.down() * b.across()};
+      for (int64_t i = 0; i < l.blocks; ++i) l.dropped += zeros_.at(k)[static_cast<size_t>(b.outputs(i / b.across()).first * rows.width + b.elements(i % b.across()).first)];
+      if (l.dropped > 0) all.push_back(l);
+    }
+    return all;
   }
 
  private:
@@ -286,21 +269,11 @@ class BlockPruning {
   const std::vector<std::vector<Tensor>>& samples_;
   const ir::SquaredGradients& gradients_;
   BlockSparseOptions options_;
-  std::map<size_t, ir::ProductRows> products_;
+  std::map<size_t, ir::ProductRows> products_;    // that may lose blocks, by node
   std::map<size_t, std::vector<uint8_t>> zeros_;  // by node: 1 where a weight is gone, rows in the file's order
   std::vector<Curve> curves_;
   std::vector<Unit> units_;  // of the same
 };
-
-// Layers without a bias get one, which makes up for means.
-void add_biases(Graph& g) {
-  for (const auto& [k, rows] : products(g)) {
-    Node& n = g.nodes[k];
-    if (!can_lose(rows) || (n.inputs.size() > 2 && n.inputs[2] != ir::kNoValue)) continue;
-    n.inputs.resize(3, ir::kNoValue);
-    n.inputs[2] = g.add_constant(n.name + ".bias", Tensor(ir::DType::kF32, {rows.outputs}));
-  }
-}
 
 }  // namespace
 
@@ -308,16 +281,12 @@ Result<BlockSparseReport> drop_weight_blocks(Graph& g, const std::vector<std::ve
   if (options.macs_share <= 0 || options.macs_share > 1) return usage_error(fmt::format("a share of {} of the multiply-accumulates can't stay; choose more than 0, at most 1", options.macs_share));
   BlockSparseReport report;
   report.macs_before = total_macs(g);
-  Graph original = g;
-  add_biases(original);
-  BlockPruning p(original, samples, gradients, options);
+  BlockPruning p(g, samples, gradients, options);
   PITH_CHECK_OK(p.look());
   PITH_TRY(report.loss, p.take(options.macs_share * static_cast<double>(report.macs_before)));
-  PITH_TRY(g, p.made_up());
-  for (size_t k = 0; k < original.nodes.size(); ++k) {
-    const auto lost = p.lost(k);
-    if (lost.dropped > 0) report.layers.push_back(lost);
-  }
+  report.layers = p.layers();
+  PITH_TRY(Graph sparse, p.made_up());
+  g = std::move(sparse);
   PITH_CHECK_OK(ir::verify(g));
   report.macs_after = total_macs(g);
   return report;

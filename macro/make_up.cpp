@@ -40,14 +40,14 @@ void add_to_bias(Graph& g, Node& n, std::span<const double> shift) {
   n.inputs[2] = g.add_constant(g.value(n.inputs[1]).name + ".bias", std::move(sum));
 }
 
-Result<void> make_up(const Graph& original, Graph& student, size_t k, const ir::SideBySide& inputs, int64_t positions) {
+Result<void> make_up(const Graph& original, Graph& student, size_t k, const ir::SideBySide& inputs, int64_t positions, const std::vector<uint8_t>* zeros) {
   const Node& before = original.nodes[k];
   const auto rows = ir::product_rows(original, before);
   if (!rows || !stands_alone(original, before, *rows)) return {};
   PITH_TRY(ir::ReadMoments m, ir::read_moments(original, student, before, student.nodes[k], inputs, positions, true));
   ir::shrink(m);
   const Tensor& w = *original.value(before.inputs[1]).constant;
-  const ir::LeastSquares fit = ir::least_squares(w, *rows, m, kMakeUpDamping, ir::zero_block_mask(w, *rows));
+  const ir::LeastSquares fit = ir::least_squares(w, *rows, m, kMakeUpDamping, zeros != nullptr ? *zeros : ir::zero_block_mask(w, *rows));
   set_rows(student, student.nodes[k], *rows, fit.weights);
   add_to_bias(student, student.nodes[k], fit.bias);
   return {};

@@ -12,8 +12,8 @@ namespace pith {
 inline constexpr double kMakeUpDamping = 0.002;
 
 // For a visitor of ir::walk_side_by_side: node k of the student, from the original's weights. Nodes that are no product with weights
-// of their own stay. Blocks of zeros stay zeros.
-Result<void> make_up(const ir::Graph& original, ir::Graph& student, size_t k, const ir::SideBySide& inputs, int64_t positions);
+// of their own stay. Blocks of zeros stay zeros, or what `zeros` says instead (1, rows in the file's order).
+Result<void> make_up(const ir::Graph& original, ir::Graph& student, size_t k, const ir::SideBySide& inputs, int64_t positions, const std::vector<uint8_t>* zeros = nullptr);
 
 // Whether a product's weights are read by it alone, and its bias is missing or a constant for each row.
 bool stands_alone(const ir::Graph& graph, const ir::Node& node, const ir::ProductRows& rows);
