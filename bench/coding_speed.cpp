@@ -14,6 +14,7 @@
 
 #include "base/file.h"
 #include "coding/decode/weights.h"
+#include "coding/encode/levels.h"
 #include "coding/encode/weights.h"
 #include "program/program.h"
 
@@ -25,10 +26,18 @@ struct Code {
   int codec;
   std::vector<uint8_t> (*encode)(const coding::CodedRows&);
 };
+// Even ones, which any integers stand on: what it costs to go by a table.
+std::vector<uint8_t> encode_on_levels(const coding::CodedRows& rows) {
+  coding::Levels even;
+  even.count = 1, even.of[1] = 1;
+  return coding::encode_levels(even, coding::kCodecClasses, coding::encode_classes(rows));
+}
+
 constexpr Code kCodes[] = {{"raw", coding::kCodecRaw, coding::encode_raw},
                            {"rans", coding::kCodecRans, coding::encode_rans},
                            {"adaptive", coding::kCodecAdaptive, coding::encode_adaptive},
                            {"classes", coding::kCodecClasses, coding::encode_classes},
+                           {"levels of classes", coding::kCodecLevels, encode_on_levels},
                            {"mixed", coding::kCodecMixed, coding::encode_mixed}};
 
 double seconds() {

@@ -53,7 +53,8 @@ enum {
   PITH_CODEC_CLASSES = 6,  /* adaptive arithmetic code of classes under mixed distributions */
   PITH_CODEC_GROUPS = 7,   /* groups of rows, each a stream of another code: rows in any order */
   PITH_CODEC_MIXED_TRELLIS = 8,   /* MIXED of the indices of a trellis */
-  PITH_CODEC_CLASSES_TRELLIS = 9  /* CLASSES of the same */
+  PITH_CODEC_CLASSES_TRELLIS = 9, /* CLASSES of the same */
+  PITH_CODEC_LEVELS = 10   /* one of the others, of multiples that stand for learned levels */
 };
 
 #endif

@@ -10,6 +10,7 @@
 
 #include "base/file.h"
 #include "base/random.h"
+#include "coding/decode/levels.h"
 #include "coding/encode/weights.h"
 #include "program/program.h"
 #include "program/schema.h"
@@ -299,6 +300,38 @@ TEST(Program, PathsAreReadAlike) {
   }
   const auto fast = write_program(p, CodecChoice::kFastest), small = write_program(p, CodecChoice::kSmallest);
   EXPECT_LT(small->size() + 300, fast->size()) << "a bit a weight";
+}
+
+// Multiples of grids and of paths that stand for levels.
+TEST(Program, LevelsAreReadAlike) {
+  coding::Levels levels;
+  levels.count = 2, levels.of[1] = 11, levels.of[2] = 20, levels.tail = 9;
+  for (const bool path : {false, true}) {
+    Program p = sample(7);
+    Random random(seed());
+    for (ProgramConstant& k : p.constants) {
+      if (k.dtype != PITH_I8) continue;
+      for (int32_t& q : k.integers) q = std::clamp(static_cast<int>(std::lround(random.normal() * 2)), -6, 6);
+      if (path) coding::trellis_multiples(k.integers, static_cast<int64_t>(k.integers.size()) / k.dims[0]);
+    }
+    const Program multiples = p;
+    for (ProgramConstant& k : p.constants) {
+      for (int32_t& q : k.integers) q = k.dtype != PITH_I8 ? q : q < 0 ? -levels.size(-q) : levels.size(q);
+    }
+    for (const CodecChoice choice : {CodecChoice::kSmallest, CodecChoice::kFastest}) {
+      const auto bytes = write_program(p, choice);
+      ASSERT_TRUE(bytes.ok()) << bytes.error().message;
+      if (choice != CodecChoice::kFastest || !path) {
+        EXPECT_LE(bytes->size(), write_program(multiples, choice)->size() + 6 * p.constants.size()) << "a head for each";
+      }
+      const auto q = read_program(*bytes);
+      ASSERT_TRUE(q.ok()) << q.error().message;
+      size_t found = 0;
+      for (const ProgramConstant& a : p.constants) found += std::any_of(q->constants.begin(), q->constants.end(), [&](const ProgramConstant& b) { return a.integers == b.integers; });
+      EXPECT_EQ(found, p.constants.size());
+      expect_python_reader_agrees(p, choice);
+    }
+  }
 }
 
 // Sums of an input and tables that the predicted code has something to say about: a grid, a wave, a line, few values, noise.

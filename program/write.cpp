@@ -3,9 +3,12 @@
 
 #include <algorithm>
 #include <memory>
+#include <optional>
+#include <span>
 
 #include "coding/encode/binary.h"
 #include "coding/encode/floats.h"
+#include "coding/encode/levels.h"
 #include "coding/encode/weights.h"
 #include "program/metadata.h"
 #include "program/program.h"
@@ -55,36 +58,23 @@ void pad(std::vector<uint8_t>& stream, size_t elements) {
 // Rows that a Gather looks up are decoded when they are asked for, where the table is large: about so many weights for one.
 constexpr int64_t kGroupWeights = 32768;
 
-// `any_order`: some reader takes rows one by one.
-CodedConstant code_weights(const ProgramConstant& k, CodecChoice choice, bool any_order) {
-  coding::CodedRows rows;
-  rows.bits = k.bits;
-  rows.rows = k.dims.empty() ? 1 : k.dims[0];
-  rows.row_length = rows.rows > 0 ? count(k.dims) / rows.rows : 0;
-  rows.integers = k.integers;
-  rows.scale_codes = k.scale_codes;
-  rows.shape = coding::row_shape(k.dims);
-  const std::vector<int32_t> indices = choice == CodecChoice::kFastest ? std::vector<int32_t>() : coding::trellis_rows(k.integers, rows.row_length);
+struct CodedStream {
+  int codec = PITH_CODEC_RANS;
+  std::vector<uint8_t> bytes;
+};
+
+// Rows of multiples, where they are paths with their indices. `any_order`: some reader takes rows one by one.
+CodedStream code_rows(const coding::CodedRows& rows, std::span<const int32_t> indices, CodecChoice choice, bool any_order) {
   coding::CodedRows path = rows;  // all else costs about a bit more
   path.integers = indices;
   path.trellis = true;
-  CodedConstant coded;
-  coded.record.bits = static_cast<uint32_t>(k.bits);
-  coded.record.row_scales = k.scale_codes.size() > 1;
-  if (any_order && rows.rows * rows.row_length >= 2 * kGroupWeights && rows.row_length <= kGroupWeights) {
-    coded.bytes = coding::encode_groups(indices.empty() ? rows : path, kGroupWeights / rows.row_length);
-    coded.record.codec = PITH_CODEC_GROUPS;
-    pad(coded.bytes, k.integers.size());
-    return coded;
-  }
+  if (any_order && rows.rows * rows.row_length >= 2 * kGroupWeights && rows.row_length <= kGroupWeights)
+    return {PITH_CODEC_GROUPS, coding::encode_groups(indices.empty() ? rows : path, kGroupWeights / rows.row_length)};
   // from the fastest to decode to the slowest; a slower group must save this much
   constexpr size_t kWorth = 128;
-  coded.bytes = coding::encode_rans(rows);
-  coded.record.codec = PITH_CODEC_RANS;
+  CodedStream coded{PITH_CODEC_RANS, coding::encode_rans(rows)};
   const auto consider = [&](int codec, std::vector<uint8_t> bytes, size_t worth) {
-    if (bytes.size() + worth >= coded.bytes.size()) return;
-    coded.bytes = std::move(bytes);
-    coded.record.codec = static_cast<uint32_t>(codec);
+    if (bytes.size() + worth < coded.bytes.size()) coded = {codec, std::move(bytes)};
   };
   consider(PITH_CODEC_RAW, coding::encode_raw(rows), 0);
   if (choice != CodecChoice::kFastest) {
@@ -98,8 +88,40 @@ CodedConstant code_weights(const ProgramConstant& k, CodecChoice choice, bool an
     consider(PITH_CODEC_CLASSES_TRELLIS, coding::encode_classes(path), 0);
     if (choice == CodecChoice::kSmallest) consider(PITH_CODEC_MIXED_TRELLIS, coding::encode_mixed(path), coded.bytes.size() / kWorth);
   }
-  pad(coded.bytes, k.integers.size());
   return coded;
+}
+
+// Which grid, path or levels weights were rounded to shows in themselves.
+CodedConstant code_weights(const ProgramConstant& k, CodecChoice choice, bool any_order) {
+  coding::CodedRows rows;
+  rows.bits = k.bits;
+  rows.rows = k.dims.empty() ? 1 : k.dims[0];
+  rows.row_length = rows.rows > 0 ? count(k.dims) / rows.rows : 0;
+  rows.integers = k.integers;
+  rows.scale_codes = k.scale_codes;
+  rows.shape = coding::row_shape(k.dims);
+  const bool paths = choice != CodecChoice::kFastest;
+  std::vector<int32_t> indices = paths ? coding::trellis_rows(k.integers, rows.row_length) : std::vector<int32_t>();
+  CodedStream coded = code_rows(rows, indices, choice, any_order);
+  std::optional<coding::Levels> levels;
+  if (paths && indices.empty()) levels = coding::find_levels(k.integers, rows.row_length, true);
+  const bool on_path = levels.has_value();
+  if (!levels) levels = coding::find_levels(k.integers, rows.row_length, false);
+  if (levels) {
+    const std::vector<int32_t> multiples = coding::level_multiples(k.integers, *levels);
+    rows.integers = multiples;
+    if (on_path) indices = coding::trellis_rows(multiples, rows.row_length);
+    const CodedStream inner = code_rows(rows, on_path ? indices : std::vector<int32_t>(), choice, any_order);
+    std::vector<uint8_t> bytes = coding::encode_levels(*levels, inner.codec, inner.bytes);
+    if (bytes.size() < coded.bytes.size()) coded = {PITH_CODEC_LEVELS, std::move(bytes)};
+  }
+  CodedConstant constant;
+  constant.record.bits = static_cast<uint32_t>(k.bits);
+  constant.record.row_scales = k.scale_codes.size() > 1;
+  constant.record.codec = static_cast<uint32_t>(coded.codec);
+  constant.bytes = std::move(coded.bytes);
+  pad(constant.bytes, k.integers.size());
+  return constant;
 }
 
 CodedConstant code_integers(const ProgramConstant& k) {

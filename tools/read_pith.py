@@ -299,8 +299,23 @@ class Reader:
     def rows(self, k, data):
         rows = k["dims"][0] if k["dims"] else 1
         length = math.prod(k["dims"]) // rows if rows else 0
-        decode = self.grouped_rows if k["codec"] == 7 else self.plain_rows(k["codec"])
-        k["scales"], k["values"] = decode(k, data, rows, length)
+        codec, levels = k["codec"], None
+        if codec == 10:
+            codec, levels, data = self.levels(data)
+        decode = self.grouped_rows if codec == 7 else self.plain_rows(codec)
+        k["scales"], k["values"] = decode({**k, "codec": codec}, data, rows, length)
+        if levels:
+            limit = (1 << k["bits"] - 1) - 1
+            k["values"] = [min(limit, levels(abs(m))) * (-1 if m < 0 else 1) for m in k["values"]]
+
+    @staticmethod
+    def levels(data):
+        """The inner codec, the size that a multiple stands for, and the inner stream."""
+        codec, count = data[0] & 15, data[0] >> 4
+        steps, tail = data[1:count + 1], data[count + 1]
+        if not count or not all(steps) or sum(steps) > 127 or not 1 <= tail <= 127:
+            raise Damaged("levels are malformed")
+        return codec, lambda m: sum(steps[:m]) + max(0, m - count) * tail, data[count + 2:]
 
     def grouped_rows(self, k, data, rows, length):
         def varint(data):
@@ -490,7 +505,7 @@ def main():
         for i, k in enumerate(r.constants):
             print(i, k["dtype"], "x".join(map(str, k["dims"])), f"{digest(k['values'], k['dtype'] == 1):08x}", f"{digest(k.get('scales', []), False):08x}")
         return
-    types, codecs = ["u8", "f32", "i32", "i8"], ["raw", "rans", "adaptive", "float", "mixed", "predicted", "classes", "groups", "mixed trellis", "classes trellis"]
+    types, codecs = ["u8", "f32", "i32", "i8"], ["raw", "rans", "adaptive", "float", "mixed", "predicted", "classes", "groups", "mixed trellis", "classes trellis", "levels"]
     print(f"arena {r.arena} bytes; {len(r.ops)} operators, {len(r.tensors)} tensors, {len(r.constants)} constants")
     for key, text in r.texts.items():
         print(f"metadata {key} = {text[:200 if key == 'tokenizer' else 70]!r}")

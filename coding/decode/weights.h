@@ -12,24 +12,29 @@
 //   CLASSES   classes.h: as small as MIXED elsewhere, and several times as fast
 //   MIXED and CLASSES of a TRELLIS (trellis.h)
 //   GROUPS    so many rows at a time, each group a stream of its own under one of the others: rows in any order
+//   LEVELS    levels.h: any of these, GROUPS too, of multiples that stand for learned levels
 //
 // docs/format.md is the specification. Freestanding.
 #pragma once
 
 #include "coding/decode/binary.h"
 #include "coding/decode/classes.h"
+#include "coding/decode/levels.h"
 #include "coding/decode/mixed.h"
 #include "coding/decode/rans.h"
 #include "coding/decode/scales.h"
 
 namespace pith::coding {
 
-enum : int { kCodecRaw = 0, kCodecRans = 1, kCodecAdaptive = 2, kCodecMixed = 4, kCodecClasses = 6, kCodecGroups = 7, kCodecMixedTrellis = 8, kCodecClassesTrellis = 9 };  // as program/format.h has them
+enum : int { kCodecRaw = 0, kCodecRans = 1, kCodecAdaptive = 2, kCodecMixed = 4, kCodecClasses = 6, kCodecGroups = 7, kCodecMixedTrellis = 8, kCodecClassesTrellis = 9, kCodecLevels = 10 };  // as program/format.h has them
 
 // Codes rows one after the other, as a constant of its own or as a group.
 inline bool is_row_codec(int codec) {
   return codec == kCodecRaw || codec == kCodecRans || codec == kCodecAdaptive || codec == kCodecMixed || codec == kCodecClasses || codec == kCodecMixedTrellis || codec == kCodecClassesTrellis;
 }
+
+// Whether rows can be decoded in any order: GROUPS, or LEVELS of GROUPS.
+inline bool in_any_order(const uint8_t* data, uint64_t bytes, int codec) { return codec == kCodecGroups || (codec == kCodecLevels && bytes > 0 && (*data & 15) == kCodecGroups); }
 
 // Context of the adaptive codec: a class of expected magnitude out of the neighbours.
 inline constexpr int kMagnitudeClasses = 16;
@@ -62,7 +67,7 @@ class WeightDecoder {
   // one. Values lie in [-limit, limit], limit = 2^(bits-1) - 1. Returns the row's scale code.
   int next_row(int8_t* row, int64_t length);
 
-  // GROUPS only: goes to the group that holds row `row`, 0 <= row, and returns its first row, which is decoded next (no
+  // GROUPS only (in LEVELS too): goes to the group that holds row `row`, 0 <= row, and returns its first row, which is decoded next (no
   // row before is needed). -1 for other codecs.
   int64_t seek(int64_t row);
 
@@ -91,6 +96,7 @@ class WeightDecoder {
   int available_ = 0, codec_ = 0, bits_ = 8, limit_ = 127;
   bool overrun_ = false, row_scales_ = false, trellis_ = false;
   RowShape shape_;
+  Levels levels_;
   // GROUPS: the sizes of groups as varints, their streams, and how far we are
   const uint8_t *table_ = nullptr, *next_size_ = nullptr, *streams_ = nullptr, *next_stream_ = nullptr, *groups_end_ = nullptr;
   int64_t group_rows_ = 0, row_in_group_ = 0;
@@ -120,7 +126,11 @@ inline bool WeightDecoder::begin(const uint8_t* data, uint64_t bytes, int codec,
   group_rows_ = 0;
   head_ = BinaryDecoder();
   rans_ = RansRows();
-  return codec == kCodecGroups ? begin_groups(data, bytes) : begin_stream(data, bytes, codec);
+  levels_ = Levels();
+  const uint8_t* const end = data + bytes;
+  if (codec == kCodecLevels && !levels_.begin(data, end, codec)) return false;
+  const auto left = static_cast<uint64_t>(end - data);
+  return codec == kCodecGroups ? begin_groups(data, left) : begin_stream(data, left, codec);
 }
 
 // A varint: rows of a group; a byte: their codec; a varint: the bytes of the table; the table of the groups' sizes.
@@ -210,7 +220,10 @@ inline int WeightDecoder::next_row(int8_t* row, int64_t length) {
   const int scale = scales_.next(head_, empty);
   if (empty) {
     for (int64_t k = 0; k < length; ++k) row[k] = 0;
-  } else if (codec_ == kCodecMixed || codec_ == kCodecClasses) {
+    return scale;
+  }
+  if (levels_.count > 0) levels_.multiples(row, length);
+  if (codec_ == kCodecMixed || codec_ == kCodecClasses) {
     if (trellis_) trellis_indices(row, length);
     if (codec_ == kCodecMixed) mixed_.code_row(head_, row, length, nullptr);
     if (codec_ == kCodecClasses) classes_.code_row(head_, row, length, nullptr);
@@ -222,6 +235,7 @@ inline int WeightDecoder::next_row(int8_t* row, int64_t length) {
   } else {
     raw_row(row, length);
   }
+  if (levels_.count > 0) levels_.values(row, length, limit_);
   return scale;
 }
 

@@ -72,7 +72,7 @@ const char* prepare_table(Builder& builder, Op& op) {
   if (indices.dtype != PITH_I32) return "its indices aren't integers";
   if (y.count() != indices.count() * x.dims[1] || x.count() == 0) return "its dimensions don't fit";
   if (y.dtype == PITH_U8 && op.activation != numerics::Unary::kIdentity) return "an activation on codes of a table";
-  const bool stays = x.codec == PITH_CODEC_GROUPS && builder.model.mode != PITH_MODE_FASTEST;
+  const bool stays = coding::in_any_order(x.coded, x.coded_bytes, x.codec) && builder.model.mode != PITH_MODE_FASTEST;
   if (!stays) {
     if (const char* reason = decode_constant(builder, x, PITH_I8)) return reason;
   }

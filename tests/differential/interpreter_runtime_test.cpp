@@ -396,13 +396,14 @@ TEST(InterpreterAndRuntime, AgreeOnTiedEmbeddings) {
   }
 }
 
-// Rows on the paths of a trellis, of a table so large that it is written in groups: decoded in any order.
-TEST(InterpreterAndRuntime, AgreeOnTablesOfPaths) {
+// Rows on the paths of a trellis, of a table so large that it is written in groups: decoded in any order. `levels`: multiples stand for them.
+void expect_tables_agree(const coding::Levels& levels) {
   constexpr int64_t kRows = 700, kWidth = 96, kWords = 6;
   Random random(seed());
   std::vector<int32_t> integers;
-  for (int64_t i = 0; i < kRows * kWidth; ++i) integers.push_back(std::clamp(static_cast<int>(std::lround(3 * random.normal())), -60, 60));
+  for (int64_t i = 0; i < kRows * kWidth; ++i) integers.push_back(std::clamp(static_cast<int>(std::lround(3 * random.normal())), -12, 12));
   coding::trellis_multiples(integers, kWidth);
+  for (int32_t& q : integers) q = q < 0 ? -levels.size(-q) : levels.size(q);
   Tensor table(ir::DType::kF32, {kRows, kWidth}), input(ir::DType::kI64, {kWords, 1});
   for (size_t i = 0; i < integers.size(); ++i) table.set(static_cast<int64_t>(i), integers[i] * numerics::scale_value(-48));
   for (int64_t i = 0; i < kWords; ++i) input.set(i, static_cast<double>(random.integer(0, kRows - 1)));
@@ -435,6 +436,14 @@ TEST(InterpreterAndRuntime, AgreeOnTablesOfPaths) {
       EXPECT_EQ(y, table.as<float>()[static_cast<size_t>(static_cast<int64_t>(input.at(i / kWidth)) * kWidth + i % kWidth)]);
     }
   }
+}
+
+TEST(InterpreterAndRuntime, AgreeOnTablesOfPaths) { expect_tables_agree({}); }
+
+TEST(InterpreterAndRuntime, AgreeOnTablesOfLevels) {
+  coding::Levels levels;
+  levels.count = 2, levels.of[1] = 6, levels.of[2] = 11, levels.tail = 5;
+  expect_tables_agree(levels);
 }
 
 TEST(InterpreterAndRuntime, AgreeOnTransformersInIntegers) {

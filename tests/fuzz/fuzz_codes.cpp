@@ -27,14 +27,14 @@ void check(bool good, const char* what) {
 }
 
 void weights(const uint8_t* parameters, const uint8_t* data, size_t size) {
-  constexpr int kCodecs[] = {pith::coding::kCodecRaw, pith::coding::kCodecRans, pith::coding::kCodecAdaptive, pith::coding::kCodecMixed, pith::coding::kCodecClasses, pith::coding::kCodecGroups, pith::coding::kCodecMixedTrellis, pith::coding::kCodecClassesTrellis};
-  const int codec = kCodecs[parameters[0] % 8], bits = 2 + parameters[0] / 8 % 7;
+  constexpr int kCodecs[] = {pith::coding::kCodecRaw, pith::coding::kCodecRans, pith::coding::kCodecAdaptive, pith::coding::kCodecMixed, pith::coding::kCodecClasses, pith::coding::kCodecGroups, pith::coding::kCodecMixedTrellis, pith::coding::kCodecClassesTrellis, pith::coding::kCodecLevels};
+  const int codec = kCodecs[parameters[0] % 9], bits = 2 + parameters[0] / 9 % 7;
   const int64_t length = 1 + parameters[1] % 48, rows = 1 + parameters[2] % 8;
   static pith::coding::WeightDecoder in;  // of tens of kilobytes
   if (!in.begin(data, size, codec, bits, parameters[1] >= 128, {1 + parameters[3] % 16, 1 + parameters[3] / 16})) return;
   const std::unique_ptr<int8_t[]> row(new int8_t[static_cast<size_t>(length)]());
   for (int64_t r = 0; r < rows && !in.overrun(); ++r) {
-    if (codec == pith::coding::kCodecGroups && parameters[2] >= 128) {  // as a table that is looked up is read: rows in any order
+    if (pith::coding::in_any_order(data, size, codec) && parameters[2] >= 128) {  // as a table that is looked up is read: rows in any order
       const int64_t wanted = parameters[static_cast<size_t>(r) % 4] % 64, from = in.seek(wanted);
       check(from >= 0 && from <= wanted, "a group begins after the row that it holds");
     }

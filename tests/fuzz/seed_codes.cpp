@@ -1,7 +1,9 @@
 #include "base/random.h"
 #include "base/tokenizer.h"
+#include "coding/decode/weights.h"
 #include "coding/encode/binary.h"
 #include "coding/encode/floats.h"
+#include "coding/encode/levels.h"
 #include "coding/encode/tokenizer.h"
 #include "coding/encode/weights.h"
 #include "tests/fuzz/seed_files.h"
@@ -10,14 +12,21 @@ namespace pith::fuzz {
 namespace {
 
 using Bytes = std::vector<uint8_t>;
-constexpr int kCodecs = 8;  // as fuzz_codes counts them
+constexpr int kCodecs = 9;  // as fuzz_codes counts them
 
 Bytes with_head(Bytes head, const Bytes& stream) {
   head.insert(head.end(), stream.begin(), stream.end());
   return head;
 }
 
-Bytes encode(const coding::CodedRows& rows, uint8_t codec) {
+// Multiples that stand for levels: of groups of rows, where they are read in any order.
+Bytes leveled(const coding::CodedRows& rows, bool any_order) {
+  coding::Levels levels;
+  levels.count = 2, levels.of[1] = 1, levels.of[2] = 3, levels.tail = 2;
+  return any_order ? coding::encode_levels(levels, coding::kCodecGroups, coding::encode_groups(rows, 2)) : coding::encode_levels(levels, rows.trellis ? coding::kCodecMixedTrellis : coding::kCodecRans, rows.trellis ? coding::encode_mixed(rows) : coding::encode_rans(rows));
+}
+
+Bytes encode(const coding::CodedRows& rows, uint8_t codec, bool any_order) {
   switch (codec) {
     case 0: return coding::encode_raw(rows);
     case 1: return coding::encode_rans(rows);
@@ -26,23 +35,24 @@ Bytes encode(const coding::CodedRows& rows, uint8_t codec) {
     case 4: return coding::encode_classes(rows);
     case 5: return coding::encode_groups(rows, 2);
     case 6: return coding::encode_mixed(rows);
-    default: return coding::encode_classes(rows);
+    case 7: return coding::encode_classes(rows);
+    default: return leveled(rows, any_order);
   }
 }
 
-// Rows as fuzz_codes makes them of these parameters, indices where the last two codecs or groups (`path`) have such;
+// Rows as fuzz_codes makes them of these parameters, indices where codecs 6 and 7 or others (`path`) have such;
 // `any_order`: read as those of a table that is looked up.
 Bytes weights(Random& random, uint8_t codec, int bits, bool row_scales, bool any_order, bool path = false) {
   const Bytes parameters = {0, static_cast<uint8_t>(codec + kCodecs * (bits - 2)), static_cast<uint8_t>(row_scales ? 144 : 19), static_cast<uint8_t>(any_order ? 133 : 5), 0x23};
   const int64_t length = 1 + parameters[2] % 48, rows = 1 + parameters[3] % 8;
-  const bool trellis = path || codec >= 6;
+  const bool trellis = path || codec == 6 || codec == 7;
   const int limit = trellis ? 1 << (bits - 2) : (1 << (bits - 1)) - 1;
   std::vector<int32_t> integers;
   std::vector<int16_t> scales;
   for (int64_t i = 0; i < rows * length; ++i) integers.push_back(random.integer(0, 1) == 0 ? 0 : static_cast<int32_t>(random.integer(-limit, limit)));
   for (int64_t r = 0; r < (row_scales ? rows : 1); ++r) scales.push_back(static_cast<int16_t>(random.integer(-120, -100)));
   const coding::CodedRows c{bits, rows, length, integers, scales, {1 + parameters[4] % 16, 1 + parameters[4] / 16}, trellis};
-  return with_head(parameters, encode(c, codec));
+  return with_head(parameters, encode(c, codec, any_order));
 }
 
 Bytes floats(int kind) {
@@ -73,7 +83,10 @@ std::vector<Bytes> seed_codes() {
     for (const int bits : {2, 4, 8}) found.push_back(weights(random, codec, bits, bits != 4, false));
   }
   for (const int bits : {2, 8}) {
-    for (const bool path : {false, true}) found.push_back(weights(random, 5, bits, true, true, path));
+    for (const bool path : {false, true}) {
+      for (const uint8_t codec : {5, 8}) found.push_back(weights(random, codec, bits, true, true, path));
+      found.push_back(weights(random, 8, bits, true, false, path));
+    }
   }
   for (int kind = 0; kind < 3; ++kind) found.push_back(floats(kind));
   coding::BinaryEncoder out;
