@@ -35,7 +35,7 @@ class Search {
       : graph_(std::move(prepared)), target_(target), options_(options), all_(samples) {
     walked_ = first_of(samples, walkable(graph_));
     few_ = first_of(samples, 16);
-    settings_.trellis = target.trellis;
+    settings_.may_be = target.may_be;
   }
 
   Result<void> prepare(const std::string& head, uint64_t seed) {
@@ -147,7 +147,7 @@ Result<void> draw_curve(Search& search, const Samples& samples, const PostFlags&
 std::string layer_rows(const PostResult& r) {
   double total = 0, bits = 0;
   for (const RoundedLayer& l : r.rounded.layers) total += l.loss, bits += l.bits;
-  std::string text = fmt::format("{:<34} {:>9} {:>8} {:>5} {:>6} {:>6} {:>8} {:>7} {:>6}  {}\n", "layer", "weights", "bytes", "bits", "zeros", "step", "error", "of loss", "price", "why");
+  std::string text = fmt::format("{:<34} {:>9} {:>8} {:>5} {:>6} {:>6} {:>8} {:>7} {:>6}  {:<15} {}\n", "layer", "weights", "bytes", "bits", "zeros", "step", "error", "of loss", "price", "code", "why");
   for (const RoundedLayer& l : r.rounded.layers) {
     const auto unit = std::find_if(r.table.units.begin(), r.table.units.end(), [&](const Unit& u) { return u.name == l.name; });
     const size_t u = static_cast<size_t>(unit - r.table.units.begin());
@@ -157,8 +157,8 @@ std::string layer_rows(const PostResult& r) {
     std::string why = l.empty_rows > 0 ? fmt::format("{} of {} rows empty; ", l.empty_rows, l.rows) : "";
     if (at + 1 < levels.size()) why += fmt::format("coarser: {:.0f} bytes less at {:.1e} a byte", unit->options[at].spent.bytes - unit->options[at + 1].spent.bytes, slope(at, at + 1));
     if (at > 0) why += fmt::format("; finer: {:.0f} more, saves {:.1e} a byte", unit->options[at - 1].spent.bytes - unit->options[at].spent.bytes, slope(at - 1, at));
-    text += fmt::format("{:<34} {:>9} {:>8.0f} {:>5.2f} {:>5.1f}% {:>6.3f} {:>7.2f}% {:>6.1f}% {:>6.1f}  {}\n", l.node.substr(l.node.size() > 34 ? l.node.size() - 34 : 0), l.weights, l.bits / 8,
-                        l.bits / static_cast<double>(l.weights), 100.0 * static_cast<double>(l.zeros) / static_cast<double>(l.weights), l.step, 100 * l.error, 100 * l.loss / std::max(total, 1e-30), 0.5 * l.level, why);
+    text += fmt::format("{:<34} {:>9} {:>8.0f} {:>5.2f} {:>5.1f}% {:>6.3f} {:>7.2f}% {:>6.1f}% {:>6.1f}  {:<15} {}\n", l.node.substr(l.node.size() > 34 ? l.node.size() - 34 : 0), l.weights, l.bits / 8,
+                        l.bits / static_cast<double>(l.weights), 100.0 * static_cast<double>(l.zeros) / static_cast<double>(l.weights), l.step, 100 * l.error, 100 * l.loss / std::max(total, 1e-30), 0.5 * l.level, l.code, why);
   }
   text += fmt::format("modelled loss {:.4g}, {:.0f} bytes of weights; the next byte less costs {:.2e}\n", r.modelled, bits / 8, r.price);
   return text;
@@ -268,7 +268,7 @@ std::string explanation(const PostResult& r) {
 nlohmann::json explanation_json(const PostResult& r) {
   nlohmann::json layers = nlohmann::json::array();
   for (const RoundedLayer& l : r.rounded.layers) {
-    layers.push_back({{"node", l.node}, {"weights", l.weights}, {"rows", l.rows}, {"empty_rows", l.empty_rows}, {"zeros", l.zeros}, {"bytes", l.bits / 8}, {"step", l.step},
+    layers.push_back({{"node", l.node}, {"weights", l.weights}, {"rows", l.rows}, {"empty_rows", l.empty_rows}, {"zeros", l.zeros}, {"bytes", l.bits / 8}, {"code", l.code}, {"step", l.step},
                       {"relative_error", l.error}, {"loss", l.loss}, {"log2_price", 0.5 * l.level}});
   }
   return layers;

@@ -32,7 +32,7 @@ struct Measured {
 struct PostTarget {
   double ratio = 0, max_drop = -1;  // 0 and -1: not asked for
   int64_t parameters = 0;
-  bool trellis = true;  // weights may follow paths: the codes that `write` chooses from have them, and no retraining follows, which goes by grids
+  WeightCodes may_be = {};  // what weights may be: `write` has codes for it, and no retraining follows, which goes by even steps
   std::function<Result<std::vector<uint8_t>>(const ir::Graph& quantized)> write;   // the file
   std::function<Result<Measured>(const std::vector<uint8_t>& file)> measure;
 };

@@ -13,6 +13,7 @@
 #include "ir/compensate.h"
 #include "ir/interpret.h"
 #include "ir/products.h"
+#include "micro/best_code.h"
 #include "micro/calibrate.h"
 #include "micro/price.h"
 #include "micro/round.h"
@@ -144,7 +145,7 @@ class Rounding {
   Result<Layerwise> run() {
     PITH_TRY(sensitivity_, sensitivities(source_, samples_, options_));
     PITH_CHECK_OK(look());
-    PITH_TRY(price_, find_price(sites_, options_.bits_per_weight, options_.trellis));
+    PITH_TRY(price_, find_price(sites_, options_.bits_per_weight, options_.may_be));
     log_info(fmt::format("a bit is worth {:.3g} of the answer", price_));
     PITH_CHECK_OK(walk(samples_.size(), true));
     return std::move(result_);
@@ -350,12 +351,12 @@ class Rounding {
     const int64_t width = static_cast<int64_t>(wanted.size()) / rows;
     const std::vector<int16_t> grid = steps_at(price_, site, false), finer = steps_at(price_, site, true);
     const RoundProblem problem{8, rows, width, wanted, grid, {width, 1}, hessian, lambda, 1, row_weights, false, zeros};
-    PITH_TRY(const Rounded r, options_.trellis ? round_on_grid_or_trellis(problem, finer) : round_for_rate(problem));
-    const std::vector<int16_t>& codes = result_.weight_codes[source_.value(id).name] = r.trellis ? finer : grid;
+    PITH_TRY(const Rounded r, round_in_best_code(problem, finer, options_.may_be));
+    const std::vector<int16_t>& codes = result_.weight_codes[source_.value(id).name] = r.scale_codes;
     std::vector<double> values(wanted.size());
     for (size_t i = 0; i < values.size(); ++i) values[i] = r.integers[i] * numerics::scale_value(codes[codes.size() == 1 ? 0 : i / static_cast<size_t>(width)]);
     result_.bits += r.bits;
-    log_verbose(fmt::format("{}: {} {:.3f} bits a weight", source_.value(id).name, r.trellis ? "trellis" : "grid", r.bits / static_cast<double>(wanted.size())));
+    log_verbose(fmt::format("{}: {} {:.3f} bits a weight", source_.value(id).name, code_name(r), r.bits / static_cast<double>(wanted.size())));
     result_.weights += static_cast<double>(values.size());
     site.done = true;
     return values;

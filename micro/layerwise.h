@@ -17,6 +17,7 @@
 
 #include "base/result.h"
 #include "ir/graph.h"
+#include "micro/round.h"
 
 namespace pith {
 
@@ -26,7 +27,7 @@ struct LayerwiseOptions {
   ir::ValueId row_mask = ir::kNoValue;  // an input of ones and zeros [1, rows]: which rows of [1, rows, n] values count
   std::vector<double> row_counts;       // how often each row of an embedding is read; nothing: alike
   size_t probes = 6;                    // samples on which sensitivities are measured
-  bool trellis = true;  // weights may follow paths (micro/trellis.h), where that is the better bargain
+  WeightCodes may_be = {};  // what weights may be, where that is the better bargain
   uint64_t seed = 0;
 };
 

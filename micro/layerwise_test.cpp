@@ -174,7 +174,7 @@ TEST(Layerwise, PathsAreTakenWhereTheyPay) {
     options.bits_per_weight = bits;
     options.row_counts = net.counts;
     const auto paths = round_layerwise(net.graph, net.samples, options);
-    options.trellis = false;
+    options.may_be = {false, false};
     const auto grids = round_layerwise(net.graph, net.samples, options);
     ASSERT_TRUE(paths.ok() && grids.ok());
     const auto at_equal_length = [&](const Layerwise& r) { return error_of(net.graph, r.graph, net.others) * std::exp2(2 * r.bits / r.weights); };

@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "ir/blocks.h"
 #include "ir/side_by_side.h"
+#include "micro/best_code.h"
 #include "micro/quantize.h"
 #include "micro/round.h"
 
@@ -198,7 +199,7 @@ RoundedLayer report_of(const Graph& g, const Node& n, const Layer& l, int level,
   RoundedLayer r;
   r.name = g.value(n.inputs[1]).name, r.node = n.name;
   r.weights = l.rows.outputs * l.rows.width, r.rows = l.rows.outputs, r.level = level;
-  r.bits = rounded.bits, r.loss = rounded.distortion;
+  r.bits = rounded.bits, r.loss = rounded.distortion, r.code = code_name(rounded);
   for (int64_t o = 0; o < l.rows.outputs; ++o) {
     const auto row = rounded.integers.begin() + o * l.rows.width;
     const auto zeros = std::count(row, row + l.rows.width, 0);
@@ -206,7 +207,7 @@ RoundedLayer report_of(const Graph& g, const Node& n, const Layer& l, int level,
     r.empty_rows += zeros == l.rows.width;
     r.step += codes[static_cast<size_t>(o)] / static_cast<double>(numerics::kScaleStepsPerOctave * l.rows.outputs);
   }
-  r.step = std::exp2(r.step);
+  r.step = std::exp2(r.step) * rounded.levels.tail;
   return r;
 }
 
@@ -301,8 +302,8 @@ Result<PostTrained> round_post_training(const Graph& g, const std::vector<std::v
     if (options.compensate) l.weights = ir::least_squares(w, rows, m, options.damping, l.zeros).weights;
     const std::vector<int16_t> grid = l.codes(level->second), finer = l.codes(level->second, true);
     const RoundProblem problem = l.problem(level->second, grid);
-    PITH_TRY(const Rounded rounded, options.trellis ? round_on_grid_or_trellis(problem, finer) : round_for_rate(problem));
-    std::vector<int16_t> codes = rounded.trellis ? finer : grid;
+    PITH_TRY(const Rounded rounded, round_in_best_code(problem, finer, options.may_be));
+    std::vector<int16_t> codes = rounded.scale_codes;
     settle_empty_rows(codes, rounded, rows.width);
     result.layers.push_back(report_of(g, before, l, level->second, rounded, codes));
     result.layers.back().error = relative_error(l, original, m, rounded, codes);

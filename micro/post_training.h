@@ -20,6 +20,7 @@
 
 #include "base/allocate.h"
 #include "ir/compensate.h"
+#include "micro/round.h"
 
 namespace pith {
 
@@ -33,7 +34,7 @@ struct PostTrainingOptions {
   int64_t positions = 512;  // of a sample that moments look at
   double damping = 0.01;    // of moments, in mean variances
   bool compensate = true;   // step 2
-  bool trellis = true;      // weights may follow paths (micro/trellis.h), where that is the better bargain
+  WeightCodes may_be = {};  // what weights may be, where that is the better bargain
 };
 
 struct RoundedLayer {
@@ -42,6 +43,7 @@ struct RoundedLayer {
   int level = 0;
   double bits = 0, loss = 0;  // of the code; by the additive model
   double step = 0;            // geometric mean over rows
+  std::string code;           // what its weights are
   double error = 0;           // of the product against the original's, relative to its variance
 };
 

@@ -114,7 +114,7 @@ TEST(PostTraining, PathsAreTakenWhereTheyPay) {
   const auto table = level_table(*prepared, n.samples, {}, {});
   const auto levels = levels_for(*table, 300);
   PostTrainingOptions grids;
-  grids.trellis = false;
+  grids.may_be = {false, false};
   const auto paths = round_post_training(*prepared, n.samples, table->importance, levels, {}), even = round_post_training(*prepared, n.samples, table->importance, levels, grids);
   ASSERT_TRUE(paths.ok() && even.ok());
   double bargain = 0, bits = 0;

@@ -4,7 +4,7 @@
 // a weight and by half at one, since rounding for rate takes what is cheap. Method: a part of every constant stands for it. Its length at a price is that of the
 // entropy-constrained quantiser without memory, whose lengths and choices follow each other until they agree (P. Chou, T. Lookabaugh and R. Gray,
 // "Entropy-constrained vector quantization", 1989). What the code's contexts save beside that is seen once the part is rounded, each weight for
-// itself, at the price that was found so, and so is whether it goes by a grid or a trellis; then the price is found once more.
+// itself, at the price that was found so, and so is whether it goes by a grid or a trellis, and on which levels; then the price is found once more.
 #pragma once
 
 #include <cstdint>
@@ -13,6 +13,7 @@
 
 #include "base/result.h"
 #include "ir/graph.h"
+#include "micro/round.h"
 
 namespace pith {
 
@@ -36,6 +37,6 @@ void take_part(RoundedSite& site, const std::vector<double>& rows);
 // Scales: one step for a product's weights, by the word for an embedding's rows.
 std::vector<int16_t> steps_at(double price, const RoundedSite& site, bool trellis);
 
-Result<double> find_price(std::map<ir::ValueId, RoundedSite>& sites, double bits_per_weight, bool trellis);
+Result<double> find_price(std::map<ir::ValueId, RoundedSite>& sites, double bits_per_weight, const WeightCodes& weight_codes);
 
 }  // namespace pith

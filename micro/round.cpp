@@ -5,11 +5,12 @@
 
 #include <algorithm>
 #include <cmath>
-#include <functional>
 #include <memory>
 
 #include "base/linear.h"
+#include "micro/best_code.h"
 #include "micro/feedback.h"
+#include "micro/levels.h"
 #include "micro/trellis.h"
 #include "numerics/scale.h"
 
@@ -19,19 +20,22 @@ namespace {
 // One row after the other under a code that learns.
 class Rounder {
  public:
-  explicit Rounder(const RoundProblem& p) : p_(p), search_(p.trellis ? p.row_length : 0), model_(std::make_unique<coding::MixedRows>()) {
-    limit_ = (1 << (p.bits - 1)) - 1;
+  explicit Rounder(const RoundProblem& p) : p_(p), sizes_(p.levels, (1 << (p.bits - 1)) - 1), search_(p.trellis ? p.row_length : 0), model_(std::make_unique<coding::MixedRows>()) {
+    limit_ = sizes_.largest();
     int largest = 0;
     for (int64_t i = 0; i < p.rows * p.row_length; ++i) {
       largest = std::max(largest, std::abs(nearest(p.weights[static_cast<size_t>(i)], scale(i / p.row_length))));
     }
     limit_ = std::max(largest, 1);  // what the code is told; no choice is larger than the nearest one was at first
-    if (p.trellis) limit_ = std::clamp((largest + 1) / 2, 1, (1 << (p.bits - 2)) - 1);
+    if (p.trellis) limit_ = std::clamp((largest + 1) / 2, 1, sizes_.largest() / 2);
     model_->begin(static_cast<uint32_t>(limit_), p.shape, p.trellis);
     row_.assign(static_cast<size_t>(p.row_length), 0);
   }
 
-  // The row's integers (indices, on a trellis); adds to the distortion.
+  int largest() const { return p_.trellis ? 2 * limit_ : limit_; }  // multiple
+  const LevelSums& sums() const { return sums_; }
+
+  // The row's multiples (indices, on a trellis); adds to the distortion.
   const std::vector<int8_t>& row(int64_t r, const Feedback& feedback, double& distortion) {
     feedback_ = &feedback;
     const double weight = p_.row_weights.empty() ? 1 : p_.row_weights[static_cast<size_t>(r)];
@@ -39,6 +43,7 @@ class Rounder {
     const auto source = p_.weights.subspan(static_cast<size_t>(r * p_.row_length), static_cast<size_t>(p_.row_length));
     const coding::MixedRows before = *model_;
     coding::BitMeter meter;
+    got_ = LevelSums();
     const double lost = coded(source, scale(r), meter);
     const bool nothing = std::all_of(row_.begin(), row_.end(), [](int8_t q) { return q == 0; });
     const double most = lost + lambda_ * meter.bits(), lost_if_empty = nothing ? lost : empty(source, most);
@@ -48,17 +53,22 @@ class Rounder {
       distortion += weight * lost_if_empty;
     } else {
       distortion += weight * lost;
+      sums_.add(got_, weight);
     }
     return row_;
   }
 
  private:
   double scale(int64_t r) const { return numerics::scale_value(p_.scale_codes[p_.scale_codes.size() > 1 ? static_cast<size_t>(r) : 0]); }
-  int nearest(double w, double scale) const { return static_cast<int>(std::clamp(std::floor(w / scale + 0.5), -1.0 * limit_, 1.0 * limit_)); }
+  double value(int multiple, double scale) const { return (multiple < 0 ? -sizes_.of(-multiple) : sizes_.of(multiple)) * scale; }
+  int nearest(double w, double scale) const {
+    const int multiple = std::min(sizes_.nearest(std::abs(w) / scale), limit_);
+    return w < 0 ? -multiple : multiple;
+  }
 
   double coded(std::span<const double> source, double scale, coding::BitMeter& meter) {
     std::vector<double> w = feedback_->start(source);
-    if (p_.trellis) return search_.row(*model_, meter, row_.data(), w, {scale, lambda_, limit_}, *feedback_);
+    if (p_.trellis) return search_.row(*model_, meter, row_.data(), w, {scale, lambda_, limit_, &sizes_}, *feedback_, got_);
     double lost = 0;
     model_->begin_row();
     for (int64_t k = 0; k < p_.row_length; ++k) {
@@ -66,7 +76,8 @@ class Rounder {
       const auto at = model_->place(row_.data(), k, p_.row_length);
       const int q = choose(at, x, scale, feedback_->cost(k));
       model_->advance(row_.data(), at, model_->code(meter, at, q));
-      const double error = x - q * scale;
+      const double error = x - value(q, scale);
+      got_.add(q, x, scale, feedback_->cost(k));
       lost += error * error * feedback_->cost(k);
       feedback_->spread(k, error, w);
     }
@@ -90,7 +101,7 @@ class Rounder {
   int choose(const coding::MixedRows::Place& at, double x, double scale, double cost) const {
     const int q = nearest(x, scale);
     if (q == 0 || lambda_ == 0) return q;
-    const auto loss = [&](int c) { return (x - c * scale) * (x - c * scale) * cost; };
+    const auto loss = [&](int c) { return (x - value(c, scale)) * (x - value(c, scale)) * cost; };
     const int inner = q > 0 ? q - 1 : q + 1;
     const double most_saved = std::abs(q) == 1 ? 16 : 4;  // bits
     if (loss(inner) - loss(q) > lambda_ * most_saved) return q;
@@ -109,12 +120,14 @@ class Rounder {
   }
 
   const RoundProblem& p_;
+  LevelSizes sizes_;
   TrellisSearch search_;
   const Feedback* feedback_ = nullptr;
   double lambda_ = 0;  // over the row's weight
   std::unique_ptr<coding::MixedRows> model_;
   std::vector<int8_t> row_;
   int limit_ = 127;
+  LevelSums got_, sums_;  // in the row; in all
 };
 
 Result<void> check(const RoundProblem& p) {
@@ -127,44 +140,56 @@ Result<void> check(const RoundProblem& p) {
   return {};
 }
 
-// Row r's weights make up for errors as those of the row before do: they are of one group, and the same ones stay zero.
-bool alike(const RoundProblem& p, int64_t r) {
-  if (r == 0 || r % (p.rows / p.groups) == 0) return false;
-  const auto row = p.zeros.begin() + (p.zeros.empty() ? 0 : r * p.row_length);
-  return p.zeros.empty() || std::equal(row, row + p.row_length, row - p.row_length);
+}  // namespace
+
+std::string code_name(const Rounded& r) {
+  const std::string on = r.trellis ? "path" : "grid";
+  return r.levels.count > 0 ? fmt::format("{}, {} levels", on, r.levels.count) : on;
 }
 
-// Problems that differ in their scales only, row by row together, so that one factor is there at a time.
-Result<std::vector<Rounded>> rounded(std::initializer_list<std::reference_wrapper<const RoundProblem>> problems) {
+Result<const Feedback*> Factors::of(std::span<const double> hessian, int64_t n, std::span<const uint8_t> zeros) {
+  const bool same = made_ && hessian.data() == hessian_.data() && hessian.size() == hessian_.size() && std::equal(zeros.begin(), zeros.end(), zeros_.begin(), zeros_.end());
+  if (!same) {
+    made_ = false;
+    PITH_TRY(feedback_, Feedback::make(hessian, n, zeros));
+    hessian_ = hessian, made_ = true;
+    zeros_.assign(zeros.begin(), zeros.end());
+  }
+  return &feedback_;
+}
+
+Result<std::vector<Tried>> round_together(std::initializer_list<RoundProblem> problems, Factors& factors) {
   const RoundProblem& p = *problems.begin();
   std::vector<Rounder> rounders;
   for (const RoundProblem& each : problems) {
     PITH_CHECK_OK(check(each));
     rounders.emplace_back(each);
   }
-  std::vector<Rounded> results(problems.size());
+  std::vector<Tried> results(problems.size());
   const size_t share = p.hessian.size() / static_cast<size_t>(p.groups);
-  Feedback feedback;
   for (int64_t r = 0; r < p.rows; ++r) {
-    if (!alike(p, r)) {
-      const std::span<const uint8_t> zeros = p.zeros.empty() ? p.zeros : p.zeros.subspan(static_cast<size_t>(r * p.row_length), static_cast<size_t>(p.row_length));
-      PITH_TRY(feedback, Feedback::make(p.hessian.subspan(static_cast<size_t>(r / (p.rows / p.groups)) * share, share), p.row_length, zeros));
-    }
+    const std::span<const uint8_t> zeros = p.zeros.empty() ? p.zeros : p.zeros.subspan(static_cast<size_t>(r * p.row_length), static_cast<size_t>(p.row_length));
+    PITH_TRY(const Feedback* feedback, factors.of(p.hessian.subspan(static_cast<size_t>(r / (p.rows / p.groups)) * share, share), p.row_length, zeros));
     for (size_t i = 0; i < results.size(); ++i) {
-      const std::vector<int8_t>& row = rounders[i].row(r, feedback, results[i].distortion);
-      results[i].integers.insert(results[i].integers.end(), row.begin(), row.end());
+      Rounded& result = results[i].rounded;
+      const std::vector<int8_t>& row = rounders[i].row(r, *feedback, result.distortion);
+      result.integers.insert(result.integers.end(), row.begin(), row.end());
     }
   }
   for (size_t i = 0; i < results.size(); ++i) {
     const RoundProblem& each = problems.begin()[i];
-    results[i].bits = coding::estimate_bits({each.bits, each.rows, each.row_length, results[i].integers, each.scale_codes, each.shape, each.trellis});
-    results[i].trellis = each.trellis;
-    if (each.trellis) coding::trellis_multiples(results[i].integers, each.row_length);
+    Rounded& result = results[i].rounded;
+    result.bits = coding::estimate_bits({each.bits, each.rows, each.row_length, result.integers, each.scale_codes, each.shape, each.trellis}) + level_bits(each.levels);
+    result.trellis = each.trellis;
+    result.levels = each.levels;
+    result.scale_codes.assign(each.scale_codes.begin(), each.scale_codes.end());
+    if (each.trellis) coding::trellis_multiples(result.integers, each.row_length);
+    for (int32_t& q : result.integers) q = each.levels.weight(q);
+    results[i].sums = rounders[i].sums();
+    results[i].largest = rounders[i].largest();
   }
   return results;
 }
-
-}  // namespace
 
 double natural_lambda(double step) { return 0.11552453009332421 * step * step; }  // 2 ln 2 / 12
 
@@ -196,17 +221,9 @@ std::vector<double> feedback_factor(std::span<const double> h, int64_t n) {
 }
 
 Result<Rounded> round_for_rate(const RoundProblem& p) {
-  PITH_TRY(std::vector<Rounded> result, rounded({p}));
-  return std::move(result[0]);
-}
-
-Result<Rounded> round_on_grid_or_trellis(const RoundProblem& grid, std::span<const int16_t> trellis_codes) {
-  RoundProblem trellis = grid;
-  trellis.scale_codes = trellis_codes;
-  trellis.trellis = true;
-  PITH_TRY(std::vector<Rounded> both, rounded({grid, trellis}));
-  Rounded &even = both[0], &path = both[1];
-  return path.distortion + grid.lambda * path.bits < even.distortion + grid.lambda * even.bits ? std::move(path) : std::move(even);
+  Factors factors;
+  PITH_TRY(std::vector<Tried> result, round_together({p}, factors));
+  return std::move(result[0].rounded);
 }
 
 }  // namespace pith

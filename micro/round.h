@@ -10,12 +10,20 @@
 
 #include <cstdint>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "base/result.h"
+#include "coding/decode/levels.h"
 #include "coding/encode/weights.h"
 
 namespace pith {
+
+// What weights may be beside multiples of even steps.
+struct WeightCodes {
+  bool paths = true;   // multiples along the paths of a trellis (trellis.h)
+  bool levels = true;  // learned levels (levels.h) that multiples stand for
+};
 
 struct RoundProblem {
   int bits = 8;                             // integers are at most 2^(bits-1) - 1 in magnitude
@@ -31,20 +39,23 @@ struct RoundProblem {
   std::span<const double> row_weights = {}; // what a row's squared error counts; none: 1
   bool trellis = false;                     // multiples of the scales that lie on the paths of a trellis (trellis.h)
   std::span<const uint8_t> zeros = {};      // rows x row_length: 1 where the integer is 0, whatever the weight (ir/blocks.h); none: nowhere
+  coding::Levels levels = {};               // what multiples stand for, in scales
 };
 
 struct Rounded {
   std::vector<int32_t> integers;
   double bits = 0;        // of their code, scales and all
   double distortion = 0;  // sum over rows of e' H e, times the row's weight, with the errors e
-  bool trellis = false;   // multiples of a trellis's scales
+  bool trellis = false;   // along its paths
+  coding::Levels levels;  // that multiples stand for, if not for themselves
+  std::vector<int16_t> scale_codes;  // of the integers
 };
+
+// Its name, for people.
+std::string code_name(const Rounded& rounded);
 
 // Errors: sizes that don't fit each other, or a full Hessian that isn't positive definite (name the mend: damp it).
 Result<Rounded> round_for_rate(const RoundProblem& problem);
-
-// The same on the problem's grid and on the paths of a trellis of other scales: the one with the smaller distortion + lambda x bits.
-Result<Rounded> round_on_grid_or_trellis(const RoundProblem& grid, std::span<const int16_t> trellis_codes);
 
 // By how much a trellis's step is finer than that of a grid at the same price.
 inline constexpr double kTrellisOctaves = 0.84;

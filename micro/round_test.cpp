@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "base/random.h"
+#include "micro/best_code.h"
 #include "numerics/scale.h"
 
 namespace pith {
@@ -182,7 +183,7 @@ TEST(Round, WhatIsHeldStaysZeroAndNothingReliesOnIt) {
     EXPECT_TRUE(!trellis || !coding::trellis_rows(held->integers, 150).empty()) << "every row is a path";
     for (size_t i = 20 * 150; i < zeros.size(); ++i) l.weights[i] = zeros[i] != 0 ? 1 : l.weights[i];
   }
-  const auto both = round_on_grid_or_trellis(l.problem, l.scales);
+  const auto both = round_in_best_code(l.problem, l.scales, {});
   ASSERT_TRUE(both.ok());
   for (size_t i = 0; i < zeros.size(); ++i) EXPECT_TRUE(zeros[i] == 0 || both->integers[i] == 0);
   l.problem.zeros = std::span<const uint8_t>(zeros).first(7);

@@ -20,15 +20,15 @@ void TrellisSearch::offer(Step& step, const MixedRows& model, int from, int64_t 
   const double size = std::abs(x) / prices.step;
   const Survivor& s = now_[static_cast<size_t>(from)];
   const int grid = s.way.path.grid(), state = s.way.path.state();
-  const int nearest = static_cast<int>(std::min((size + grid) / 2 + 0.5, static_cast<double>(prices.limit)));
-  const bool above = size > coding::trellis_value(nearest, grid);
+  const int nearest = std::min(prices.sizes->nearest(size, grid), prices.limit);
+  const bool above = size > prices.sizes->of(coding::trellis_value(nearest, grid));
   const std::array<int, 4> magnitudes = {nearest, nearest - 1, above ? nearest + 1 : nearest - 2, 0};
   std::optional<coding::CodeLengths> lengths;
   for (size_t i = 0; i < magnitudes.size(); ++i) {
     const int m = magnitudes[i];
     if (m < 0 || m > prices.limit || (i == 3 && (nearest < 3 || nearest > 4))) continue;
     const int index = x < 0 ? -m : m;
-    const double error = x - coding::trellis_value(index, grid) * prices.step, paid = s.cost + error * error * cost;
+    const double value = prices.sizes->of(coding::trellis_value(m, grid)) * prices.step, error = x < 0 ? x + value : x - value, paid = s.cost + error * error * cost;
     Choice& then = step[Trellis::kNext[state][m & 1]];
     if (then.from >= 0 && paid >= then.cost) continue;
     if (!lengths) lengths.emplace(model, model.place(s.way, s.row.data(), k, length_), x < 0, std::min(nearest + above, prices.limit));
@@ -39,7 +39,8 @@ void TrellisSearch::offer(Step& step, const MixedRows& model, int from, int64_t 
 
 void TrellisSearch::extend(const MixedRows& model, int64_t first, int64_t k, int64_t last, const std::vector<double>& w, const Prices& prices, const Feedback& feedback) {
   Step step;
-  const Prices here = feedback.is_zero(k) ? Prices{prices.step, prices.lambda, 0} : prices;
+  Prices here = prices;
+  if (feedback.is_zero(k)) here.limit = 0;
   for (int from = 0; from < Trellis::kStates; ++from) {
     if (!alive_[static_cast<size_t>(from)]) continue;
     const Survivor& s = now_[static_cast<size_t>(from)];
@@ -71,7 +72,7 @@ const TrellisSearch::Survivor& TrellisSearch::best() const {
   return now_[least];
 }
 
-double TrellisSearch::row(MixedRows& model, coding::BitMeter& meter, int8_t* row, std::vector<double>& w, const Prices& prices, const Feedback& feedback) {
+double TrellisSearch::row(MixedRows& model, coding::BitMeter& meter, int8_t* row, std::vector<double>& w, const Prices& prices, const Feedback& feedback, LevelSums& sums) {
   for (auto* survivors : {&now_, &next_}) {
     for (Survivor& s : *survivors) std::copy_n(row, length_, s.row.begin());
   }
@@ -94,7 +95,9 @@ double TrellisSearch::row(MixedRows& model, coding::BitMeter& meter, int8_t* row
       const auto at = model.place(row, k, length_);
       const int grid = model.way().path.grid(), index = chosen.row[static_cast<size_t>(k)];
       model.advance(row, at, model.code(meter, at, index));
-      const double error = w[static_cast<size_t>(k)] - coding::trellis_value(index, grid) * prices.step;
+      const int multiple = coding::trellis_value(index, grid);
+      const double wanted = w[static_cast<size_t>(k)], value = prices.sizes->of(std::abs(multiple)) * prices.step, error = wanted - (index < 0 ? -value : value);
+      sums.add(multiple, wanted, prices.step, feedback.cost(k));
       lost += error * error * feedback.cost(k);
       feedback.spread(k, error, w);
     }

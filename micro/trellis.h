@@ -11,6 +11,7 @@
 
 #include "coding/encode/weights.h"
 #include "micro/feedback.h"
+#include "micro/levels.h"
 
 namespace pith {
 
@@ -21,10 +22,11 @@ class TrellisSearch {
   struct Prices {
     double step = 1, lambda = 0;  // of the multiples; of a bit, in squared error of the product
     int limit = 63;               // indices are at most so large
+    const LevelSizes* sizes = nullptr;  // of multiples, in steps
   };
   // `row` holds the indices of the row before and then those of this one, `w` the weights, which move. The model and the meter take the row's
-  // code in; returns the distortion.
-  double row(coding::MixedRows& model, coding::BitMeter& meter, int8_t* row, std::vector<double>& w, const Prices& prices, const Feedback& feedback);
+  // code in, `sums` what multiples got; returns the distortion.
+  double row(coding::MixedRows& model, coding::BitMeter& meter, int8_t* row, std::vector<double>& w, const Prices& prices, const Feedback& feedback, LevelSums& sums);
 
  private:
   static constexpr int64_t kSettled = 64, kAhead = 24, kWindow = kSettled + kAhead;

@@ -72,7 +72,7 @@ TEST(ZeroBlocks, SurviveRoundingAtAPriceOfBits) {
   for (size_t u = 0; u < table->units.size(); ++u) levels[table->units[u].name] = table->levels[u][table->levels[u].size() / 3];
   for (bool trellis : {false, true}) {
     PostTrainingOptions o;
-    o.trellis = trellis;
+    o.may_be = {trellis, trellis};
     const auto rounded = round_post_training(n.g, n.samples, table->importance, levels, o);
     ASSERT_TRUE(rounded.ok());
     EXPECT_EQ(masks(rounded->graph), masks(n.g));

@@ -28,6 +28,8 @@ struct Levels {
     return m;
   }
 
+  int32_t weight(int32_t m) const { return m < 0 ? -size(-m) : size(m); }
+
   // Rows of multiples and rows of weights, in place; no weight is larger than `limit`.
   void values(int8_t* row, int64_t length, int32_t limit) const {
     for (int64_t k = 0; k < length; ++k) {
