@@ -31,7 +31,7 @@ std::vector<int32_t> normal(double deviation, int most) {
 }
 
 std::vector<int32_t> weights_of(std::vector<int32_t> multiples, const Levels& l) {
-  for (int32_t& m : multiples) m = m < 0 ? -l.size(-m) : l.size(m);
+  for (int32_t& m : multiples) m = l.weight(m);
   return multiples;
 }
 
@@ -83,7 +83,7 @@ TEST(Levels, GroupsOfThemAreReadInAnyOrder) {
 
 TEST(Levels, AreFoundInTheIntegers) {
   for (const Levels& l : {levels_of({13, 29}, 16), levels_of({16}, 3), levels_of({5, 11, 16, 23}, 9)}) {
-    const std::vector<int32_t> multiples = normal(1.5, 5), weights = weights_of(multiples, l);
+    const std::vector<int32_t> multiples = normal(1.2, 4), weights = weights_of(multiples, l);
     const auto found = find_levels(weights, kLength, false);
     ASSERT_TRUE(found);
     EXPECT_EQ(level_multiples(weights, *found), multiples);
@@ -94,6 +94,14 @@ TEST(Levels, AreFoundInTheIntegers) {
     ASSERT_TRUE(below);
     EXPECT_EQ(trellis_rows(level_multiples(weights_of(path, l), *below), kLength), multiples);
   }
+  std::vector<int32_t> path = normal(1, 2);
+  trellis_multiples(path, kLength);
+  EXPECT_FALSE(find_levels(path, kLength, true)) << "a path of even steps";
+  const std::vector<int32_t> both = weights_of(path, levels_of({33}, 29));
+  EXPECT_FALSE(trellis_rows(both, kLength).empty());
+  const auto sparser = find_levels(both, kLength, true);
+  ASSERT_TRUE(sparser);
+  EXPECT_EQ(level_multiples(both, *sparser), path);
   EXPECT_FALSE(find_levels(normal(20, 127), kLength, false)) << "even steps";
   EXPECT_FALSE(find_levels(normal(20, 127), kLength, true)) << "no path";
   EXPECT_FALSE(find_levels(std::vector<int32_t>(kRows * kLength, 0), kLength, false));

@@ -316,7 +316,7 @@ TEST(Program, LevelsAreReadAlike) {
     }
     const Program multiples = p;
     for (ProgramConstant& k : p.constants) {
-      for (int32_t& q : k.integers) q = k.dtype != PITH_I8 ? q : q < 0 ? -levels.size(-q) : levels.size(q);
+      for (int32_t& q : k.integers) q = k.dtype != PITH_I8 ? q : levels.weight(q);
     }
     for (const CodecChoice choice : {CodecChoice::kSmallest, CodecChoice::kFastest}) {
       const auto bytes = write_program(p, choice);

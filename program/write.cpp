@@ -104,9 +104,9 @@ CodedConstant code_weights(const ProgramConstant& k, CodecChoice choice, bool an
   std::vector<int32_t> indices = paths ? coding::trellis_rows(k.integers, rows.row_length) : std::vector<int32_t>();
   CodedStream coded = code_rows(rows, indices, choice, any_order);
   std::optional<coding::Levels> levels;
-  if (paths && indices.empty()) levels = coding::find_levels(k.integers, rows.row_length, true);
+  if (paths) levels = coding::find_levels(k.integers, rows.row_length, true);
   const bool on_path = levels.has_value();
-  if (!levels) levels = coding::find_levels(k.integers, rows.row_length, false);
+  if (!levels && indices.empty()) levels = coding::find_levels(k.integers, rows.row_length, false);
   if (levels) {
     const std::vector<int32_t> multiples = coding::level_multiples(k.integers, *levels);
     rows.integers = multiples;

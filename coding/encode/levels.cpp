@@ -61,7 +61,9 @@ std::optional<Levels> find_levels(std::span<const int32_t> integers, int64_t row
     for (int part = l.tail, whole = l.tail; part >= 1; --part) {
       if (whole % part != 0) continue;
       l.tail = static_cast<uint8_t>(part);
-      if (!trellis_rows(level_multiples(integers, l), row_length).empty()) return l;
+      if (trellis_rows(level_multiples(integers, l), row_length).empty()) continue;
+      const bool even = l.of[count] == count && part == 1;
+      return even ? std::nullopt : std::optional(l);
     }
   }
   return found;

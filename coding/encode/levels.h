@@ -11,7 +11,8 @@
 namespace pith::coding {
 
 // The levels that make rows cheapest as multiples of a grid, as far as their magnitudes alone say; nothing where even steps
-// are as good. With `trellis` those under which all rows are paths, if there are any.
+// are as good. With `trellis` those under which all rows are paths, if there are any: even where the integers are paths too,
+// as 33, 62, 91 and 120 may be, for what tells paths apart are parities.
 std::optional<Levels> find_levels(std::span<const int32_t> integers, int64_t row_length, bool trellis);
 
 // The multiples that weights stand for, every one of which is a level.

@@ -12,6 +12,7 @@
 #include <memory>
 
 #include "base/random.h"
+#include "coding/decode/levels.h"
 #include "coding/encode/weights.h"
 #include "compile/code_rows.h"
 #include "compile/compile.h"
@@ -403,7 +404,7 @@ void expect_tables_agree(const coding::Levels& levels) {
   std::vector<int32_t> integers;
   for (int64_t i = 0; i < kRows * kWidth; ++i) integers.push_back(std::clamp(static_cast<int>(std::lround(3 * random.normal())), -12, 12));
   coding::trellis_multiples(integers, kWidth);
-  for (int32_t& q : integers) q = q < 0 ? -levels.size(-q) : levels.size(q);
+  for (int32_t& q : integers) q = levels.weight(q);
   Tensor table(ir::DType::kF32, {kRows, kWidth}), input(ir::DType::kI64, {kWords, 1});
   for (size_t i = 0; i < integers.size(); ++i) table.set(static_cast<int64_t>(i), integers[i] * numerics::scale_value(-48));
   for (int64_t i = 0; i < kWords; ++i) input.set(i, static_cast<double>(random.integer(0, kRows - 1)));
