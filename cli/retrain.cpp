@@ -76,7 +76,9 @@ struct Pruned {
 
 Result<Pruned> prune(const train::Model& model) {
   Pruned p{train::round_model(model), model, {}};
+  const ir::Graph whole = p.rounded.graph;
   PITH_TRY(p.report, remove_channels(p.rounded.graph));
+  if (!model.held.empty() && p.report.macs < 0) p.rounded.graph = whole, p.report = {};  // blocks of zeros would no longer line up
   std::map<std::string, ir::Tensor> latent;
   for (const ir::Value& v : model.graph.values) {
     if (v.constant) latent[v.name] = *v.constant;

@@ -43,15 +43,11 @@ class Elimination {
   };
   size_t left() const { return places_.size(); }
   int64_t elements() const { return live_; }
-  bool is_zero(size_t i) const {
-    for (int64_t r = 0; r < rows_; ++r) {
-      const double* w = w_.data() + r * size_ + places_[i].first;
-      if (std::any_of(w, w + places_[i].count, [](double x) { return x != 0; })) return false;
+  void drop_zeros() {  // that are zero already
+    for (size_t i = places_.size(); i-- > 0;) {
+      if (is_zero(places_[i])) drop(i, 0);
     }
-    return true;
   }
-  // Takes away what is zero already; then whatever costs least.
-  Drop drop_zero(size_t i) { return drop(i, 0); }
   Drop drop_cheapest() {
     size_t best = 0;
     double least = -1;
@@ -66,6 +62,14 @@ class Elimination {
   struct Place {
     int64_t across, first, count;  // which block; where it stands now
   };
+
+  bool is_zero(const Place& p) const {
+    for (int64_t r = 0; r < rows_; ++r) {
+      const double* w = w_.data() + r * size_ + p.first;
+      if (std::any_of(w, w + p.count, [](double x) { return x != 0; })) return false;
+    }
+    return true;
+  }
 
   std::vector<double> part(const Place& p) const {  // factor of [C^-1]_JJ
     std::vector<double> f;
@@ -244,9 +248,7 @@ class BlockPruning {
     const double positions = static_cast<double>(ir::dense_mac_count(original_, n)) / static_cast<double>(b.rows.outputs * width);
     for (int64_t down = 0; down < b.down(); ++down) {
       Elimination e(b, down, weights, importance, inverse);
-      for (size_t i = e.left(); i-- > 0;) {
-        if (e.is_zero(i)) e.drop_zero(i);
-      }
+      e.drop_zeros();
       add_curve(k, down, e, positions * static_cast<double>(b.outputs(down).count));
     }
     return {};

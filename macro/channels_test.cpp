@@ -158,6 +158,21 @@ TEST(Channels, ConcatenationsSplitsAndEnlargementsPassThemOn) {
   expect_same_function(b.g, small);
 }
 
+// Its report says so: who wants operations fewer leaves the channel where it is.
+TEST(Channels, OneThatGoesMayTakeBlocksOfZerosOutOfLine) {
+  Builder b;
+  const ValueId x = b.input({1, 3, 4, 4}), first = b.weights({32, 3, 1, 1}), second = b.weights({32, 32, 1, 1});
+  b.g.outputs = {b.node(Op::kConv, {b.node(Op::kConv, {x, first}), second})};
+  clear(b.of(first), 0, 0);
+  for (int64_t i = 0; i < 16 * 32; ++i) b.of(second).set(i, i % 32 < 16 ? 0 : b.of(second).at(i));
+  ASSERT_TRUE(ir::infer_shapes(b.g).ok());
+  Graph small = b.g;
+  const auto report = remove_channels(small);
+  ASSERT_TRUE(report.ok());
+  EXPECT_EQ(report->removed, 1);
+  EXPECT_EQ(report->macs, 16 * (3 + 32 * 32 - 256 - 31 * 32)) << "less than nothing";
+}
+
 TEST(Channels, ConstantsThatDifferFromZeroStay) {
   Builder b;
   const ValueId x = b.input({1, 5});
