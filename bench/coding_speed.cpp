@@ -3,7 +3,7 @@
 //   pith-coding-speed MODEL.pith ...      a table: bits a weight, and millions of weights decoded a second of one
 //   core's time
 //
-// Every constant of integer weights is written and read by every code, and checked; times are the least of three.
+// Every constant of integer weights is written and read by every code, and checked (by vectors where a book holds all of its runs); times are the least of three.
 #include <fmt/format.h>
 #include <time.h>
 
@@ -15,6 +15,7 @@
 #include "base/file.h"
 #include "coding/decode/weights.h"
 #include "coding/encode/levels.h"
+#include "coding/encode/vectors.h"
 #include "coding/encode/weights.h"
 #include "program/program.h"
 
@@ -32,12 +33,27 @@ std::vector<uint8_t> encode_on_levels(const coding::CodedRows& rows) {
   even.count = 1, even.of[1] = 1;
   return coding::encode_levels(even, coding::kCodecClasses, coding::encode_classes(rows));
 }
+// The smallest of the three lengths of vectors; nothing where no book has them all.
+std::vector<uint8_t> vectors(const coding::CodedRows& rows, bool coded) {
+  std::vector<uint8_t> least;
+  for (int length : {2, 4, 8}) {
+    const auto book = coding::book_of(rows, length);
+    if (!book) continue;
+    std::vector<uint8_t> bytes = *coding::encode_vectors(rows, *book, true, coded);
+    if (least.empty() || bytes.size() < least.size()) least = std::move(bytes);
+  }
+  return least;
+}
+std::vector<uint8_t> plain_vectors(const coding::CodedRows& rows) { return vectors(rows, false); }
+std::vector<uint8_t> coded_vectors(const coding::CodedRows& rows) { return vectors(rows, true); }
 
 constexpr Code kCodes[] = {{"raw", coding::kCodecRaw, coding::encode_raw},
                            {"rans", coding::kCodecRans, coding::encode_rans},
                            {"adaptive", coding::kCodecAdaptive, coding::encode_adaptive},
                            {"classes", coding::kCodecClasses, coding::encode_classes},
                            {"levels of classes", coding::kCodecLevels, encode_on_levels},
+                           {"vectors", coding::kCodecVectors, plain_vectors},
+                           {"coded vectors", coding::kCodecVectors, coded_vectors},
                            {"mixed", coding::kCodecMixed, coding::encode_mixed}};
 
 double seconds() {
@@ -83,6 +99,7 @@ int measure(const char* path) {
       rows.scale_codes = k.scale_codes;
       rows.shape = coding::row_shape(k.dims);
       const std::vector<uint8_t> coded = code.encode(rows);
+      if (coded.empty()) continue;
       const double taken = decode(rows, coded, code.codec);
       if (taken < 0) {
         std::fprintf(stderr, "error: %s: the code '%s' changed weights\n", path, code.name);

@@ -9,11 +9,13 @@
 
 #include "base/linear.h"
 #include "base/log.h"
+#include "coding/encode/levels.h"
 #include "ir/blocks.h"
 #include "ir/side_by_side.h"
 #include "micro/best_code.h"
 #include "micro/quantize.h"
 #include "micro/round.h"
+#include "micro/vectors.h"
 
 namespace pith {
 namespace {
@@ -27,6 +29,7 @@ using ir::Tensor;
 constexpr double kFinest = 5, kCoarsest = -2.5;  // log2 of a layer's deviation over its step: levels of the table between
 constexpr double kLeastImportance = 1.0 / 16;     // of a row, in means of its layer
 constexpr double kRoundingShare = 0.7;            // of the price that rounding goes by; the step goes by all of it
+constexpr double kLookedUp = 0.9;                 // bits that are looked up, against those that are decoded one weight after the other
 constexpr int64_t kTableWeights = 20000;         // of a layer that the table rounds
 
 // Nodes whose weights nobody else reads, with their rows.
@@ -139,6 +142,28 @@ Layer sampled(const Layer& l, double& share) {
   if (l.rows.groups != 1) s.rows.groups = s.rows.outputs;
   share = static_cast<double>(s.rows.outputs) / static_cast<double>(l.rows.outputs);
   return s;
+}
+
+// Books are made from all layers, a part of each.
+VectorBooks books_of(const Graph& g, const std::map<size_t, ProductRows>& layers) {
+  VectorBooks books;
+  for (const auto& [k, rows] : layers) {
+    const std::vector<double> weights = ir::weight_rows(*g.value(g.nodes[k].inputs[1]).constant, rows);
+    const auto width = static_cast<size_t>(rows.width), step = std::max<size_t>(1, weights.size() / kTableWeights) * width;
+    for (size_t first = 0; first < weights.size(); first += step) books.learn_from({weights.data() + first, width}, rows.width);
+  }
+  return books;
+}
+
+// Vectors out of a book instead, where that is the better bargain.
+Result<void> try_vectors(VectorBooks& books, const RoundProblem& p, Rounded& rounded) {
+  const std::vector<int32_t> multiples = rounded.levels.count > 0 ? coding::level_multiples(rounded.integers, rounded.levels) : rounded.integers;
+  const double bits = 8.0 * static_cast<double>(coding::encode_rans({p.bits, p.rows, p.row_length, multiples, rounded.scale_codes, p.shape}).size());
+  PITH_TRY(Rounded vectors, books.round(p, bits / static_cast<double>(p.weights.size())));
+  if (vectors.integers.empty() || vectors.distortion + p.lambda * kLookedUp * vectors.bits >= rounded.distortion + p.lambda * bits) return {};
+  books.keep();
+  rounded = std::move(vectors);
+  return {};
 }
 
 // A row without weights takes the others' mean step: a bias is a multiple of the step.
@@ -284,6 +309,7 @@ Result<PostTrained> round_post_training(const Graph& g, const std::vector<std::v
                                         const PostTrainingOptions& options) {
   const std::map<size_t, ProductRows> layers = products(g);
   PostTrained result{g, {}, {}};
+  VectorBooks books = options.may_be.vectors ? books_of(g, layers) : VectorBooks();
   Graph& student = result.graph;
   Progress bar("rounding layers", layers.size());
   PITH_CHECK_OK(ir::walk_side_by_side(g, student, samples, [&](size_t k, const ir::SideBySide& inputs) -> Result<void> {
@@ -302,7 +328,8 @@ Result<PostTrained> round_post_training(const Graph& g, const std::vector<std::v
     if (options.compensate) l.weights = ir::least_squares(w, rows, m, options.damping, l.zeros).weights;
     const std::vector<int16_t> grid = l.codes(level->second), finer = l.codes(level->second, true);
     const RoundProblem problem = l.problem(level->second, grid);
-    PITH_TRY(const Rounded rounded, round_in_best_code(problem, finer, options.may_be));
+    PITH_TRY(Rounded rounded, round_in_best_code(problem, finer, options.may_be));
+    if (options.may_be.vectors && l.zeros.empty()) PITH_CHECK_OK(try_vectors(books, problem, rounded));
     std::vector<int16_t> codes = rounded.scale_codes;
     settle_empty_rows(codes, rounded, rows.width);
     result.layers.push_back(report_of(g, before, l, level->second, rounded, codes));

@@ -143,6 +143,7 @@ Result<void> check(const RoundProblem& p) {
 }  // namespace
 
 std::string code_name(const Rounded& r) {
+  if (r.vectors > 0) return fmt::format("{} vectors of {}", r.vectors, r.vector_length);
   const std::string on = r.trellis ? "path" : "grid";
   return r.levels.count > 0 ? fmt::format("{}, {} levels", on, r.levels.count) : on;
 }

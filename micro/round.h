@@ -23,6 +23,7 @@ namespace pith {
 struct WeightCodes {
   bool paths = true;   // multiples along the paths of a trellis (trellis.h)
   bool levels = true;  // learned levels (levels.h) that multiples stand for
+  bool vectors = false;  // vectors out of a book (vectors.h): for files that decode fast
 };
 
 struct RoundProblem {
@@ -49,6 +50,7 @@ struct Rounded {
   bool trellis = false;   // along its paths
   coding::Levels levels;  // that multiples stand for, if not for themselves
   std::vector<int16_t> scale_codes;  // of the integers
+  int vectors = 0, vector_length = 0;  // out of a book of so many, so long
 };
 
 // Its name, for people.

@@ -54,7 +54,8 @@ enum {
   PITH_CODEC_GROUPS = 7,   /* groups of rows, each a stream of another code: rows in any order */
   PITH_CODEC_MIXED_TRELLIS = 8,   /* MIXED of the indices of a trellis */
   PITH_CODEC_CLASSES_TRELLIS = 9, /* CLASSES of the same */
-  PITH_CODEC_LEVELS = 10   /* one of the others, of multiples that stand for learned levels */
+  PITH_CODEC_LEVELS = 10,  /* one of the others, of multiples that stand for learned levels */
+  PITH_CODEC_VECTORS = 11  /* indices of vectors out of a book, its own or an earlier constant's */
 };
 
 #endif

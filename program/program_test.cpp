@@ -334,6 +334,21 @@ TEST(Program, LevelsAreReadAlike) {
   }
 }
 
+TEST(Program, PythonReaderReadsBooks) {
+  Random random(seed());
+  Program p = sample(6);
+  for (size_t c = 0; c < p.constants.size(); ++c) {  // vectors of two and four, of one book for all of a length
+    ProgramConstant& k = p.constants[c];
+    const int64_t length = k.dtype == PITH_I8 ? static_cast<int64_t>(k.integers.size()) / k.dims[0] : 0, n = c % 4 == 0 ? 2 : 4;
+    k.bits = 8;
+    for (int64_t i = 0, v = 0; length > 0 && i < static_cast<int64_t>(k.integers.size()); ++i) {
+      if (i % length % n == 0) v = random.integer(0, c % 3 == 0 ? 20 : random.integer(0, 60)) * 9;
+      k.integers[static_cast<size_t>(i)] = static_cast<int32_t>((v + 77 * (i % length % n)) * 37 % 101) - 50;
+    }
+  }
+  expect_python_reader_agrees(p, CodecChoice::kFastest);
+}
+
 // Sums of an input and tables that the predicted code has something to say about: a grid, a wave, a line, few values, noise.
 Program tables() {
   Random random(seed());

@@ -150,6 +150,7 @@ class Reader {
     if (!format::plausible_count(n, r.bytes)) return damaged(name + " has more elements than its bytes can hold");
     const uint8_t* data = frame_.payload + payload_used_;
     payload_used_ += r.bytes;
+    books_.push_back(r.codec == PITH_CODEC_VECTORS && r.book == 0 ? coding::BookOwner{data, r.bytes} : coding::BookOwner{});
     if (sizes_) sizes_->constants.push_back(r.bytes);
     ProgramConstant k;
     k.dtype = static_cast<int>(r.dtype);
@@ -179,8 +180,10 @@ class Reader {
   Result<void> weights(const format::ConstantRecord& r, const uint8_t* data, int64_t n, const std::string& name, ProgramConstant& k) {
     const int64_t rows = r.dims.rank == 0 ? 1 : r.dims.size[0];
     const int64_t length = rows > 0 ? n / rows : 0;
+    const coding::BookOwner book = r.book > 0 ? books_[books_.size() - 1 - r.book] : coding::BookOwner{};
+    if (r.book > 0 && book.data == nullptr) return damaged(fmt::format("{} uses the book of constant {}, which has none", name, books_.size() - 1 - r.book));
     auto in = std::make_unique<coding::WeightDecoder>();
-    if (!in->begin(data, r.bytes, static_cast<int>(r.codec), static_cast<int>(r.bits), r.row_scales != 0, format::row_shape(r.dims))) return damaged(name + "'s head");
+    if (!in->begin(data, r.bytes, static_cast<int>(r.codec), static_cast<int>(r.bits), r.row_scales != 0, format::row_shape(r.dims), book)) return damaged(name + "'s head");
     std::vector<int8_t> row(static_cast<size_t>(length), 0);
     k.integers.reserve(static_cast<size_t>(n));
     int scale = 0;
@@ -199,6 +202,7 @@ class Reader {
   WrittenSizes* sizes_;
   Program program_;
   uint64_t payload_used_ = 0;
+  std::vector<coding::BookOwner> books_;  // by constant
 };
 
 Result<std::map<std::string, std::string>> read_metadata(const format::Frame& frame) {

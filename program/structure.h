@@ -37,6 +37,7 @@ struct TensorRecord {
 
 struct ConstantRecord {
   uint32_t dtype = PITH_I8, codec = 0, bits = 8, row_scales = 0;
+  uint32_t book = 0;   // PITH_CODEC_VECTORS: 0 its own, otherwise that of the constant so many before
   uint32_t shift = 0;  // numbers are stored without this many trailing zero bits (not PITH_I8, not PITH_CODEC_FLOAT)
   Dims dims;
   numerics::Affine affine;  // PITH_U8
@@ -167,10 +168,12 @@ class StructureCodec {
     }
     c.number(codec_[k.dtype], k.codec);
     const bool codes_floats = k.codec == PITH_CODEC_FLOAT || k.codec == PITH_CODEC_PREDICTED;
-    if (k.codec > PITH_CODEC_LEVELS || codes_floats != (k.dtype == PITH_F32)) c.fail();
+    if (k.codec > PITH_CODEC_VECTORS || codes_floats != (k.dtype == PITH_F32)) c.fail();
     if (k.dtype == PITH_I8) {
       c.number(bits_, k.bits);
       c.bit(row_scales_, k.row_scales);
+      if (k.codec == PITH_CODEC_VECTORS) c.number(book_, k.book);
+      if (k.book > constants_) c.fail();
     } else {
       c.number(shift_, k.shift);
       if (k.shift > 30) c.fail();
@@ -330,7 +333,7 @@ class StructureCodec {
 
   Coder& c;
   coding::IntegerModel counts_, arena_, name_length_, rank_, permutation_, opcode_[8], ints_[kOpModels],
-      activation_, scratch_, references_[17], dtype_, offset_, constant_dtype_, codec_[4], bits_, shift_, bytes_,
+      activation_, scratch_, references_[17], dtype_, offset_, constant_dtype_, codec_[4], bits_, book_, shift_, bytes_,
       real_kind_, scale_, constant_age_, alias_age_, alias_units_;
   coding::BitModel has_scratch_, row_scales_, same_zero_, is_alias_;
   DimsModels tensor_dims_, constant_dims_, alias_dims_;

@@ -6,10 +6,12 @@
 #include <optional>
 #include <span>
 
+#include "coding/decode/weights.h"
 #include "coding/encode/binary.h"
 #include "coding/encode/floats.h"
 #include "coding/encode/levels.h"
 #include "coding/encode/weights.h"
+#include "program/books.h"
 #include "program/metadata.h"
 #include "program/program.h"
 #include "program/structure.h"
@@ -58,6 +60,17 @@ void pad(std::vector<uint8_t>& stream, size_t elements) {
 // Rows that a Gather looks up are decoded when they are asked for, where the table is large: about so many weights for one.
 constexpr int64_t kGroupWeights = 32768;
 
+coding::CodedRows rows_of(const ProgramConstant& k) {
+  coding::CodedRows rows;
+  rows.bits = k.bits;
+  rows.rows = k.dims.empty() ? 1 : k.dims[0];
+  rows.row_length = rows.rows > 0 ? count(k.dims) / rows.rows : 0;
+  rows.integers = k.integers;
+  rows.scale_codes = k.scale_codes;
+  rows.shape = coding::row_shape(k.dims);
+  return rows;
+}
+
 struct CodedStream {
   int codec = PITH_CODEC_RANS;
   std::vector<uint8_t> bytes;
@@ -93,13 +106,7 @@ CodedStream code_rows(const coding::CodedRows& rows, std::span<const int32_t> in
 
 // Which grid, path or levels weights were rounded to shows in themselves.
 CodedConstant code_weights(const ProgramConstant& k, CodecChoice choice, bool any_order) {
-  coding::CodedRows rows;
-  rows.bits = k.bits;
-  rows.rows = k.dims.empty() ? 1 : k.dims[0];
-  rows.row_length = rows.rows > 0 ? count(k.dims) / rows.rows : 0;
-  rows.integers = k.integers;
-  rows.scale_codes = k.scale_codes;
-  rows.shape = coding::row_shape(k.dims);
+  coding::CodedRows rows = rows_of(k);
   const bool paths = choice != CodecChoice::kFastest;
   std::vector<int32_t> indices = paths ? coding::trellis_rows(k.integers, rows.row_length) : std::vector<int32_t>();
   CodedStream coded = code_rows(rows, indices, choice, any_order);
@@ -177,6 +184,8 @@ class Writer {
   Writer(const Program& p, CodecChoice choice) : program_(p), choice_(choice), codec_(coder_) {
     tensor_ids_.assign(p.tensors.size(), -1);
     constant_ids_.assign(p.constants.size(), -1);
+    coded_.resize(p.constants.size());
+    book_owners_.assign(p.constants.size(), -1);
   }
 
   Result<std::vector<uint8_t>> structure() {
@@ -188,6 +197,7 @@ class Writer {
     h.outputs = static_cast<uint32_t>(program_.outputs.size());
     h.states = static_cast<uint32_t>(program_.state.size());
     h.arena_units = static_cast<uint32_t>((program_.arena_bytes + PITH_ARENA_ALIGNMENT - 1) / PITH_ARENA_ALIGNMENT);
+    code_constants();
     codec_.header(h);
     for (const ProgramPort& port : program_.inputs) PITH_CHECK_OK(write_port(port));
     for (const auto& [in, out] : program_.state) {
@@ -298,14 +308,48 @@ class Writer {
     });
   }
 
+  // All constants in the order of their records, so that they may share books.
+  void code_constants() {
+    std::vector<size_t> weights;
+    std::vector<coding::CodedRows> rows;
+    std::vector<size_t> bytes;
+    std::vector<bool> seen(program_.constants.size());
+    for (const ProgramOp& op : program_.ops) {
+      const bool product = op.opcode == PITH_OPCODE_Conv2d || op.opcode == PITH_OPCODE_ConvTranspose2d || op.opcode == PITH_OPCODE_Dense || op.opcode == PITH_OPCODE_CodedConv2d;
+      for (size_t slot = 0; slot < op.inputs.size(); ++slot) {
+        const int32_t id = op.inputs[slot];
+        const auto index = static_cast<size_t>(id - kConstantBase);
+        if (!is_constant(id) || seen[index]) continue;
+        seen[index] = true;
+        coded_[index] = code_constant(constant(id), choice_, product && slot == 1, looked_up(id));
+        const CodedConstant& coded = coded_[index];
+        if (choice_ != CodecChoice::kFastest || constant(id).dtype != PITH_I8 || coding::in_any_order(coded.bytes.data(), coded.bytes.size(), static_cast<int>(coded.record.codec))) continue;
+        weights.push_back(index);
+        rows.push_back(rows_of(constant(id)));
+        bytes.push_back(coded.bytes.size());
+      }
+    }
+    std::vector<WrittenVectors> vectors = choose_books(rows, bytes);
+    for (size_t i = 0; i < vectors.size(); ++i) {
+      if (vectors[i].bytes.empty()) continue;
+      CodedConstant& coded = coded_[weights[i]];
+      coded.bytes = std::move(vectors[i].bytes);
+      pad(coded.bytes, rows[i].integers.size());
+      coded.record.codec = PITH_CODEC_VECTORS;
+      coded.record.bytes = static_cast<uint32_t>(coded.bytes.size());
+      if (vectors[i].owner >= 0) book_owners_[weights[i]] = static_cast<int64_t>(weights[static_cast<size_t>(vectors[i].owner)]);
+    }
+  }
+
   void define_constant(int32_t id, const format::OpRecord& op, uint32_t slot) {
-    const bool product = op.opcode == PITH_OPCODE_Conv2d || op.opcode == PITH_OPCODE_ConvTranspose2d || op.opcode == PITH_OPCODE_Dense || op.opcode == PITH_OPCODE_CodedConv2d;
-    CodedConstant coded = code_constant(constant(id), choice_, product && slot == 1, looked_up(id));
+    const auto index = static_cast<size_t>(id - kConstantBase);
+    CodedConstant coded = std::move(coded_[index]);
+    if (book_owners_[index] >= 0) coded.record.book = static_cast<uint32_t>(next_constant_ - constant_ids_[static_cast<size_t>(book_owners_[index])]);
     if (coded.record.codec >= PITH_CODEC_PREDICTED) version = PITH_FORMAT_VERSION;
     codec_.constant(coded.record, codec_.predict_constant(op, slot));
     payloads.push_back(std::move(coded.bytes));
     payload_constants.push_back(id - kConstantBase);
-    constant_ids_[static_cast<size_t>(id - kConstantBase)] = next_constant_++;
+    constant_ids_[index] = next_constant_++;
   }
 
   const Program& program_;
@@ -313,6 +357,8 @@ class Writer {
   WritingCoder coder_;
   format::StructureCodec<WritingCoder> codec_;
   std::vector<int32_t> tensor_ids_, constant_ids_;
+  std::vector<CodedConstant> coded_;    // by constant
+  std::vector<int64_t> book_owners_;    // by constant, -1: its own book or none
   int32_t next_tensor_ = 0, next_constant_ = 0;
 };
 

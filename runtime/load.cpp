@@ -5,10 +5,10 @@
 #include <initializer_list>
 
 #include "coding/decode/floats.h"
-#include "coding/decode/weights.h"
 #include "program/metadata.h"
 #include "program/schema.h"
 #include "program/structure.h"
+#include "runtime/ops/weights.h"
 
 namespace pith::runtime {
 namespace {
@@ -159,9 +159,12 @@ class StructureReader {
     if (!format::plausible_count(k.count(), r.bytes))
       return fail("a constant has more elements than its bytes can hold");
     if (k.dtype == PITH_I8) {
+      if (r.book > 0) {
+        k.book = &k - r.book;
+        if (k.book->codec != PITH_CODEC_VECTORS || k.book->book != nullptr) return fail("a constant uses the book of one that has none");
+      }
       coding::WeightDecoder decoder;
-      if (r.bits < 2 || r.bits > 8 || !decoder.begin(k.coded, k.coded_bytes, k.codec, k.bits, k.row_scales != 0, format::row_shape(r.dims)))
-        return fail("a constant's code is malformed");
+      if (r.bits < 2 || r.bits > 8 || !begin_rows(decoder, k)) return fail("a constant's code is malformed");
     }
     return true;
   }

@@ -29,6 +29,7 @@ struct Tensor {
   const int16_t* scale_codes = nullptr;  // one, or one per index of the first dimension
   const uint8_t* coded = nullptr;
   uint32_t coded_bytes = 0;
+  const Tensor* book = nullptr;  // PITH_CODEC_VECTORS: whose book it uses; null: its own
   uint8_t codec = 0, bits = 8, row_scales = 0, shift = 0;
   uint8_t counted = 0;  // its decoded form is in the count of memory already: 1 + the dtype of the coded one
 

@@ -17,6 +17,7 @@ import zlib
 
 import read_classes as classes
 import read_mixed as mixed
+import read_vectors as vectors
 from read_codes import Bit, Damaged, Decoder, Integer
 from read_floats import Floats
 from read_vocabulary import vocabulary
@@ -233,6 +234,10 @@ class Reader:
         k["codec"] = d.number(self.model("codec", k["dtype"]))
         if k["dtype"] == 3:
             k["bits"], k["row_scales"] = d.number(self.model("bits")), d.bit(self.model("row_scales"))
+            age = d.number(self.model("book")) if k["codec"] == 11 else 0
+            if age > len(self.constants):
+                raise Damaged("a book of a constant that isn't there")
+            k["owner"] = len(self.constants) - age if age else None
         else:
             k["shift"] = d.number(self.model("shift"))
             if k["dtype"] == 0:
@@ -300,6 +305,8 @@ class Reader:
         rows = k["dims"][0] if k["dims"] else 1
         length = math.prod(k["dims"]) // rows if rows else 0
         codec, levels = k["codec"], None
+        if codec == 11:
+            return self.vector_rows(k, data, rows, length)
         if codec == 10:
             codec, levels, data = self.levels(data)
         decode = self.grouped_rows if codec == 7 else self.plain_rows(codec)
@@ -316,6 +323,16 @@ class Reader:
         if not count or not all(steps) or sum(steps) > 127 or not 1 <= tail <= 127:
             raise Damaged("levels are malformed")
         return codec, lambda m: sum(steps[:m]) + max(0, m - count) * tail, data[count + 2:]
+
+    def vector_rows(self, k, data, rows, length):
+        lent = None if k["owner"] is None else self.constants[k["owner"]].get("book")
+        if k["owner"] is not None and lent is None:
+            raise Damaged(f"constant {k['owner']} has no book")
+        book = vectors.Book(data, lent is None)
+        if lent is None:
+            k["book"] = book
+        scales, k["values"] = vectors.read(data, book, lent, (1 << k["bits"] - 1) - 1, rows, length, lambda d: self.scale_reader(d, k["row_scales"]))
+        k["scales"] = scales if k["row_scales"] else scales[:1]
 
     def grouped_rows(self, k, data, rows, length):
         def varint(data):
@@ -505,7 +522,7 @@ def main():
         for i, k in enumerate(r.constants):
             print(i, k["dtype"], "x".join(map(str, k["dims"])), f"{digest(k['values'], k['dtype'] == 1):08x}", f"{digest(k.get('scales', []), False):08x}")
         return
-    types, codecs = ["u8", "f32", "i32", "i8"], ["raw", "rans", "adaptive", "float", "mixed", "predicted", "classes", "groups", "mixed trellis", "classes trellis", "levels"]
+    types, codecs = ["u8", "f32", "i32", "i8"], ["raw", "rans", "adaptive", "float", "mixed", "predicted", "classes", "groups", "mixed trellis", "classes trellis", "levels", "vectors"]
     print(f"arena {r.arena} bytes; {len(r.ops)} operators, {len(r.tensors)} tensors, {len(r.constants)} constants")
     for key, text in r.texts.items():
         print(f"metadata {key} = {text[:200 if key == 'tokenizer' else 70]!r}")
@@ -517,7 +534,8 @@ def main():
         print(f"t{i} {types[t['dtype']]} {'x'.join(map(str, t['dims']))} {place}", t["affine"] or "")
     for i, k in enumerate(r.constants):
         values = k["values"]
-        print(f"c{i} {types[k['dtype']]} {'x'.join(map(str, k['dims']))} {codecs[k['codec']]} {k['bytes']} bytes, {len(values)} values in {min(values, default=0):g}..{max(values, default=0):g}")
+        shape = "" if k["codec"] != 11 else f" of c{k['owner']}" if k["owner"] is not None else f" {k['book'].count} of {k['book'].length}"
+        print(f"c{i} {types[k['dtype']]} {'x'.join(map(str, k['dims']))} {codecs[k['codec']]}{shape} {k['bytes']} bytes, {len(values)} values in {min(values, default=0):g}..{max(values, default=0):g}")
     for i, op in enumerate(r.ops):
         print(f"{i} {' '.join(op['outputs'])} = {op['name']} {' '.join(op['inputs'])} {op['ints']} {op['reals']} activation {op['activation']}")
 

@@ -128,6 +128,17 @@ class BinaryDecoder {
   uint8_t overrun_ = 0;
 };
 
+// Seven bits a byte, least significant first; false where it doesn't end before `end` or within 35 bits.
+inline bool read_varint(const uint8_t*& at, const uint8_t* end, uint64_t& value) {
+  value = 0;
+  for (int shift = 0; at < end && shift <= 28; shift += 7) {
+    const uint8_t b = *at++;
+    value |= static_cast<uint64_t>(b & 127) << shift;
+    if (b < 128) return true;
+  }
+  return false;
+}
+
 // Unsigned integers under 2^32: the bit length in adaptive unary, then the bits below the leading one, the first two of
 // them adaptive. Small, repeated and slowly varying numbers cost a fraction of a bit.
 struct IntegerModel {

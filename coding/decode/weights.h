@@ -11,6 +11,7 @@
 //   MIXED     mixed.h: the smallest for very sparse weights
 //   CLASSES   classes.h: as small as MIXED elsewhere, and several times as fast
 //   MIXED and CLASSES of a TRELLIS (trellis.h)
+//   VECTORS   vectors.h: what is looked up, several weights at once
 //   GROUPS    so many rows at a time, each group a stream of its own under one of the others: rows in any order
 //   LEVELS    levels.h: any of these, GROUPS too, of multiples that stand for learned levels
 //
@@ -23,10 +24,11 @@
 #include "coding/decode/mixed.h"
 #include "coding/decode/rans.h"
 #include "coding/decode/scales.h"
+#include "coding/decode/vectors.h"
 
 namespace pith::coding {
 
-enum : int { kCodecRaw = 0, kCodecRans = 1, kCodecAdaptive = 2, kCodecMixed = 4, kCodecClasses = 6, kCodecGroups = 7, kCodecMixedTrellis = 8, kCodecClassesTrellis = 9, kCodecLevels = 10 };  // as program/format.h has them
+enum : int { kCodecRaw = 0, kCodecRans = 1, kCodecAdaptive = 2, kCodecMixed = 4, kCodecClasses = 6, kCodecGroups = 7, kCodecMixedTrellis = 8, kCodecClassesTrellis = 9, kCodecLevels = 10, kCodecVectors = 11 };  // as program/format.h has them
 
 // Codes rows one after the other, as a constant of its own or as a group.
 inline bool is_row_codec(int codec) {
@@ -60,8 +62,9 @@ class WeightDecoder {
   WeightDecoder() {}
 
   // `bits` 2..8; `row_scales`: each row carries its own scale code, otherwise one is read at the start.
-  // Returns false when the parameters or the head are malformed.
-  bool begin(const uint8_t* data, uint64_t bytes, int codec, int bits, bool row_scales, RowShape shape);
+  // `book`: the stream under VECTORS, with a book of its own, whose book this one uses. Returns false when the parameters or
+  // the head are malformed.
+  bool begin(const uint8_t* data, uint64_t bytes, int codec, int bits, bool row_scales, RowShape shape, BookOwner book = {});
 
   // Decodes the next row in place: on entry `row` holds the previous row (zeros before the first), on return the new
   // one. Values lie in [-limit, limit], limit = 2^(bits-1) - 1. Returns the row's scale code.
@@ -72,11 +75,12 @@ class WeightDecoder {
   int64_t seek(int64_t row);
 
   // True once more was read than was there: the stream is damaged.
-  bool overrun() const { return head_.overrun() || rans_.overrun() || overrun_; }
+  bool overrun() const { return head_.overrun() || rans_.overrun() || (codec_ == kCodecVectors && vectors_.overrun()) || overrun_; }
 
  private:
   bool begin_stream(const uint8_t* data, uint64_t bytes, int codec);
   bool begin_groups(const uint8_t* data, uint64_t bytes);
+  bool begin_vectors(const uint8_t* data, uint64_t bytes, BookOwner owner);
   void next_group();
   void adaptive_row(int8_t* row, int64_t length);
   void raw_row(int8_t* row, int64_t length);
@@ -87,6 +91,7 @@ class WeightDecoder {
   union {  // of the codec in use
     MixedRows mixed_;
     ClassRows classes_;
+    VectorRows vectors_;
   };
   BitModel empty_;  // MIXED and CLASSES: the row is all zeros
   uint32_t mean16_ = 0, largest_ = 0;
@@ -103,20 +108,9 @@ class WeightDecoder {
   int group_codec_ = 0;
 };
 
-// Seven bits a byte, least significant first; false where it doesn't end before `end` or within 35 bits.
-inline bool read_varint(const uint8_t*& at, const uint8_t* end, uint64_t& value) {
-  value = 0;
-  for (int shift = 0; at < end && shift <= 28; shift += 7) {
-    const uint8_t b = *at++;
-    value |= static_cast<uint64_t>(b & 127) << shift;
-    if (b < 128) return true;
-  }
-  return false;
-}
-
 // ---- implementation ----
 
-inline bool WeightDecoder::begin(const uint8_t* data, uint64_t bytes, int codec, int bits, bool row_scales, RowShape shape) {
+inline bool WeightDecoder::begin(const uint8_t* data, uint64_t bytes, int codec, int bits, bool row_scales, RowShape shape, BookOwner book) {
   if (bits < 2 || bits > 8) return false;
   bits_ = bits;
   limit_ = (1 << (bits - 1)) - 1;
@@ -124,9 +118,11 @@ inline bool WeightDecoder::begin(const uint8_t* data, uint64_t bytes, int codec,
   shape_ = shape;
   overrun_ = false;
   group_rows_ = 0;
+  codec_ = kCodecRaw;
   head_ = BinaryDecoder();
   rans_ = RansRows();
   levels_ = Levels();
+  if (codec == kCodecVectors) return begin_vectors(data, bytes, book);
   const uint8_t* const end = data + bytes;
   if (codec == kCodecLevels && !levels_.begin(data, end, codec)) return false;
   const auto left = static_cast<uint64_t>(end - data);
@@ -146,6 +142,25 @@ inline bool WeightDecoder::begin_groups(const uint8_t* data, uint64_t bytes) {
   groups_end_ = end;
   row_in_group_ = 0;
   return true;
+}
+
+// The book, side information (scales, frequencies) after its length, indices.
+inline bool WeightDecoder::begin_vectors(const uint8_t* data, uint64_t bytes, BookOwner owner) {
+  const uint8_t *at = data, *end = data + bytes;
+  VectorBook book, whole;
+  if (!book.read(at, end, owner.data == nullptr)) return false;
+  if (owner.data != nullptr) {
+    if (!whole.read(owner.data, owner.data + owner.bytes, true) || whole.length != book.length || whole.count < book.count) return false;
+    book.vectors = whole.vectors;
+  }
+  uint64_t side_bytes = 0;
+  if (!read_varint(at, end, side_bytes) || side_bytes > static_cast<uint64_t>(end - at)) return false;
+  codec_ = kCodecVectors;
+  trellis_ = false;
+  head_ = BinaryDecoder(at, side_bytes);
+  scales_ = ScaleReader();
+  scales_.begin(head_, row_scales_);
+  return vectors_.begin(book, head_, at + side_bytes, end, limit_);
 }
 
 inline void WeightDecoder::next_group() {
@@ -230,6 +245,8 @@ inline int WeightDecoder::next_row(int8_t* row, int64_t length) {
     if (trellis_) trellis_values(row, length, limit_);
   } else if (codec_ == kCodecAdaptive) {
     adaptive_row(row, length);
+  } else if (codec_ == kCodecVectors) {
+    vectors_.row(row, length);
   } else if (codec_ == kCodecRans) {
     rans_.row(head_, row, length);
   } else {

@@ -47,4 +47,9 @@ void encode_unsigned(BinaryEncoder& out, IntegerModel& m, uint32_t value) {
   if (remaining > 0) out.raw_bits(value & ((uint32_t{1} << remaining) - 1), remaining);
 }
 
+void append_varint(std::vector<uint8_t>& out, uint64_t value) {
+  for (; value >= 128; value >>= 7) out.push_back(static_cast<uint8_t>(value | 128));
+  out.push_back(static_cast<uint8_t>(value));
+}
+
 }  // namespace pith::coding

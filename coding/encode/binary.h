@@ -79,5 +79,6 @@ class BinaryEncoder {
 
 void encode_unsigned(BinaryEncoder& out, IntegerModel& m, uint32_t value);
 inline void encode_signed(BinaryEncoder& out, IntegerModel& m, int32_t value) { encode_unsigned(out, m, zigzag(value)); }
+void append_varint(std::vector<uint8_t>& out, uint64_t value);  // for read_varint
 
 }  // namespace pith::coding

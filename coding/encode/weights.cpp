@@ -15,11 +15,6 @@
 namespace pith::coding {
 namespace {
 
-void append_varint(std::vector<uint8_t>& out, uint64_t value) {
-  for (; value >= 128; value >>= 7) out.push_back(static_cast<uint8_t>(value | 128));
-  out.push_back(static_cast<uint8_t>(value));
-}
-
 std::vector<uint8_t> join(std::vector<uint8_t> side, const std::vector<uint8_t>& body) {
   std::vector<uint8_t> out;
   append_varint(out, side.size());

@@ -13,10 +13,16 @@ inline coding::RowShape row_shape(const Tensor& k) {
   return {k.rank >= 2 ? k.dims[k.rank - 1] : 1, k.rank >= 3 ? k.dims[k.rank - 2] : 1};
 }
 
+// Before the first row of a coded PITH_I8 constant; false where its code is malformed.
+inline bool begin_rows(coding::WeightDecoder& decoder, const Tensor& k) {
+  const coding::BookOwner book = k.book != nullptr ? coding::BookOwner{k.book->coded, k.book->coded_bytes} : coding::BookOwner{};
+  return decoder.begin(k.coded, k.coded_bytes, k.codec, k.bits, k.row_scales != 0, row_shape(k), book);
+}
+
 class WeightRows {
  public:
   explicit WeightRows(const Tensor& constant) : k_(constant) {
-    if (k_.values == nullptr) decoder_.begin(k_.coded, k_.coded_bytes, k_.codec, k_.bits, k_.row_scales != 0, row_shape(k_));
+    if (k_.values == nullptr) begin_rows(decoder_, k_);
   }
 
   // The next row of a PITH_I8 constant. `row` holds the row before on entry (zeros before the first) and the new one on
@@ -45,7 +51,7 @@ class TableRows {
  public:
   // `values` and `scale_codes` are null where rows are coded.
   TableRows(const Tensor& constant, const int8_t* values, const int16_t* scale_codes) : k_(constant), values_(values), scale_codes_(scale_codes) {
-    if (values_ == nullptr) decoder_.begin(k_.coded, k_.coded_bytes, k_.codec, k_.bits, k_.row_scales != 0, row_shape(k_));
+    if (values_ == nullptr) begin_rows(decoder_, k_);
   }
   // Goes to a row that exists, which a coded one is decoded into `memory` for; returns its scale code.
   int go(int64_t index, int8_t* memory) {

@@ -27,11 +27,16 @@ void check(bool good, const char* what) {
 }
 
 void weights(const uint8_t* parameters, const uint8_t* data, size_t size) {
-  constexpr int kCodecs[] = {pith::coding::kCodecRaw, pith::coding::kCodecRans, pith::coding::kCodecAdaptive, pith::coding::kCodecMixed, pith::coding::kCodecClasses, pith::coding::kCodecGroups, pith::coding::kCodecMixedTrellis, pith::coding::kCodecClassesTrellis, pith::coding::kCodecLevels};
-  const int codec = kCodecs[parameters[0] % 9], bits = 2 + parameters[0] / 9 % 7;
+  constexpr int kCodecs[] = {pith::coding::kCodecRaw, pith::coding::kCodecRans, pith::coding::kCodecAdaptive, pith::coding::kCodecMixed, pith::coding::kCodecClasses, pith::coding::kCodecGroups, pith::coding::kCodecMixedTrellis, pith::coding::kCodecClassesTrellis, pith::coding::kCodecLevels, pith::coding::kCodecVectors};
+  const int codec = kCodecs[parameters[0] % 10], bits = 2 + parameters[0] / 10 % 7;
   const int64_t length = 1 + parameters[1] % 48, rows = 1 + parameters[2] % 8;
   static pith::coding::WeightDecoder in;  // of tens of kilobytes
-  if (!in.begin(data, size, codec, bits, parameters[1] >= 128, {1 + parameters[3] % 16, 1 + parameters[3] / 16})) return;
+  pith::coding::BookOwner owner;
+  if (codec == pith::coding::kCodecVectors && parameters[2] >= 128) {  // two streams, of which the second uses the first one's book
+    owner = {data, size / 2};
+    data += size / 2, size -= size / 2;
+  }
+  if (!in.begin(data, size, codec, bits, parameters[1] >= 128, {1 + parameters[3] % 16, 1 + parameters[3] / 16}, owner)) return;
   const std::unique_ptr<int8_t[]> row(new int8_t[static_cast<size_t>(length)]());
   for (int64_t r = 0; r < rows && !in.overrun(); ++r) {
     if (pith::coding::in_any_order(data, size, codec) && parameters[2] >= 128) {  // as a table that is looked up is read: rows in any order

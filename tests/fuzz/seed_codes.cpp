@@ -5,6 +5,7 @@
 #include "coding/encode/floats.h"
 #include "coding/encode/levels.h"
 #include "coding/encode/tokenizer.h"
+#include "coding/encode/vectors.h"
 #include "coding/encode/weights.h"
 #include "tests/fuzz/seed_files.h"
 
@@ -12,7 +13,7 @@ namespace pith::fuzz {
 namespace {
 
 using Bytes = std::vector<uint8_t>;
-constexpr int kCodecs = 9;  // as fuzz_codes counts them
+constexpr int kCodecs = 10;  // as fuzz_codes counts them
 
 Bytes with_head(Bytes head, const Bytes& stream) {
   head.insert(head.end(), stream.begin(), stream.end());
@@ -36,7 +37,8 @@ Bytes encode(const coding::CodedRows& rows, uint8_t codec, bool any_order) {
     case 5: return coding::encode_groups(rows, 2);
     case 6: return coding::encode_mixed(rows);
     case 7: return coding::encode_classes(rows);
-    default: return leveled(rows, any_order);
+    case 8: return leveled(rows, any_order);
+    default: return *coding::encode_vectors(rows, *coding::book_of(rows, rows.bits), true, rows.bits == 4);  // runs of two, four, eight
   }
 }
 
@@ -87,6 +89,15 @@ std::vector<Bytes> seed_codes() {
       for (const uint8_t codec : {5, 8}) found.push_back(weights(random, codec, bits, true, true, path));
       found.push_back(weights(random, 8, bits, true, false, path));
     }
+  }
+  for (const int bits : {2, 8}) {  // books that a second stream uses
+    Bytes two = weights(random, 9, bits, true, true);
+    const Bytes stream(two.begin() + 5, two.end());
+    const auto used = static_cast<ptrdiff_t>(stream.size());
+    two.push_back(stream[0]);
+    two.push_back(0);  // of no vectors: the rest is as long as the first
+    two.insert(two.end(), static_cast<size_t>(used - 2), 0);
+    found.push_back(std::move(two));
   }
   for (int kind = 0; kind < 3; ++kind) found.push_back(floats(kind));
   coding::BinaryEncoder out;
