@@ -170,7 +170,7 @@ void add_model_flags(CLI::App* verb, Flags& f) {
   verb->add_option("--head", f.head, "what the outputs mean: classifier, yolov5, yolov5-raw, yolov8, yolov8-raw, yolox, ssd, ctc, tensor");
   verb->add_option("--vocabulary", f.vocabulary, "tokenizer.json, vocab.txt ... of a model that reads text (default: what lies in its folder); travels in the file");
   verb->add_flag("--cut-head", f.cut, "make the last layers with weights the outputs; decoding is left to the post-processing library");
-  verb->add_option("--codec", f.codec, "smallest (mixed contexts), balanced (adaptive codes) or fastest (rANS)")->capture_default_str();
+  verb->add_option("--codec", f.codec, "smallest (mixed contexts), balanced (adaptive codes) or fastest (rANS, vectors that are looked up)")->capture_default_str();
   add_placing_flags(verb, f.placing);
   add_report_flags(verb, f.report);
   add_onnx_flags(verb, f.onnx);
