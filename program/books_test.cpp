@@ -157,6 +157,9 @@ TEST(Books, WhatHasNoneLendsNone) {
   refused("constant 1 uses the book of constant 0, which has none", file_with(p, {record(PITH_CODEC_RANS, 0), record(PITH_CODEC_VECTORS, 1)}, {rans, borrowed}));
   refused("constant 0", file_with(p, {record(PITH_CODEC_VECTORS, 1), record(PITH_CODEC_VECTORS, 1)}, {borrowed, borrowed}));  // its own, later ones
   refused("constant 1", file_with(p, {record(PITH_CODEC_VECTORS, 0), record(PITH_CODEC_VECTORS, 2)}, {own, borrowed}));
+  format::ConstantRecord bytes = record(PITH_CODEC_VECTORS, 0);
+  bytes.dtype = PITH_U8;
+  refused("constant 0", file_with(p, {bytes, record(PITH_CODEC_VECTORS, 1)}, {own, borrowed}));
   const std::vector<uint8_t> pairs = *coding::encode_vectors(rows[0], *coding::book_of(rows[0], 2), true, false);
   refused("constant 1's head", file_with(p, {record(PITH_CODEC_VECTORS, 0), record(PITH_CODEC_VECTORS, 1)}, {pairs, borrowed}));
 }

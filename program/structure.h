@@ -168,7 +168,7 @@ class StructureCodec {
     }
     c.number(codec_[k.dtype], k.codec);
     const bool codes_floats = k.codec == PITH_CODEC_FLOAT || k.codec == PITH_CODEC_PREDICTED;
-    if (k.codec > PITH_CODEC_VECTORS || codes_floats != (k.dtype == PITH_F32)) c.fail();
+    if (k.codec > PITH_CODEC_VECTORS || codes_floats != (k.dtype == PITH_F32) || (k.codec == PITH_CODEC_VECTORS && k.dtype != PITH_I8)) c.fail();
     if (k.dtype == PITH_I8) {
       c.number(bits_, k.bits);
       c.bit(row_scales_, k.row_scales);
