@@ -37,7 +37,8 @@ struct Layer {
 constexpr Layer kLayers[] = {{"MobileNetV2 96-24", 56, 96, 1, 24},     {"MobileNetV2 64-384", 14, 64, 1, 384},
                              {"MobileNetV2 384-64", 14, 384, 1, 64},   {"MobileNetV2 960-160", 7, 960, 1, 160},
                              {"MobileNetV2 320-1280", 7, 320, 1, 1280}, {"YOLOv5n 3x3 64-64", 40, 64, 3, 64},
-                             {"BERT 768-3072", 128, 768, 0, 3072}};
+                             {"BERT 768-3072", 128, 768, 0, 3072},      {"MobileNetV2 1280-1000", 1, 1280, 0, 1000},
+                             {"Llama 768-2048", 1, 768, 0, 2048}};
 
 double predicted(const Layer& l, int share) {
   const double depth = l.taps() * l.in;

@@ -48,7 +48,7 @@ struct Tensor {
 // What products without blocks of zeros keep of weights (ops/conv_sparse.h): known once memory has been counted.
 struct Kept {
   bool known = false, pays = false;
-  int64_t spans = 0, values = 0;
+  int64_t spans = 0, blocks = 0, values = 0;
 };
 
 // One operator. Operands and parameters are listed as opcodes.inc does; absent operands are null.

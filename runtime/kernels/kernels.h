@@ -143,10 +143,11 @@ struct PoolU8 {
   Epilogue epilogue;  // maximum: only its table
 };
 
-// Rows of integer weights times one vector: y = clamp(scale * sum of x * row + bias).
+// Rows of integer weights times one vector: y = clamp(scale * sum of x * row + bias). Without blocks of zeros
+// (sparse_rows_f32) weights of 16 rows are [kSpanStep inputs of a span][16 rows][kSpanStep], zero beyond a span's end.
 struct RowsF32 {
   const float* x;      // [depth]
-  const int8_t* rows;  // [count][depth]
+  const int8_t* rows;  // [count][depth], or null without zeros
   int32_t depth, count;
   const float *scale, *bias;  // [count]; bias may be null
   float low, high;

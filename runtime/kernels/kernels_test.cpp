@@ -752,6 +752,37 @@ void check_rows_f32(const Kernels& k, Isa isa) {
   }
 }
 
+void check_sparse_rows_f32(const Kernels& k, Isa isa) {
+  Seeded r;
+  for (int i = 0; i < 60; ++i) {
+    const int32_t depth = r.integer(1, 200), count = r.integer(1, 60);
+    Buffer<float> x(depth), scale(count), bias(count), y(count), z(count);
+    fill(x, r, -1, 1);
+    fill(scale, r, 0.001f, 0.01f);
+    fill(bias, r, -1, 1);
+    const SparseWeights<int8_t> drawn(r, (count + 15) / 16, 1, depth, [] { return int8_t{1}; });  // its spans alone
+    std::vector<SparseBlock> blocks = drawn.blocks;
+    std::vector<int8_t> rows(static_cast<size_t>(depth * count)), kept((rows.size() + 256) * kLanes);
+    int8_t* to = kept.data();
+    for (size_t b = 0; b < blocks.size(); ++b) {
+      blocks[b].weights = to;
+      for (const Span& s : drawn.spans[b]) {
+        for (int32_t k = s.begin; k < s.end; k += kSpanStep, to += kLanes * kSpanStep) {
+          for (int32_t n = 0; n < kLanes * kSpanStep; ++n) {
+            const int32_t row = static_cast<int32_t>(b) * kLanes + n / kSpanStep, input = k + n % kSpanStep;
+            if (row < count && input < s.end) to[n] = rows[static_cast<size_t>(row * depth + input)] = static_cast<int8_t>(r.integer(-127, 127));
+          }
+        }
+      }
+    }
+    RowsF32 p{x.data(), nullptr, depth, count, scale.data(), r.chance(30) ? nullptr : bias.data(), -0.5f, 2.0f, y.data()};
+    k.sparse_rows_f32(p, blocks.data());
+    p.rows = rows.data(), p.y = z.data();
+    rows_f32_ref(p);
+    expect_close(y, z, 1e-5, 1e-5, isa, "sparse_rows_f32");
+  }
+}
+
 #define PITH_KERNEL_TYPE(name, ...)                                               \
   TEST(Kernels, name) {                                                           \
     for (Isa isa : testing::available_isas()) check_##name(kernels_of(isa), isa); \

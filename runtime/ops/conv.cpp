@@ -212,13 +212,17 @@ void run_vector(const ConvPlan& plan, const Op& op, const Run& run) {
   if (plan.is_float && !plan.clamps) activate_f32(op, run, run.write<float>(op.outputs[0]), plan.out_c);
 }
 
-// The same with rows decoded at load.
+// The same with rows decoded at load, whole or without blocks of zeros.
 void run_rows(const ConvPlan& plan, const Op& op, const Run& run) {
   float* y = run.write<float>(op.outputs[0]);
-  const int64_t grain = 65536 / plan.in_c + 1;
-  parallel(run.threads, plan.out_c, grain, [&](int64_t begin, int64_t end, int32_t) {
-    run.kernels.rows_f32({run.read<float>(op.inputs[0]), plan.rows + begin * plan.in_c, plan.in_c, static_cast<int32_t>(end - begin), plan.row_scales + begin,
-                          plan.bias_f32 != nullptr ? plan.bias_f32 + begin : nullptr, plan.low, plan.high, y + begin});
+  const int64_t grain = 65536 / plan.in_c / kLanes + 1;
+  parallel(run.threads, plan.group_blocks(), grain, [&](int64_t begin, int64_t end, int32_t) {
+    const int64_t first = begin * kLanes, last = end * kLanes < plan.out_c ? end * kLanes : plan.out_c;
+    RowsF32 rows{run.read<float>(op.inputs[0]), nullptr, plan.in_c, static_cast<int32_t>(last - first), plan.row_scales + first,
+                 plan.bias_f32 != nullptr ? plan.bias_f32 + first : nullptr, plan.low, plan.high, y + first};
+    if (plan.sparse != nullptr) return run.kernels.sparse_rows_f32(rows, plan.sparse + begin);
+    rows.rows = plan.rows + first * plan.in_c;
+    run.kernels.rows_f32(rows);
   });
   if (!plan.clamps) activate_f32(op, run, y, plan.out_c);
 }
@@ -286,7 +290,7 @@ void run_packed(const ConvPlan& plan, const Op& op, const Run& run) {
 }  // namespace
 
 void run_conv(const ConvPlan& plan, const Op& op, const Run& run) {
-  if (plan.rows != nullptr) {
+  if (plan.row_scales != nullptr) {
     run_rows(plan, op, run);
   } else if (plan.channels != nullptr) {
     run_packed(plan, op, run);

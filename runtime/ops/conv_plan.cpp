@@ -316,8 +316,10 @@ void pack_tile(const ConvPlan& plan, WeightRows& rows, ConvTile& tile) {
 
 namespace {
 
-// A quarter of the memory of floats, and so of the time.
-const char* decode_rows(Builder& builder, ConvPlan& plan, Tensor& w) {
+// A quarter of the memory of floats, and so of the time; or less.
+const char* decode_rows(Builder& builder, Op& op, ConvPlan& plan) {
+  if (pack_sparse_rows(builder, op.kept, plan)) return nullptr;
+  Tensor& w = *op.inputs[1];
   if (const char* reason = decode_constant(builder, w, PITH_I8)) return reason;
   float* scales = builder.memory.take<float>(plan.out_c);
   plan.rows = static_cast<const int8_t*>(w.values);
@@ -367,7 +369,7 @@ const char* plan_conv(Builder& builder, Op& op, ConvPlan& plan) {
     plan.pad = pad;
   }
   if (op.opcode == PITH_OPCODE_Dense && plan.is_float && w.dtype == PITH_I8 && x.count() == plan.in_c && builder.model.mode == PITH_MODE_FASTEST)
-    return decode_rows(builder, plan, *op.inputs[1]);
+    return decode_rows(builder, op, plan);
   if (packs_at_load(builder, op)) share_packed(builder, op, plan, b);
   return nullptr;
 }

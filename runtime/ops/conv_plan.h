@@ -58,7 +58,7 @@ struct ConvPlan {
   const SparseBlock* sparse;  // or instead [group][block] without zeros (ops/conv_sparse.h)
   const void* channels;  // [group][phase][block] of Channels or ChannelsF32
   bool narrow;
-  // Dense of one vector of floats, decoded at load: rows of integers and their scales; otherwise null
+  // Dense of one vector of floats, decoded at load: rows of integers, or `sparse` instead, and their scales; otherwise null
   const int8_t* rows;
   const float* row_scales;
 

@@ -48,15 +48,16 @@ struct Count {
   bool pays() const { return zeros * 4 >= positions; }
 };
 
-// Adds a block of output channels whose flags tell which positions have weights.
-void count_block(const ConvPlan& plan, const uint8_t* flags, Count& count, Kept& kept) {
+// The spans of a block whose flags tell which positions have weights.
+template <typename Body>
+void each_span(const ConvPlan& plan, const uint8_t* flags, Count& count, const Body& body) {
   const int32_t steps = (plan.run + kSpanStep - 1) / kSpanStep;
   const auto is_zero = [&](int32_t tap, int32_t first, int32_t) {
     const bool zero = flags[tap * steps + first / kSpanStep] == 0;
     ++count.positions, count.zeros += zero;
     return zero;
   };
-  each_span(plan, is_zero, [&](const Span& s) { ++kept.spans, kept.values += int64_t{s.end - s.begin} * kLanes; });
+  each_span(plan, is_zero, body);
 }
 
 // Flags the positions where a row has weights; returns how many have none yet.
@@ -75,7 +76,8 @@ int32_t flag_row(const ConvPlan& plan, const int8_t* row, uint8_t* flags) {
 
 // Looks through all rows, or as many as it takes to know that next to nothing is zero.
 Kept count_blocks(const ConvPlan& plan) {
-  Kept kept{true, false, 0, 0};
+  Kept kept;
+  kept.known = true;
   const int32_t length = plan.taps * plan.run, positions = positions_of(plan);
   if (plan.transposed || plan.merged || plan.source->dtype != PITH_I8 || length > kMostRow || positions > kMostPositions) return kept;
   Count count;
@@ -92,9 +94,10 @@ Kept count_blocks(const ConvPlan& plan) {
       const int64_t most_zeros = count.zeros + flag_row(plan, row, flags);
       if (most_zeros * 16 < seen && (seen >= kFewPositions || first + n == plan.out_c)) return kept;
     }
-    count_block(plan, flags, count, kept);
+    each_span(plan, flags, count, [&](const Span& s) { ++kept.spans, kept.values += int64_t{s.end - s.begin} * kLanes; });
     first += n;
   }
+  kept.blocks = count.positions - count.zeros;
   kept.pays = count.pays();
   return kept;
 }
@@ -158,6 +161,48 @@ bool pack_sparse(Builder& builder, Kept& kept, ConvPlan& plan) {
     blocks[i] = {spans, find_spans(plan, block, spans, INT32_MAX, count), weights};
     weights = move_spans(plan, blocks[i], block, weights);
     spans += blocks[i].span_count;
+  }
+  return true;
+}
+
+bool pack_sparse_rows(Builder& builder, Kept& kept, ConvPlan& plan) {
+  if (!kept.known) kept = count_blocks(plan);
+  if (!kept.pays) return false;
+  Memory& memory = builder.memory;
+  const int32_t length = plan.in_c;
+  SparseBlock* blocks = memory.take<SparseBlock>(plan.group_blocks());
+  Span* spans = memory.take<Span>(kept.spans);
+  float* scales = memory.take<float>(plan.out_c);
+  int8_t* weights = memory.take<int8_t>(kept.blocks * kLanes * kSpanStep + PITH_OVERREAD, 64);
+  const size_t mark = memory.mark();
+  int8_t* rows = memory.take<int8_t>(int64_t{kLanes + 1} * length);  // of a block, and the one before
+  memory.release(mark);
+  plan.sparse = blocks;
+  plan.row_scales = scales;
+  if (blocks == nullptr || spans == nullptr || scales == nullptr || weights == nullptr || rows == nullptr) return true;
+  WeightRows source(*plan.source);
+  Count count;
+  memset(rows, 0, static_cast<size_t>(length));
+  for (int32_t first = 0; first < plan.out_c; first += kLanes) {
+    const int32_t n = plan.out_c - first < kLanes ? plan.out_c - first : kLanes;
+    uint8_t flags[kMostPositions] = {};
+    for (int32_t r = 1; r <= n; ++r) {
+      int8_t* row = rows + int64_t{r} * length;
+      memcpy(row, row - length, static_cast<size_t>(length));
+      scales[first + r - 1] = static_cast<float>(numerics::scale_value(source.next(row, length)));
+      flag_row(plan, row, flags);
+    }
+    SparseBlock& b = blocks[first / kLanes];
+    b = {spans, 0, weights};
+    each_span(plan, flags, count, [&](const Span& s) {
+      *spans++ = s, ++b.span_count;
+      for (int32_t k = s.begin; k < s.end; k += kSpanStep, weights += kLanes * kSpanStep) {
+        const int32_t width = s.end - k < kSpanStep ? s.end - k : kSpanStep;
+        memset(weights, 0, kLanes * kSpanStep);
+        for (int32_t r = 0; r < n; ++r) memcpy(weights + r * kSpanStep, rows + int64_t{r + 1} * length + k, static_cast<size_t>(width));
+      }
+    });
+    memcpy(rows, rows + int64_t{n} * length, static_cast<size_t>(length));
   }
   return true;
 }

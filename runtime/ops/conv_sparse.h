@@ -17,6 +17,9 @@ namespace pith::runtime {
 // Packs weights at load without their zeros, to plan.sparse; false: they stay dense, and nothing was done.
 bool pack_sparse(Builder& builder, Kept& kept, ConvPlan& plan);
 
+// The same for Dense of one vector of floats: rows of integers and plan.row_scales.
+bool pack_sparse_rows(Builder& builder, Kept& kept, ConvPlan& plan);
+
 // A tile's blocks without their zeros, and room for their spans.
 inline constexpr int kMostTileSpans = 256;
 inline constexpr int kMostTileBlocks = PITH_WEIGHT_TILE / kLanes;

@@ -217,6 +217,7 @@ Conv random_conv(Seeded& r) {
     c.opcode = PITH_OPCODE_Dense;
     c.batch = c.in_h = c.out_h = c.kernel_h = c.kernel_w = c.stride_h = c.stride_w = c.dilation_h = c.dilation_w = 1;
     c.pad_top = c.pad_left = c.pad_bottom = c.pad_right = 0;
+    if (r.chance(40)) c.in_w = 1;  // a vector
     c.in_c = r.integer(1, 300), c.out_w = c.in_w;
     return c;
   }

@@ -15,6 +15,20 @@ void rows_f32_ref(const RowsF32& p) {
   }
 }
 
+void sparse_rows_f32_ref(const RowsF32& p, const SparseBlock* blocks) {
+  for (int32_t r = 0; r < p.count; ++r) {
+    const SparseBlock& b = blocks[r / kLanes];
+    const int8_t* w = static_cast<const int8_t*>(b.weights) + r % kLanes * kSpanStep;
+    float sum = 0;
+    for (const Span* span = b.spans; span != b.spans + b.span_count; ++span) {
+      for (int32_t k = span->begin; k < span->end; k += kSpanStep, w += kLanes * kSpanStep) {
+        for (int32_t i = 0; i < kSpanStep && k + i < span->end; ++i) sum += p.x[k + i] * static_cast<float>(w[i]);
+      }
+    }
+    p.finish(r, sum);
+  }
+}
+
 void dots_u8_ref(const DotsU8& p) {
   for (int32_t t = 0; t < p.count; ++t) {
     const uint8_t* row = p.rows + int64_t{t} * p.depth;

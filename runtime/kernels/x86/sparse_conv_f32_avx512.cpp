@@ -43,6 +43,7 @@ PITH_AVX512 void sparse_tile(const ConvF32& s, const SparseBlock& b, int32_t pix
     }
     if (k == span->end) continue;
     const __m512 even = _mm512_loadu_ps(w), none = _mm512_setzero_ps();
+#pragma GCC unroll 8
     for (int p = 0; p < kPixels; ++p) {
       acc[p][0] = _mm512_fmadd_ps(load_one(x[p] + k), _mm512_unpacklo_ps(even, none), acc[p][0]);
       acc[p][1] = _mm512_fmadd_ps(load_one(x[p] + k), _mm512_unpackhi_ps(even, none), acc[p][1]);
@@ -52,6 +53,7 @@ PITH_AVX512 void sparse_tile(const ConvF32& s, const SparseBlock& b, int32_t pix
   const int32_t left = s.out_channels - block * kLanes;
   const __mmask16 mask = static_cast<__mmask16>(left < kLanes ? (1u << left) - 1 : 0xffff);
   const __m512 bias = _mm512_loadu_ps(s.channels[block].bias), low = _mm512_set1_ps(s.low), high = _mm512_set1_ps(s.high);
+#pragma GCC unroll 8
   for (int p = 0; p < kPixels; ++p) {
     const __m512 even = _mm512_shuffle_ps(acc[p][0], acc[p][1], 0x88), odd = _mm512_shuffle_ps(acc[p][0], acc[p][1], 0xdd);
     const __m512 sum = _mm512_add_ps(_mm512_add_ps(even, odd), bias);

@@ -30,12 +30,38 @@ PITH_AVX512 void some_rows(const RowsF32& p, int32_t first) {
   for (int r = 0; r < kRows; ++r) p.finish(first + r, _mm512_reduce_add_ps(sums[r]));
 }
 
+// What isn't zero of a block of 16 rows.
+PITH_AVX512_INLINE void sixteen_rows(const RowsF32& p, const SparseBlock& b, int32_t first) {
+  const int8_t* w = static_cast<const int8_t*>(b.weights);
+  __m512 sums[kLanes];
+#pragma GCC unroll 16
+  for (int r = 0; r < kLanes; ++r) sums[r] = _mm512_setzero_ps();
+  for (const Span *span = b.spans, *end = span + b.span_count; span != end; ++span) {
+    for (int32_t k = span->begin; k < span->end; k += kSpanStep, w += kLanes * kSpanStep) {
+      const int32_t left = span->end - k;
+      const __mmask16 inside = static_cast<__mmask16>(left < kSpanStep ? (1u << left) - 1 : 0xffff);
+      const __m512 x = _mm512_maskz_loadu_ps(inside, p.x + k);
+      for (int line = 0; line < 4; ++line) _mm_prefetch(reinterpret_cast<const char*>(w) + 64 * line + kAhead, _MM_HINT_T0);
+#pragma GCC unroll 16
+      for (int r = 0; r < kLanes; ++r) sums[r] = _mm512_fmadd_ps(x, widen16(load16(w + kSpanStep * r)), sums[r]);
+    }
+  }
+  float totals[kLanes];
+#pragma GCC unroll 16
+  for (int r = 0; r < kLanes; ++r) totals[r] = _mm512_reduce_add_ps(sums[r]);
+  for (int r = 0; r < kLanes && first + r < p.count; ++r) p.finish(first + r, totals[r]);
+}
+
 }  // namespace
 
 PITH_AVX512 void rows_f32_avx512(const RowsF32& p) {
   int32_t r = 0;
   for (; r + 8 <= p.count; r += 8) some_rows<8>(p, r);
   for (; r < p.count; ++r) some_rows<1>(p, r);
+}
+
+PITH_AVX512 void sparse_rows_f32_avx512(const RowsF32& p, const SparseBlock* blocks) {
+  for (int32_t first = 0; first < p.count; first += kLanes) sixteen_rows(p, blocks[first / kLanes], first);
 }
 
 }  // namespace pith::runtime
