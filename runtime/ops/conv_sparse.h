@@ -7,7 +7,7 @@
 // while a network runs, each is looked through as it is packed.
 //
 // Transposed convolutions, merged taps and weights in floats stay dense. Integers are those of dense sums bit for bit,
-// and so are floats, but that zero times infinity isn't added.
+// floats to the tolerance of every kernel; zero times infinity isn't added.
 #pragma once
 
 #include "runtime/ops/conv_plan.h"
