@@ -67,24 +67,24 @@ std::vector<int16_t> finer(std::span<const int16_t> scale_codes, int by) {
 
 }  // namespace
 
-Result<Rounded> round_in_best_code(const RoundProblem& grid, std::span<const int16_t> trellis_codes, const WeightCodes& codes) {
-  if (!codes.paths && !codes.levels) return round_for_rate(grid);
+Result<Rounded> round_in_best_code(const RoundProblem& grid, std::span<const int16_t> trellis_codes, const WeightCodes& may_be) {
+  if (!may_be.paths && !may_be.levels) return round_for_rate(grid);
   const Part part(grid);
-  const std::vector<int16_t> even = part.codes(grid.scale_codes), odd = part.codes(trellis_codes);
+  const std::vector<int16_t> of_grid = part.codes(grid.scale_codes), of_path = part.codes(trellis_codes);
   Factors factors;
   std::vector<Tried> tried;
-  if (!codes.paths) {
-    PITH_TRY(tried, round_together({coded(part.problem, even, false)}, factors));
+  if (!may_be.paths) {
+    PITH_TRY(tried, round_together({coded(part.problem, of_grid, false)}, factors));
   } else {
-    PITH_TRY(tried, round_together({coded(part.problem, even, false), coded(part.problem, odd, true)}, factors));
+    PITH_TRY(tried, round_together({coded(part.problem, of_grid, false), coded(part.problem, of_path, true)}, factors));
   }
   const bool path = tried.size() > 1 && part.paid(tried[1].rounded) < part.paid(tried[0].rounded);
   Tried best = std::move(tried[path]);
   RoundProblem whole = coded(grid, path ? trellis_codes : grid.scale_codes, path);
   std::vector<int16_t> fine;
-  const auto learned = codes.levels ? learn_levels(best.sums, best.largest, grid.lambda) : std::nullopt;
+  const auto learned = may_be.levels ? learn_levels(best.sums, largest_multiple(whole), grid.lambda) : std::nullopt;
   if (learned) {
-    const std::vector<int16_t> part_fine = finer(path ? odd : even, learned->finer);
+    const std::vector<int16_t> part_fine = finer(path ? of_path : of_grid, learned->finer);
     PITH_TRY(std::vector<Tried> leveled, round_together({coded(part.problem, part_fine, path, learned->levels)}, factors));
     if (part.paid(leveled[0].rounded) < part.paid(best.rounded)) {
       fine = finer(whole.scale_codes, learned->finer);

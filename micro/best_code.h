@@ -15,8 +15,8 @@
 namespace pith {
 
 // On the problem's grid, on the paths of a trellis of other scales, on levels that are learned on the better of these: as far as
-// `codes` has them.
-Result<Rounded> round_in_best_code(const RoundProblem& grid, std::span<const int16_t> trellis_codes, const WeightCodes& codes);
+// `may_be` has them.
+Result<Rounded> round_in_best_code(const RoundProblem& grid, std::span<const int16_t> trellis_codes, const WeightCodes& may_be);
 
 // ---- of round.cpp ----
 
@@ -34,9 +34,10 @@ class Factors {
 
 struct Tried {
   Rounded rounded;
-  LevelSums sums;   // in scales
-  int largest = 0;  // multiple that there may be
+  LevelSums sums;  // in scales
 };
+// The multiple that is nearest to the largest weight; on a trellis even, so that both grids reach it.
+int largest_multiple(const RoundProblem& problem);
 // Problems that differ in their codes only, row by row together, so that one factor is there at a time.
 Result<std::vector<Tried>> round_together(std::initializer_list<RoundProblem> problems, Factors& factors);
 

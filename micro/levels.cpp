@@ -79,7 +79,8 @@ std::optional<LearnedLevels> learn_levels(const LevelSums& sums, int largest, do
   double least = loss([](int m) { return static_cast<double>(m); });
   for (int count = 1; count <= std::min(coding::Levels::kMost, largest); ++count) {
     const RealLevels real(sums, count, largest);
-    const double reach = std::max(real.at(largest), 1.0);
+    const double reach = real.at(largest);
+    if (reach < largest - 1) continue;  // few weights say little about the tail, and the largest must be met
     const int finest = static_cast<int>(std::floor(numerics::kScaleStepsPerOctave * std::log2(kLargest / reach)));
     for (int finer = finest; finer > finest - numerics::kScaleStepsPerOctave; --finer) {
       const double fine = 1 / numerics::scale_value(-finer);

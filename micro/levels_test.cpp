@@ -97,6 +97,18 @@ TEST(BestCode, TakesLevelsWhereTheyAreTheBetterBargain) {
   EXPECT_NEAR(error, leveled->distortion, 1e-6 * error);
 }
 
+TEST(BestCode, LevelsReachWeightsThatNoPartHolds) {
+  constexpr int64_t kRows = 300, kLength = 256;
+  Weights w = two_sizes(kRows * kLength);
+  w.values[5 * kLength + 3] = 9.2;  // in a row that isn't tried
+  for (const bool paths : {false, true}) {
+    const auto r = round_in_best_code(w.problem(kRows, kLength), w.path, {paths, true});
+    ASSERT_TRUE(r.ok());
+    ASSERT_GE(r->levels.count, 1);
+    EXPECT_NEAR(r->integers[5 * kLength + 3] * numerics::scale_value(r->scale_codes[0]), 9.2, 1);
+  }
+}
+
 TEST(BestCode, KeepsEvenStepsWhereLevelsSaveNothing) {
   Random random(4);
   Weights w;

@@ -95,7 +95,7 @@ std::vector<int16_t> part_codes(double price, const RoundedSite& site, bool trel
 }
 
 // Rounds the part, to see.
-Result<Rounded> rounded_part(double price, const RoundedSite& site, const WeightCodes& weight_codes) {
+Result<Rounded> rounded_part(double price, const RoundedSite& site, const WeightCodes& may_be) {
   const std::vector<int16_t> grid = part_codes(price, site, false);
   const std::vector<double> costs = costs_of(site);
   std::vector<double> weights;
@@ -104,7 +104,7 @@ Result<Rounded> rounded_part(double price, const RoundedSite& site, const Weight
   }
   RoundProblem p{8, static_cast<int64_t>(site.part_rows.size()), site.width, site.part, grid, {site.width, 1}, {}, price, 1, weights};
   if (site.sensitivity > 0) p.hessian = costs; else p.lambda /= std::max(site.prior, 1e-30);
-  return round_in_best_code(p, part_codes(price, site, true), weight_codes);
+  return round_in_best_code(p, part_codes(price, site, true), may_be);
 }
 
 double price_for(const std::map<ir::ValueId, RoundedSite>& sites, double bits_per_weight) {
@@ -147,11 +147,11 @@ std::vector<int16_t> steps_at(double price, const RoundedSite& site, bool trelli
   return codes;
 }
 
-Result<double> find_price(std::map<ir::ValueId, RoundedSite>& sites, double bits_per_weight, const WeightCodes& weight_codes) {
-  for (auto& [id, site] : sites) site.on_trellis = weight_codes.paths;
+Result<double> find_price(std::map<ir::ValueId, RoundedSite>& sites, double bits_per_weight, const WeightCodes& may_be) {
+  for (auto& [id, site] : sites) site.on_trellis = may_be.paths;
   const double first = price_for(sites, bits_per_weight);
   for (auto& [id, site] : sites) {
-    PITH_TRY(const Rounded part, rounded_part(first, site, weight_codes));
+    PITH_TRY(const Rounded part, rounded_part(first, site, may_be));
     site.on_trellis = part.trellis;
     site.gain = part.bits / std::max(length_without_contexts(first, site), 1.0);
   }

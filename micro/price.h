@@ -37,6 +37,6 @@ void take_part(RoundedSite& site, const std::vector<double>& rows);
 // Scales: one step for a product's weights, by the word for an embedding's rows.
 std::vector<int16_t> steps_at(double price, const RoundedSite& site, bool trellis);
 
-Result<double> find_price(std::map<ir::ValueId, RoundedSite>& sites, double bits_per_weight, const WeightCodes& weight_codes);
+Result<double> find_price(std::map<ir::ValueId, RoundedSite>& sites, double bits_per_weight, const WeightCodes& may_be);
 
 }  // namespace pith

@@ -21,18 +21,12 @@ namespace {
 class Rounder {
  public:
   explicit Rounder(const RoundProblem& p) : p_(p), sizes_(p.levels, (1 << (p.bits - 1)) - 1), search_(p.trellis ? p.row_length : 0), model_(std::make_unique<coding::MixedRows>()) {
-    limit_ = sizes_.largest();
-    int largest = 0;
-    for (int64_t i = 0; i < p.rows * p.row_length; ++i) {
-      largest = std::max(largest, std::abs(nearest(p.weights[static_cast<size_t>(i)], scale(i / p.row_length))));
-    }
-    limit_ = std::max(largest, 1);  // what the code is told; no choice is larger than the nearest one was at first
-    if (p.trellis) limit_ = std::clamp((largest + 1) / 2, 1, sizes_.largest() / 2);
+    const int largest = largest_multiple(p);  // no choice is larger than the nearest one was at first
+    limit_ = p.trellis ? std::min(largest, sizes_.largest()) / 2 : largest;  // what the code is told
     model_->begin(static_cast<uint32_t>(limit_), p.shape, p.trellis);
     row_.assign(static_cast<size_t>(p.row_length), 0);
   }
 
-  int largest() const { return p_.trellis ? 2 * limit_ : limit_; }  // multiple
   const LevelSums& sums() const { return sums_; }
 
   // The row's multiples (indices, on a trellis); adds to the distortion.
@@ -159,6 +153,16 @@ Result<const Feedback*> Factors::of(std::span<const double> hessian, int64_t n, 
   return &feedback_;
 }
 
+int largest_multiple(const RoundProblem& p) {
+  const LevelSizes sizes(p.levels, (1 << (p.bits - 1)) - 1);
+  int largest = 1;
+  for (int64_t r = 0; r < p.rows; ++r) {
+    const double scale = numerics::scale_value(p.scale_codes[p.scale_codes.size() > 1 ? static_cast<size_t>(r) : 0]);
+    for (double w : p.weights.subspan(static_cast<size_t>(r * p.row_length), static_cast<size_t>(p.row_length))) largest = std::max(largest, sizes.nearest(std::abs(w) / scale));
+  }
+  return p.trellis ? (largest + 1) / 2 * 2 : largest;
+}
+
 Result<std::vector<Tried>> round_together(std::initializer_list<RoundProblem> problems, Factors& factors) {
   const RoundProblem& p = *problems.begin();
   std::vector<Rounder> rounders;
@@ -187,7 +191,6 @@ Result<std::vector<Tried>> round_together(std::initializer_list<RoundProblem> pr
     if (each.trellis) coding::trellis_multiples(result.integers, each.row_length);
     for (int32_t& q : result.integers) q = each.levels.weight(q);
     results[i].sums = rounders[i].sums();
-    results[i].largest = rounders[i].largest();
   }
   return results;
 }
