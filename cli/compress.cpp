@@ -195,7 +195,8 @@ Result<PostResult> without_retraining(ir::Graph& student, const Flags& f, Engine
   PostTarget target;
   PITH_TRY(const CodecChoice codec, codec_choice(f.codec));
   target.ratio = f.retrain.ratio, target.max_drop = f.max_drop, target.parameters = ir::parameter_count(student);
-  target.may_be = {codec != CodecChoice::kFastest && !f.retrain.allocate, !f.retrain.allocate, codec == CodecChoice::kFastest && !f.retrain.allocate};
+  const bool fastest = codec == CodecChoice::kFastest;  // levels gain next to nothing on paths
+  target.may_be = {!fastest && !f.retrain.allocate, fastest && !f.retrain.allocate, fastest && !f.retrain.allocate};
   target.write = [&](const ir::Graph& quantized) -> Result<std::vector<uint8_t>> {
     PITH_TRY(const CompileOptions placing, compile_options(f.placing));
     PITH_TRY(Program program, compile(quantized, placing));

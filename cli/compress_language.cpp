@@ -139,7 +139,7 @@ Result<void> round_language(ir::Graph& student, const std::optional<ir::Graph>& 
   LayerwiseOptions how;
   how.bits_per_weight = bits_per_weight;
   how.logits = model.head() != "embedding";
-  how.may_be = {f.codec != CodecChoice::kFastest && !f.retrain.wanted(), !f.retrain.wanted()};  // retraining goes by even steps
+  how.may_be = {f.codec != CodecChoice::kFastest && !f.retrain.wanted(), f.codec == CodecChoice::kFastest && !f.retrain.wanted()};  // retraining goes by even steps
   how.seed = seed;
   for (ir::ValueId id : g.inputs) {
     if (g.value(id).name == "attention_mask") how.row_mask = id;
