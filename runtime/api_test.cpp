@@ -1,7 +1,9 @@
 // The C interface on files that the writer makes: sizes, modes, instances, inputs and outputs in the user's order,
 // state, metadata, threads, and everything that must be refused.
 #include <gtest/gtest.h>
+#include <pthread.h>
 
+#include <algorithm>
 #include <cstring>
 #include <memory>
 #include <thread>
@@ -179,6 +181,30 @@ TEST(Api, SmallestModeTakesLessMemory) {
 }
 
 // Three of four blocks of 16 x 16 weights are zero: what pith_probe names is what loading takes, and less.
+#ifndef __SANITIZE_ADDRESS__  // whose frames are larger
+// What pith.h promises of pith_run, seen on a painted stack.
+TEST(Api, RunningTakesLittleStack) {
+  for (const pith_mode mode : {PITH_MODE_SMALLEST, PITH_MODE_FASTEST}) {
+    Loaded l(file_of(network()), mode);
+    constexpr size_t kStack = 1 << 20, kPromised = 96 * 1024;
+    std::vector<uint8_t> memory(kStack + 4096, 0xa5);
+    uint8_t* stack = reinterpret_cast<uint8_t*>((reinterpret_cast<uintptr_t>(memory.data()) + 4095) / 4096 * 4096);
+    pthread_attr_t attributes;
+    ASSERT_EQ(pthread_attr_init(&attributes), 0);
+    ASSERT_EQ(pthread_attr_setstack(&attributes, stack, kStack), 0);
+    pthread_t thread;
+    const auto run = [](void* instance) -> void* { return pith_run(static_cast<pith_instance*>(instance)) == PITH_OK ? instance : nullptr; };
+    ASSERT_EQ(pthread_create(&thread, &attributes, run, l.instance), 0);
+    void* result = nullptr;
+    ASSERT_EQ(pthread_join(thread, &result), 0);
+    EXPECT_EQ(result, l.instance);
+    const size_t untouched = static_cast<size_t>(std::find_if(stack, stack + kStack, [](uint8_t b) { return b != 0xa5; }) - stack);
+    EXPECT_LE(kStack - untouched, kPromised);
+    EXPECT_GT(kStack - untouched, size_t{1024});
+  }
+}
+#endif
+
 TEST(Api, BlocksOfZerosShrinkWhatIsNamed) {
   const auto file = [](bool zeros) {
     Maker m;

@@ -46,7 +46,7 @@ def main():
                     tensor.CopyFrom(onnx.numpy_helper.from_array(seen[tensor.name], tensor.name))
             onnx.save(model, rounded)
             pith(program, "compile", rounded, *shlex.split(compile_flags), "-o", file)
-            quality = pith(program, "eval", file, *shlex.split(eval_flags))["metrics"][metric]
+            quality = pith(program, "eval", file, *shlex.split(eval_flags))["metrics"][metric] * (100 if metric.startswith("ap") else 1)
             rows.append(dict(zip(COLUMNS, [network, name.removeprefix("control: "), size, metric, f"{quality:.2f}"])))
             print(rows[-1], flush=True)
     with open(table, "w", newline="") as out:

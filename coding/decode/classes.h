@@ -81,7 +81,7 @@ class ClassRows {
 // ---- implementation ----
 
 inline void ClassRows::begin(uint32_t largest, bool raw_signs, RowShape shape, bool trellis) {
-  *this = ClassRows();
+  ::new (static_cast<void*>(this)) ClassRows();  // in place: a copy on the stack would double what a decoder takes
   largest_ = largest < 1 ? 1 : largest > 127 ? 127 : largest;
   classes_ = 33 - __builtin_clz(largest_);
   raw_signs_ = raw_signs;

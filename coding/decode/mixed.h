@@ -10,6 +10,8 @@
 // that only adds up code lengths the rate of rate-distortion rounding. Freestanding; about 20 kB of state.
 #pragma once
 
+#include <new>
+
 #include "coding/decode/mixing.h"
 #include "coding/decode/trellis.h"
 
@@ -111,7 +113,7 @@ class MixedRows {
 // ---- implementation ----
 
 inline void MixedRows::begin(uint32_t largest, RowShape shape, bool trellis) {
-  *this = MixedRows();
+  ::new (static_cast<void*>(this)) MixedRows();  // in place: a copy on the stack would double what a decoder takes
   trellis_ = trellis;
   largest_ = largest < 1 ? 1 : largest > 127 ? 127 : largest;
   lengths_ = 32 - __builtin_clz(largest_);

@@ -21,7 +21,7 @@
  * Memory. All of it is yours, aligned to 64 bytes, and named before anything runs: sizes.model_bytes for the network's
  * structure, its tables and (PITH_MODE_FASTEST) its decoded weights; sizes.instance_bytes for each instance: the arena
  * that the compiler planned, and scratch for threads after the first. The stack needs up to 1 MB for large networks (about 3,000 operators) in pith_probe and
- * pith_load, 64 KB in pith_run.
+ * pith_load, 96 KB in pith_run (53 of them are the decoder of weights, in PITH_MODE_SMALLEST and PITH_MODE_BALANCED).
  *
  * Errors. Functions return a pith_status; pith_status_text says what it means. Where more is known (which operator,
  * what is wrong with it) pith_last_error has it, for this thread.
