@@ -83,7 +83,7 @@ class Trainer:
     def __init__(self, arguments):
         torch.manual_seed(arguments.seed)
         self.arguments = arguments
-        self.model = LineReader().to(memory_format=torch.channels_last)
+        self.model = LineReader(arguments.widths).to(memory_format=torch.channels_last)
         self.average = copy.deepcopy(self.model)
         self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=PEAK_RATE, weight_decay=0.01)
         self.step, self.seconds = 0, 0.0
@@ -169,6 +169,7 @@ def main():
     parser.add_argument("--work", default="/tmp/line_reader", help="folder of the checkpoint, the log and the exported network")
     parser.add_argument("--time", type=seconds, default="60m", help="length of the training by the clock, as 90s, 40m or 2h")
     parser.add_argument("--steps", type=int, help="length of the training in steps; the clock is then ignored")
+    parser.add_argument("--widths", type=lambda text: tuple(map(int, text.split(","))), default=(16, 24, 48, 80, 160), help="channels of the five sizes; a small dense rival has 4,6,12,20,38")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--save-every", type=seconds, default="3m")
