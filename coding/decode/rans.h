@@ -64,6 +64,28 @@ struct RansTable {
   }
 };
 
+// The two states that take turns, from the stream's start; false where one is malformed.
+inline bool begin_rans(uint32_t (&states)[2], const uint8_t*& next, const uint8_t* end) {
+  for (uint32_t& s : states) {
+    s = 0;
+    for (int i = 0; i < 4; ++i) s |= static_cast<uint32_t>(next < end ? *next++ : 0) << (8 * i);
+    if (s < kRansLow) return false;
+  }
+  return true;
+}
+// A state that a symbol was taken from, with two more bytes where it has become small.
+inline uint32_t refilled(uint32_t s, const uint8_t*& next, const uint8_t* end, bool& overrun) {
+  if (s >= kRansLow) return s;
+  uint32_t word = 0;
+  if (end - next >= 2) {
+    word = static_cast<uint32_t>(next[0] | next[1] << 8);
+    next += 2;
+  } else {
+    overrun = true;
+  }
+  return s << 16 | word;
+}
+
 class RansRows {
  public:
   // Reads families, widths and the two states; false when they are malformed.
@@ -95,11 +117,7 @@ inline bool RansRows::begin(BinaryDecoder& side, const uint8_t* data, const uint
     if (width >= kWidthClasses) return false;
     table_[i].build(family, width, limit_);
   }
-  for (uint32_t& s : state_) {
-    for (int i = 0; i < 4; ++i) s |= static_cast<uint32_t>(next_ < end_ ? *next_++ : 0) << (8 * i);
-    if (s < kRansLow) return false;
-  }
-  return true;
+  return begin_rans(state_, next_, end_);
 }
 
 inline void RansRows::row(BinaryDecoder& side, int8_t* row, int64_t length) {
@@ -112,19 +130,9 @@ inline void RansRows::row(BinaryDecoder& side, int8_t* row, int64_t length) {
     uint32_t symbol = table.first[slot >> 6];
     while (table.cumulative[symbol + 1] <= slot) ++symbol;
     const uint32_t start = table.cumulative[symbol];
-    uint32_t s = (table.cumulative[symbol + 1] - start) * (one >> kRansBits) + slot - start;
-    if (s < kRansLow) {
-      uint32_t word = 0;
-      if (end_ - next_ >= 2) {
-        word = static_cast<uint32_t>(next_[0] | next_[1] << 8);
-        next_ += 2;
-      } else {
-        overrun_ = true;
-      }
-      s = s << 16 | word;
-    }
+    const uint32_t s = (table.cumulative[symbol + 1] - start) * (one >> kRansBits) + slot - start;
     one = other;
-    other = s;
+    other = refilled(s, next_, end_, overrun_);
     row[k] = static_cast<int8_t>(static_cast<int>(symbol) - limit_);
   }
   turn_ ^= static_cast<int>(length & 1);

@@ -13,13 +13,12 @@
 // Freestanding.
 #pragma once
 
-#include "coding/decode/binary.h"
+#include "coding/decode/rans.h"
 
 namespace pith::coding {
 
 inline constexpr int kMostVectors = 511;  // of a book, beside zeros and negatives
 inline constexpr int kVectorBits = 12;    // frequencies are in 1/4096
-inline constexpr uint32_t kVectorLow = uint32_t{1} << 16;
 
 // A stream whose book is used in another.
 struct BookOwner {
@@ -129,12 +128,7 @@ inline bool VectorRows::read_frequencies(const VectorBook& book, BinaryDecoder& 
     fill(2 * v + 2, of[v]);
   }
   start_[2 * book.count + 1] = kAll;
-  for (uint32_t& s : state_) {
-    s = 0;
-    for (int i = 0; i < 4; ++i) s |= static_cast<uint32_t>(next_ < end_ ? *next_++ : 0) << (8 * i);
-    if (s < kVectorLow) return false;
-  }
-  return true;
+  return begin_rans(state_, next_, end_);
 }
 
 inline void VectorRows::row(int8_t* row, int64_t length) {
@@ -178,19 +172,9 @@ inline void VectorRows::symbols(int8_t* row, int64_t length) {
   uint32_t one = state_[turn_], other = state_[turn_ ^ 1];
   for (int64_t k = 0; k < length; k += n) {
     const uint32_t slot = one & ((1u << kVectorBits) - 1), symbol = symbol_[slot], start = start_[symbol];
-    uint32_t s = (start_[symbol + 1] - start) * (one >> kVectorBits) + slot - start;
-    if (s < kVectorLow) {
-      uint32_t word = 0;
-      if (end_ - next_ >= 2) {
-        word = static_cast<uint32_t>(next_[0] | next_[1] << 8);
-        next_ += 2;
-      } else {
-        overrun_ = true;
-      }
-      s = s << 16 | word;
-    }
+    const uint32_t s = (start_[symbol + 1] - start) * (one >> kVectorBits) + slot - start;
     one = other;
-    other = s;
+    other = refilled(s, next_, end_, overrun_);
     turn_ ^= 1;
     look_up<n>(symbol, row + k, length - k);
   }

@@ -3,6 +3,7 @@
 // divisors the tail is matters to paths alone, whose parities must fit.
 #include "coding/encode/levels.h"
 
+#include <algorithm>
 #include <array>
 #include <bit>
 #include <cstdlib>
@@ -44,11 +45,14 @@ struct Magnitudes {
   }
 };
 
+bool follow_paths(std::span<const int32_t> integers, int64_t row_length, const Levels& l) { return !trellis_rows(level_multiples(integers, l), row_length).empty(); }
+
 }  // namespace
 
 std::optional<Levels> find_levels(std::span<const int32_t> integers, int64_t row_length, bool trellis) {
   const Magnitudes all(integers);
   const int most = std::min(Levels::kMost, static_cast<int>(all.present.size()));
+  const std::span<const int32_t> first_row = integers.first(std::min(integers.size(), static_cast<size_t>(row_length)));  // tells most
   std::optional<Levels> found;
   int64_t least = all.bits(Levels()) - kLevelBits;
   for (int count = 1; count <= most; ++count) {
@@ -61,7 +65,7 @@ std::optional<Levels> find_levels(std::span<const int32_t> integers, int64_t row
     for (int part = l.tail, whole = l.tail; part >= 1; --part) {
       if (whole % part != 0) continue;
       l.tail = static_cast<uint8_t>(part);
-      if (trellis_rows(level_multiples(integers, l), row_length).empty()) continue;
+      if (!follow_paths(first_row, row_length, l) || !follow_paths(integers, row_length, l)) continue;
       const bool even = l.of[count] == count && part == 1;
       return even ? std::nullopt : std::optional(l);
     }

@@ -9,6 +9,7 @@
 
 #include "coding/decode/vectors.h"
 #include "coding/encode/binary.h"
+#include "coding/encode/rans.h"
 #include "coding/encode/scales.h"
 
 namespace pith::coding {
@@ -109,31 +110,12 @@ std::vector<int> frequencies(const std::vector<int>& indices, int count) {
 }
 
 std::vector<uint8_t> under_rans(const std::vector<int>& indices, const std::vector<int>& of) {
-  std::vector<uint32_t> size{kAll}, start{0};
-  for (int f : of) size[0] -= 2 * static_cast<uint32_t>(f);
+  std::vector<RansSlots> slots{{0, kAll}};  // by index
+  for (int f : of) slots[0].size -= 2 * static_cast<uint32_t>(f);
   for (int f : of) {
-    for (int sign = 0; sign < 2; ++sign) {
-      start.push_back(start.back() + size.back());
-      size.push_back(static_cast<uint32_t>(f));
-    }
+    for (int sign = 0; sign < 2; ++sign) slots.push_back({slots.back().start + slots.back().size, static_cast<uint32_t>(f)});
   }
-  uint32_t state[2] = {kVectorLow, kVectorLow};
-  std::vector<uint8_t> reversed, body;  // rANS is last in, first out
-  for (size_t i = indices.size(); i-- > 0;) {
-    uint32_t& s = state[i & 1];
-    const uint32_t f = size[static_cast<size_t>(indices[i])];
-    if (s >= ((kVectorLow >> kVectorBits) << 16) * static_cast<uint64_t>(f)) {
-      reversed.push_back(static_cast<uint8_t>(s >> 8));
-      reversed.push_back(static_cast<uint8_t>(s));
-      s >>= 16;
-    }
-    s = ((s / f) << kVectorBits) + s % f + start[static_cast<size_t>(indices[i])];
-  }
-  for (uint32_t s : state) {
-    for (int i = 0; i < 4; ++i) body.push_back(static_cast<uint8_t>(s >> (8 * i)));
-  }
-  body.insert(body.end(), reversed.rbegin(), reversed.rend());
-  return body;
+  return encode_states(static_cast<int64_t>(indices.size()), kVectorBits, [&](int64_t i) { return slots[static_cast<size_t>(indices[static_cast<size_t>(i)])]; });
 }
 
 std::vector<uint8_t> of_fixed_width(const std::vector<int>& indices, int width) {

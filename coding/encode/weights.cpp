@@ -10,6 +10,7 @@
 
 #include "coding/decode/weights.h"
 #include "coding/encode/binary.h"
+#include "coding/encode/rans.h"
 #include "coding/encode/scales.h"
 
 namespace pith::coding {
@@ -131,27 +132,10 @@ std::vector<uint8_t> encode_rans(const CodedRows& rows) {
     for (int i = 0; i < static_cast<int>(plan.widths.size()) - 1 && i <= chosen; ++i) side.bit(choice[i], i < chosen);
   }
 
-  uint32_t state[2] = {kRansLow, kRansLow};
-  std::vector<uint8_t> reversed;  // rANS is last in, first out
-  const int64_t count = rows.rows * rows.row_length;
-  for (int64_t i = count - 1; i >= 0; --i) {
-    const auto& cumulative = tables[plan.choice[static_cast<size_t>(i / rows.row_length)]];
-    const int symbol = rows.integers[static_cast<size_t>(i)] + limit;
-    const uint32_t start = cumulative[static_cast<size_t>(symbol)];
-    const uint32_t frequency = cumulative[static_cast<size_t>(symbol) + 1] - start;
-    uint32_t& s = state[i & 1];
-    if (s >= ((kRansLow >> kRansBits) << 16) * static_cast<uint64_t>(frequency)) {
-      reversed.push_back(static_cast<uint8_t>(s >> 8));
-      reversed.push_back(static_cast<uint8_t>(s));
-      s >>= 16;
-    }
-    s = ((s / frequency) << kRansBits) + s % frequency + start;
-  }
-  std::vector<uint8_t> body;
-  for (uint32_t s : state) {
-    for (int i = 0; i < 4; ++i) body.push_back(static_cast<uint8_t>(s >> (8 * i)));
-  }
-  body.insert(body.end(), reversed.rbegin(), reversed.rend());
+  const std::vector<uint8_t> body = encode_states(rows.rows * rows.row_length, kRansBits, [&](int64_t i) {
+    const uint16_t* cumulative = tables[plan.choice[static_cast<size_t>(i / rows.row_length)]].data() + rows.integers[static_cast<size_t>(i)] + limit;
+    return RansSlots{cumulative[0], static_cast<uint32_t>(cumulative[1] - cumulative[0])};
+  });
   return join(side.finish(), body);
 }
 
