@@ -11,11 +11,9 @@
 #include "base/log.h"
 #include "ir/blocks.h"
 #include "ir/products.h"
+#include "macro/eigen.h"
 #include "macro/make_up.h"
 #include "macro/measure.h"
-
-extern "C" void dpotrf_(const char* uplo, const int* n, double* a, const int* lda, int* info);  // LAPACK, which OpenBLAS carries
-extern "C" void dpotri_(const char* uplo, const int* n, double* a, const int* lda, int* info);
 
 namespace pith {
 namespace {
@@ -150,18 +148,6 @@ std::map<size_t, ir::ProductRows> losers(const Graph& g) {
   return found;
 }
 
-Result<std::vector<double>> inverse_of(std::vector<double> a, int64_t n, const std::string& name) {
-  const int size = static_cast<int>(n);
-  int info = 0;
-  dpotrf_("U", &size, a.data(), &size, &info);  // row-major: the lower triangle
-  if (info == 0) dpotri_("U", &size, a.data(), &size, &info);
-  if (info != 0) return usage_error(fmt::format("the second moments of what '{}' reads aren't positive definite; give other samples", name));
-  for (int64_t i = 0; i < n; ++i) {
-    for (int64_t j = i + 1; j < n; ++j) a[static_cast<size_t>(i * n + j)] = a[static_cast<size_t>(j * n + i)];
-  }
-  return a;
-}
-
 // The order in which 16 rows of a layer lose their blocks.
 struct Curve {
   size_t node;
@@ -243,7 +229,8 @@ class BlockPruning {
     for (double& s : importance) s = std::max(s, mean / 4);
     damp(m.covariance, width, 0.001);
     for (int64_t i = 0; i < width; ++i) m.covariance[static_cast<size_t>(i * (width + 1))] += 1e-5 * m.mean[static_cast<size_t>(i)] * m.mean[static_cast<size_t>(i)];
-    PITH_TRY(const std::vector<double> inverse, inverse_of(m.covariance, width, n.name));
+    const std::vector<double> inverse = symmetric_inverse(m.covariance, width);
+    if (inverse.empty()) return usage_error(fmt::format("the second moments of what '{}' reads aren't positive definite; give other samples", n.name));
     const std::vector<double> weights = ir::weight_rows(*w.constant, b.rows);
     const double positions = static_cast<double>(ir::dense_mac_count(original_, n)) / static_cast<double>(b.rows.outputs * width);
     for (int64_t down = 0; down < b.down(); ++down) {

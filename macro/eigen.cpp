@@ -2,6 +2,8 @@
 #include "macro/eigen.h"
 
 extern "C" void dsyevd_(const char* jobz, const char* uplo, const int* n, double* a, const int* lda, double* w, double* work, const int* lwork, int* iwork, const int* liwork, int* info);
+extern "C" void dpotrf_(const char* uplo, const int* n, double* a, const int* lda, int* info);
+extern "C" void dpotri_(const char* uplo, const int* n, double* a, const int* lda, int* info);
 
 namespace pith {
 
@@ -20,6 +22,18 @@ Result<Eigen> symmetric_eigen(std::vector<double> a, int64_t n) {
     for (int64_t o = 0; o < n; ++o) e.vectors[static_cast<size_t>(o * n + r)] = a[static_cast<size_t>((n - 1 - r) * n + o)];
   }
   return e;
+}
+
+std::vector<double> symmetric_inverse(std::vector<double> a, int64_t n) {
+  const int size = static_cast<int>(n);
+  int info = 0;
+  dpotrf_("U", &size, a.data(), &size, &info);  // row-major: the lower triangle
+  if (info == 0) dpotri_("U", &size, a.data(), &size, &info);
+  if (info != 0) return {};
+  for (int64_t i = 0; i < n; ++i) {
+    for (int64_t j = i + 1; j < n; ++j) a[static_cast<size_t>(i * n + j)] = a[static_cast<size_t>(j * n + i)];
+  }
+  return a;
 }
 
 }  // namespace pith

@@ -11,6 +11,7 @@
 #include "ir/compensate.h"
 #include "macro/channel_classes.h"
 #include "macro/channels.h"
+#include "macro/make_up.h"
 #include "macro/measure.h"
 
 namespace pith {
@@ -200,18 +201,16 @@ class Pruning {
     if (!rows || (role != ChannelRole::kProduct && role != ChannelRole::kDepthwise)) return {};
     PITH_TRY(ReadMoments m, ir::read_moments(original_, student_, before, after, inputs, options_.positions, true));
     ir::shrink(m);
-    ir::Value& weights = student_.value(after.inputs[1]);
-    const ir::LeastSquares fit = ir::least_squares(*original_.value(before.inputs[1]).constant, *rows, m, 0.002);
-    Tensor w(ir::DType::kF32, weights.shape);
+    ir::LeastSquares fit = ir::least_squares(*original_.value(before.inputs[1]).constant, *rows, m, kMakeUpDamping);
     const bool biased = before.inputs.size() > 2 && before.inputs[2] != ir::kNoValue && student_.value(after.inputs[2]).is_constant() && student_.value(after.inputs[2]).constant->count() == rows->outputs;
     for (int64_t o = 0; o < rows->outputs; ++o) {
       const bool alive = alive_out(before, o);
-      for (int64_t i = 0; i < rows->width; ++i) w.set(rows->at(o, i), alive ? fit.weights[static_cast<size_t>(o * rows->width + i)] : 0);
+      if (!alive) std::fill_n(fit.weights.begin() + o * rows->width, rows->width, 0.0);
       if (!biased) continue;
       Tensor& bias = *student_.value(after.inputs[2]).constant;
       bias.set(o, alive ? bias.at(o) + fit.bias[static_cast<size_t>(o)] : 0);
     }
-    weights.constant = std::move(w);
+    set_rows(student_, after, *rows, fit.weights);
     return {};
   }
 
