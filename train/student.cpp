@@ -30,9 +30,9 @@ at::Tensor matrix_of(const at::Tensor& w, int axis) {
 
 at::Tensor log_odds(const at::Tensor& p) { return at::log2(p / (1 - p)); }
 
+// Single numbers stay where the weights lie, in double precision: to read each would hold up a GPU.
 struct Rate {
-  at::Tensor surrogate;
-  double bits, nonzero;
+  at::Tensor surrogate, bits, nonzero;
 };
 
 Rate rate_of(const at::Tensor& u, const at::Tensor& q, int axis) {
@@ -42,21 +42,21 @@ Rate rate_of(const at::Tensor& u, const at::Tensor& q, int axis) {
     at::NoGradGuard guard;
     const at::Tensor a = matrix_of(q, axis).abs(), live = (a > 0).to(at::kFloat);
     const double n = static_cast<double>(a.numel());
-    const double nonzero = live.sum().item<double>(), sum = a.sum().item<double>();
-    const double p = (nonzero + 0.5) / (n + 1);
+    const at::Tensor nonzero = live.sum().to(at::kDouble), sum = a.sum().to(at::kDouble);
+    const at::Tensor p = (nonzero + 0.5) / (n + 1);
     const auto density = [&](std::vector<int64_t> axes, double count) {
       return ((at::sum(live, axes, true) + p) / (count + 1)).clamp(1e-5, 1 - 1e-3);
     };
     const at::Tensor rows = log_odds(density({1, 2}, n / static_cast<double>(a.size(0)))), columns = log_odds(density({0, 2}, n / static_cast<double>(a.size(1))));
-    const at::Tensor odds = (rows + columns - std::log2(p / (1 - p))).clamp(-14, 8);
-    const double mean_tail = (sum - nonzero + 0.5) / (nonzero + 1), theta = mean_tail / (1 + mean_tail);
-    const double tail = -std::log2(theta), ends = -std::log2(1 - theta);
+    const at::Tensor odds = (rows + columns - log_odds(p)).clamp(-14, 8);
+    const at::Tensor mean_tail = (sum - nonzero + 0.5) / (nonzero + 1), theta = mean_tail / (1 + mean_tail);
+    const at::Tensor tail = -at::log2(theta), ends = -at::log2(1 - theta);
     const at::Tensor zero_bits = at::log1p(at::exp2(odds)) / kLn2;
     const at::Tensor bits = zero_bits + live * (1 + ends - odds) + at::relu(a - 1) * tail;
-    r.bits = bits.sum().item<double>();
+    r.bits = bits.sum().to(at::kDouble);
     r.nonzero = nonzero;
     first_slope = (1 + ends - odds).clamp_min(0);
-    next_slope = at::full({}, tail);
+    next_slope = tail;
   }
   const at::Tensor m = matrix_of(u, axis).abs();
   r.surrogate = (first_slope * m.clamp_max(1) + next_slope * at::relu(m - 1)).sum();
@@ -168,6 +168,7 @@ void Student::add_weight(ir::ValueId id) {
 Student::Forward Student::forward() const {
   Forward f;
   f.rate = at::zeros({});
+  std::vector<at::Tensor> bits, nonzero;
   for (const TrainedWeight& w : weights_) {
     const at::Tensor step = grid_step(w.log2_step).view(along(w.latent, w.axis, w.log2_step.numel()));
     const at::Tensor scaled = w.latent * w.unit / step;
@@ -177,8 +178,8 @@ Student::Forward Student::forward() const {
     f.constants[w.id] = q * step;
     const Rate r = rate_of(u, q.detach(), w.axis);
     f.rate = f.rate + r.surrogate;
-    f.bits += r.bits;
-    f.nonzero += r.nonzero;
+    bits.push_back(r.bits);
+    nonzero.push_back(r.nonzero);
     f.count += static_cast<double>(u.numel());
     if (w.bias == ir::kNoValue) continue;
     at::Tensor bias = w.bias_latent * w.bias_unit;
@@ -191,6 +192,11 @@ Student::Forward Student::forward() const {
     f.constants[w.bias] = bias;
   }
   for (const TrainedFloats& t : floats_) f.constants[t.id] = t.latent * t.unit;
+  const at::Tensor numbers = at::stack({at::stack(bits), at::stack(nonzero)}).cpu();
+  for (size_t i = 0; i < bits.size(); ++i) {
+    f.bits += numbers.data_ptr<double>()[i];
+    f.nonzero += numbers.data_ptr<double>()[bits.size() + i];
+  }
   return f;
 }
 
