@@ -1,6 +1,8 @@
 // See network.h.
 #include "train/network.h"
 
+#include <c10/core/impl/DeviceGuardImplInterface.h>
+
 #include "train/node.h"
 
 namespace pith::train {
@@ -9,24 +11,39 @@ using ir::DType;
 using ir::ValueId;
 
 namespace {
+
 at::Device g_device = at::kCPU;
+
+std::string first_line(const std::exception& e) {
+  const std::string said = e.what();
+  return said.substr(0, said.find('\n'));
 }
+
+}  // namespace
 
 Result<void> use_device(const std::string& name) {
   try {
     const at::Device device(name);
     if (device.is_cuda() && !at::hasCUDA()) return usage_error("--device '" + name + "': this program's libtorch has no CUDA, or the machine has no such device; leave out --device, or build with a libtorch that has it (docs/retraining.md)");
-    if (!device.is_cuda() && !device.is_cpu()) return usage_error("--device '" + name + "' isn't cpu, cuda or cuda:NUMBER");
+    const bool of_tests = device.type() == c10::DeviceType::PrivateUse1 && c10::impl::hasDeviceGuardImpl(device.type());  // far_device.h; in no other program
+    if (!device.is_cuda() && !device.is_cpu() && !of_tests) return usage_error("--device '" + name + "' isn't cpu, cuda or cuda:NUMBER");
     at::empty({1}, device);
     g_device = device;
   } catch (const std::exception& e) {
-    const std::string why = e.what();
-    return usage_error("--device '" + name + "': " + why.substr(0, why.find('\n')));
+    return usage_error("--device '" + name + "': " + first_line(e));
   }
   return {};
 }
 
 at::Tensor placed(const at::Tensor& t) { return t.to(g_device); }
+
+Error failure(const std::string& doing, const std::exception& e, SourceLocation where) {
+  const std::string why = first_line(e);
+  for (const char* memory : {"out of memory", "can't allocate memory"}) {  // CUDA's words, and the CPU's
+    if (why.find(memory) != std::string::npos) return usage_error(doing + ": " + why + "; use a smaller --batch, or --train-size", where);
+  }
+  return internal_error(doing + ": " + why, where);
+}
 
 at::Tensor to_torch(const ir::Tensor& t) {
   const at::IntArrayRef shape(t.shape());

@@ -22,6 +22,8 @@ namespace pith::train {
 // anything is built. Error kUsage where this libtorch has no such device.
 Result<void> use_device(const std::string& name);
 at::Tensor placed(const at::Tensor& t);            // there
+// What libtorch threw while `doing`, in one line (its stack follows there): kUsage where memory ran out, else kInternal.
+Error failure(const std::string& doing, const std::exception& e, SourceLocation where = SourceLocation::current());
 
 at::Tensor to_torch(const ir::Tensor& t);          // copies, placed; f32 and integers
 ir::Tensor from_torch(const at::Tensor& t);        // f32

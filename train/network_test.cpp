@@ -4,7 +4,8 @@
 
 #include <fstream>
 
-#include "ir/test_graph.h"
+#include "train/far_device.h"
+#include "train/small_network.h"
 
 namespace pith::train {
 namespace {
@@ -57,39 +58,42 @@ void agrees(Op op, const std::vector<Tensor>& first, const Attributes& attribute
   }
 }
 
-class NetworkTest : public testing::Test {
+// On the CPU and on the device whose memory the host can't touch.
+class NetworkTest : public testing::TestWithParam<const char*> {
  protected:
+  void SetUp() override { ASSERT_TRUE(use_device(GetParam()).ok()); }
+  void TearDown() override { ASSERT_TRUE(use_device("cpu").ok()); }
   Tensor f(ir::Shape shape, double low = -1, double high = 1) { return ir::random_f32(random_, std::move(shape), low, high); }
   Random random_{ir::test_seed()};
 };
 
-TEST_F(NetworkTest, Convolutions) {
+TEST_P(NetworkTest, Convolutions) {
   agrees(Op::kConv, {f({1, 4, 9, 7}), f({6, 4, 3, 2}), f({6})}, {{"pads", Ints{1, 0, 1, 0}}, {"strides", Ints{2, 1}}}, {1, 2});
   agrees(Op::kConv, {f({1, 4, 9, 7}), f({6, 2, 3, 3}), f({6})}, {{"group", int64_t{2}}, {"pads", Ints{0, 1, 2, 1}}, {"dilations", Ints{2, 1}}}, {1, 2});
   agrees(Op::kConv, {f({1, 5, 8, 8}), f({5, 1, 3, 3})}, {{"group", int64_t{5}}, {"auto_pad", std::string("SAME_UPPER")}, {"strides", Ints{2, 2}}}, {1});
   agrees(Op::kConv, {f({1, 3, 11}), f({4, 3, 5}), f({4})}, {{"pads", Ints{2, 1}}}, {1, 2});
   agrees(Op::kConvTranspose, {f({1, 3, 5, 6}), f({3, 4, 3, 3}), f({4})}, {{"strides", Ints{2, 2}}, {"pads", Ints{1, 1, 0, 1}}, {"output_padding", Ints{1, 0}}}, {1, 2});
 }
-TEST_F(NetworkTest, MatrixProducts) {
+TEST_P(NetworkTest, MatrixProducts) {
   agrees(Op::kGemm, {f({1, 12}), f({5, 12}), f({5})}, {{"transB", int64_t{1}}, {"alpha", 0.5}, {"beta", 2.0}}, {1, 2});
   agrees(Op::kGemm, {f({1, 12}), f({12, 5})}, {}, {1});
   agrees(Op::kMatMul, {f({1, 7, 6}), f({6, 4})}, {}, {1});
   agrees(Op::kMatMul, {f({1, 2, 7, 6}), f({1, 2, 6, 4})});
 }
-TEST_F(NetworkTest, Functions) {
+TEST_P(NetworkTest, Functions) {
   for (Op op : {Op::kRelu, Op::kLeakyRelu, Op::kSigmoid, Op::kTanh, Op::kSilu, Op::kHardSigmoid, Op::kHardSwish, Op::kGelu, Op::kElu, Op::kSelu, Op::kCelu, Op::kSoftplus,
                 Op::kSoftsign, Op::kMish, Op::kThresholdedRelu, Op::kExp, Op::kAbs, Op::kNeg, Op::kSin, Op::kCos, Op::kAtan, Op::kErf})
     agrees(op, {f({1, 3, 5})});
   agrees(Op::kClip, {f({1, 3, 5})}, {{"min", -0.5}, {"max", 1.0}});
   agrees(Op::kGelu, {f({1, 3, 5})}, {{"approximate", std::string("tanh")}});
 }
-TEST_F(NetworkTest, SeveralOperands) {
+TEST_P(NetworkTest, SeveralOperands) {
   for (Op op : {Op::kAdd, Op::kSub, Op::kMul, Op::kMin, Op::kMax, Op::kMean}) agrees(op, {f({1, 3, 4, 5}), f({1, 3, 4, 5})});
   agrees(Op::kAdd, {f({1, 3, 4, 5}), f({3, 1, 1})}, {}, {1});
   agrees(Op::kDiv, {f({1, 3, 4}), f({4}, 1, 2)}, {}, {1});
   agrees(Op::kPRelu, {f({1, 3, 4}), f({3, 1})}, {}, {1});
 }
-TEST_F(NetworkTest, PoolsAndReductions) {
+TEST_P(NetworkTest, PoolsAndReductions) {
   agrees(Op::kMaxPool, {f({1, 3, 9, 7})}, {{"kernel_shape", Ints{3, 2}}, {"strides", Ints{2, 2}}, {"pads", Ints{1, 0, 0, 1}}, {"ceil_mode", int64_t{1}}});
   for (int64_t counted : {0, 1})
     agrees(Op::kAveragePool, {f({1, 3, 9, 7})}, {{"kernel_shape", Ints{3, 3}}, {"strides", Ints{2, 2}}, {"pads", Ints{1, 1, 1, 1}}, {"ceil_mode", int64_t{1}}, {"count_include_pad", counted}});
@@ -97,14 +101,14 @@ TEST_F(NetworkTest, PoolsAndReductions) {
   agrees(Op::kReduceMean, {f({1, 3, 4, 5})}, {{"axes", Ints{2, 3}}, {"keepdims", int64_t{0}}});
   agrees(Op::kReduceL2, {f({1, 3, 4})}, {{"axes", Ints{1}}});
 }
-TEST_F(NetworkTest, Normalisations) {
+TEST_P(NetworkTest, Normalisations) {
   agrees(Op::kSoftmax, {f({1, 3, 6})}, {{"axis", int64_t{-1}}});
   agrees(Op::kLogSoftmax, {f({1, 3, 6})}, {{"axis", int64_t{1}}});
   agrees(Op::kLayerNormalization, {f({1, 3, 6}), f({6}), f({6})}, {}, {1, 2});
   agrees(Op::kBatchNormalization, {f({1, 3, 4, 4}), f({3}), f({3}), f({3}), f({3}, 0.5, 2)}, {}, {1, 2, 3, 4});
   agrees(Op::kInstanceNormalization, {f({1, 3, 4, 4}), f({3}), f({3})}, {}, {1, 2});
 }
-TEST_F(NetworkTest, RowsByToken) {
+TEST_P(NetworkTest, RowsByToken) {
   const Tensor one(ir::DType::kI64, {1, 5}), place(ir::DType::kI64, {1}), places(ir::DType::kI64, {1, 2});
   agrees(Op::kGather, {f({6, 3}), one}, {}, {0});
   agrees(Op::kGather, {f({3, 6}), one}, {{"axis", int64_t{1}}}, {0});
@@ -114,7 +118,7 @@ TEST_F(NetworkTest, RowsByToken) {
   agrees(Op::kLessOrEqual, {Tensor::i64({1, 1}, {1}), one}, {}, {0});
   agrees(Op::kWhere, {Tensor::i64({1, 5}, {0, 1, 0, 1, 1}).cast(ir::DType::kBool), f({1, 5}), f({1, 1})}, {}, {0, 2});
 }
-TEST_F(NetworkTest, AttentionAndPositions) {
+TEST_P(NetworkTest, AttentionAndPositions) {
   agrees(Op::kAttention, {f({1, 5, 8}), f({1, 7, 8}), f({1, 7, 4})}, {{"q_num_heads", int64_t{2}}, {"kv_num_heads", int64_t{2}}});
   agrees(Op::kAttention, {f({1, 4, 5, 3}), f({1, 2, 5, 3}), f({1, 2, 5, 3})}, {{"is_causal", int64_t{1}}, {"scale", 0.7}, {"softcap", 2.0}});
   agrees(Op::kAttention, {f({1, 2, 5, 3}), f({1, 2, 6, 3}), f({1, 2, 6, 3}), f({1, 1, 1, 6})});
@@ -127,12 +131,12 @@ TEST_F(NetworkTest, AttentionAndPositions) {
   agrees(Op::kLpNormalization, {f({1, 3, 6})}, {{"axis", int64_t{-1}}, {"p", int64_t{2}}});
 }
 // A reshape that drops the dimension in which the samples lie.
-TEST_F(NetworkTest, RowsOfSamplesStayTogether) {
+TEST_P(NetworkTest, RowsOfSamplesStayTogether) {
   agrees(Op::kReshape, {f({1, 4, 6})}, {{"shape", Ints{4, 6}}});
   agrees(Op::kReshape, {f({1, 6})}, {{"shape", Ints{6}}});
   agrees(Op::kReshape, {f({1, 4, 6})}, {{"shape", Ints{24}}});
 }
-TEST_F(NetworkTest, Movements) {
+TEST_P(NetworkTest, Movements) {
   agrees(Op::kReshape, {f({1, 4, 6})}, {{"shape", Ints{1, 24}}});
   agrees(Op::kTranspose, {f({1, 4, 6})}, {{"perm", Ints{2, 0, 1}}});
   agrees(Op::kConcat, {f({1, 4, 6}), f({1, 2, 6})}, {{"axis", int64_t{1}}});
@@ -147,34 +151,7 @@ TEST_F(NetworkTest, Movements) {
   agrees(Op::kResize, {f({1, 2, 4, 5})}, {{"sizes", Ints{1, 2, 7, 3}}, {"mode", std::string("linear")}});
 }
 
-// A decoder of one layer: words, norms, rotary attention, a gated product, logits by the table's own rows.
-ir::Graph small_decoder(Random& random) {
-  ir::Graph g;
-  ir::Value tokens;
-  tokens.name = "tokens", tokens.dtype = ir::DType::kI64, tokens.shape = {1, 4};
-  g.inputs = {g.add_value(tokens)};
-  const auto constant = [&](const char* name, ir::Shape shape) { return g.add_constant(name, ir::random_f32(random, std::move(shape))); };
-  const auto node = [&](Op op, std::vector<ir::ValueId> inputs, Attributes attributes = {}) { return ir::append_node(g, op, std::move(inputs), std::move(attributes)); };
-  const ir::ValueId table = constant("table", {9, 6}), places = g.add_constant("places", Tensor::i64({1, 4}, {0, 1, 2, 3}));
-  const ir::ValueId words = node(Op::kGather, {table, g.inputs[0]}, {{"axis", int64_t{0}}});
-  const ir::ValueId normed = node(Op::kLayerNormalization, {words, constant("gain", {6}), constant("shift", {6})}, {{"axis", int64_t{-1}}});
-  const auto heads = [&](const char* name) {
-    const ir::ValueId flat = node(Op::kReshape, {node(Op::kMatMul, {normed, constant(name, {6, 6})})}, {{"shape", Ints{1, 4, 3, 2}}});
-    return node(Op::kTranspose, {flat}, {{"perm", Ints{0, 2, 1, 3}}});
-  };
-  const ir::ValueId cosines = constant("cosines", {4, 1}), sines = constant("sines", {4, 1});
-  const ir::ValueId query = node(Op::kRotaryEmbedding, {heads("query"), cosines, sines, places}), key = node(Op::kRotaryEmbedding, {heads("key"), cosines, sines, places});
-  const ir::ValueId attended = node(Op::kAttention, {query, key, heads("value")}, {{"is_causal", int64_t{1}}});
-  const ir::ValueId joined = node(Op::kReshape, {node(Op::kTranspose, {attended}, {{"perm", Ints{0, 2, 1, 3}}})}, {{"shape", Ints{1, 4, 6}}});
-  const ir::ValueId sum = node(Op::kAdd, {words, joined}), rms = node(Op::kRMSNormalization, {sum, constant("scale", {6})}, {{"axis", int64_t{-1}}});
-  const ir::ValueId gate = node(Op::kSilu, {node(Op::kMatMul, {rms, constant("gate", {6, 8})})}), up = node(Op::kGelu, {node(Op::kMatMul, {rms, constant("up", {6, 8})})});
-  const ir::ValueId down = node(Op::kMatMul, {node(Op::kMul, {gate, up}), constant("down", {8, 6})});
-  const ir::ValueId rows = node(Op::kReshape, {node(Op::kAdd, {sum, down})}, {{"shape", Ints{4, 6}}});
-  g.outputs = {node(Op::kGemm, {rows, table, constant("bias", {9})}, {{"transB", int64_t{1}}})};
-  EXPECT_TRUE(ir::infer_shapes(g).ok());
-  EXPECT_TRUE(ir::verify(g).ok());
-  return g;
-}
+INSTANTIATE_TEST_SUITE_P(Devices, NetworkTest, testing::Values("cpu", kFarDevice));
 
 TEST(Network, DecoderIsTheInterpreters) {
   Random random(ir::test_seed());

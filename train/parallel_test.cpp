@@ -5,15 +5,17 @@
 
 #include <cstdlib>
 
+#include "train/far_device.h"
 #include "train/small_network.h"
 
 namespace pith::train {
 namespace {
 
-TrainOptions half_batches(const Place& place) {
+TrainOptions half_batches(const Place& place, const char* device = "cpu") {
   TrainOptions o = small_options(40);
   o.place = place;
   o.batch = 32 / place.size;
+  o.device = device;
   return o;
 }
 
@@ -36,21 +38,24 @@ TEST(Parallel, Other) {
   const auto place = place_from_environment();
   ASSERT_TRUE(place.ok());
   if (place->size == 1) return;
-  EXPECT_FALSE(weights_after(half_batches(*place)).empty());
+  EXPECT_FALSE(weights_after(half_batches(*place, std::getenv("PITH_TEST_DEVICE"))).empty());
 }
 
 #ifdef PITH_GLOO
 
-TEST(Parallel, TwoProcessesReachWhatOneReaches) {
+class ParallelOn : public testing::TestWithParam<const char*> {};
+INSTANTIATE_TEST_SUITE_P(Devices, ParallelOn, testing::Values("cpu", kFarDevice));
+
+TEST_P(ParallelOn, TwoProcessesReachWhatOneReaches) {
   const std::string port = std::to_string(20000 + getpid() % 20000);
   const pid_t other = fork();
   if (other == 0) {
-    setenv("WORLD_SIZE", "2", 1), setenv("RANK", "1", 1), setenv("MASTER_ADDR", "127.0.0.1", 1), setenv("MASTER_PORT", port.c_str(), 1);
+    setenv("WORLD_SIZE", "2", 1), setenv("RANK", "1", 1), setenv("MASTER_ADDR", "127.0.0.1", 1), setenv("MASTER_PORT", port.c_str(), 1), setenv("PITH_TEST_DEVICE", GetParam(), 1);
     execl("/proc/self/exe", "train_test", "--gtest_filter=Parallel.Other", nullptr);
     _exit(127);
   }
   Place place{0, 2, std::atoi(port.c_str()), "127.0.0.1"};
-  const std::vector<float> two = weights_after(half_batches(place));
+  const std::vector<float> two = weights_after(half_batches(place, GetParam()));
   int status = 1;
   waitpid(other, &status, 0);
   EXPECT_EQ(status, 0);

@@ -100,7 +100,7 @@ Result<std::map<std::string, ir::Tensor>> squared_gradients(const ir::Graph& gra
       bar.step();
     }
   } catch (const std::exception& e) {
-    return internal_error(std::string("sensitivity: ") + e.what());
+    return failure("sensitivity", e);
   }
   std::map<std::string, ir::Tensor> result;
   for (const auto& [id, sum] : sums) result[graph.value(id).name] = from_torch(sum);

@@ -72,7 +72,7 @@ class TorchTrainer : public Trainer {
       }
       if (status_.share >= 1 && !averages_.empty()) choose();
     } catch (const std::exception& e) {
-      return internal_error(std::string("retraining: ") + e.what());
+      return failure("retraining", e);
     }
     return {};
   }
@@ -80,10 +80,14 @@ class TorchTrainer : public Trainer {
   Status status() const override { return status_; }
   Model model() const override { return student_.model(); }
   Result<void> replace(const Model& model) override {
-    PITH_TRY(student_, Student::create(model, batches_.probe()));
-    settled_ = false;
-    averages_.clear();
-    forget();
+    try {
+      PITH_TRY(student_, Student::create(model, batches_.probe()));
+      settled_ = false;
+      averages_.clear();
+      forget();
+    } catch (const std::exception& e) {
+      return failure("retraining", e);
+    }
     return {};
   }
   Result<void> save(const std::string& path) const override;
@@ -389,7 +393,7 @@ Result<std::unique_ptr<Trainer>> Trainer::create(const ir::Graph& teacher, const
     }
     return std::unique_ptr<Trainer>(std::make_unique<TorchTrainer>(std::move(batches), std::move(first), std::move(group), options, teacher));
   } catch (const std::exception& e) {
-    return internal_error(std::string("retraining: ") + e.what());
+    return failure("retraining", e);
   }
 }
 
@@ -399,11 +403,11 @@ Result<Agreement> agreement(const ir::Graph& teacher, const ir::Graph& student, 
   at::NoGradGuard guard;
   std::vector<int64_t> shape = data.shape;
   shape[0] = data.count();
-  const at::Tensor all = placed(at::from_blob(const_cast<float*>(data.values.data()), shape, at::kFloat));
+  const at::Tensor all = at::from_blob(const_cast<float*>(data.values.data()), shape, at::kFloat);
   double rows = 0, same = 0, right = 0, teacher_right = 0;
   for (int64_t i = 0; i < shape[0]; i += 256) {
     const int64_t n = std::min<int64_t>(256, shape[0] - i);
-    const at::Tensor x = all.narrow(0, i, n);
+    const at::Tensor x = placed(all.narrow(0, i, n));
     const at::Tensor expected = original.run({x})[0].argmax(-1), got = small.run({x})[0].argmax(-1);
     same += (expected == got).sum().item<double>();
     rows += static_cast<double>(got.numel());
