@@ -16,7 +16,7 @@
 namespace pith::cli {
 
 struct RetrainFlags {
-  double ratio = 0, lambda = 0, rate = 0.03, step_rate = 0.004, temperature = 0, label_weight = 0, first_step = 0, ramp = 0.25, settle = 0.8, layerwise = 0, features = 0, mix = 0, gain = 0, noise = 0, zoom = 0;
+  double ratio = 0, lambda = 0, rate = 0.02, step_rate = 0.004, temperature = 0, label_weight = 0, first_step = 0, ramp = 0.5, settle = 0.8, layerwise = 0, features = 0, mix = 0, gain = 0, noise = 0, zoom = 0;
   std::string time, checkpoint, train_size;
   int64_t steps = 0, batch = 128;
   std::string device = "cpu";

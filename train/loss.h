@@ -10,7 +10,8 @@ namespace pith::train {
 at::Tensor relative_error(const at::Tensor& student, const at::Tensor& teacher);
 
 // Of the outputs: Kullback-Leibler divergence at the options' temperature where they are distributions (`probabilities` by
-// output: they come out of a Softmax, not as logits), else relative squared error; cross-entropy with defined labels beside.
+// output: they come out of a Softmax, not as logits; those may not drift off together either), else relative squared error;
+// cross-entropy with defined labels beside.
 at::Tensor output_distortion(const TrainOptions& options, const std::vector<bool>& probabilities, const std::vector<at::Tensor>& student, const std::vector<at::Tensor>& teacher,
                              const at::Tensor& labels);
 

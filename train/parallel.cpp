@@ -5,10 +5,17 @@
 
 #include <cstdlib>
 
+#include "train/network.h"
+
 #ifdef PITH_GLOO
 #define USE_C10D_GLOO
-#include <torch/csrc/distributed/c10d/PrefixStore.hpp>
 #include <torch/csrc/distributed/c10d/ProcessGroupGloo.hpp>
+#endif
+#ifdef PITH_NCCL
+#define USE_C10D_NCCL
+#include <torch/csrc/distributed/c10d/ProcessGroupNCCL.hpp>
+#endif
+#if defined(PITH_GLOO) || defined(PITH_NCCL)
 #include <torch/csrc/distributed/c10d/TCPStore.hpp>
 #endif
 
@@ -32,32 +39,27 @@ Result<Place> place_from_environment() {
   const char* address = std::getenv("MASTER_ADDR");
   if (address == nullptr || *address == 0) return usage_error("WORLD_SIZE is set, so MASTER_ADDR has to name the machine of the first process; start the processes with torchrun, or unset WORLD_SIZE");
   p.address = address;
+  if (std::getenv("LOCAL_RANK") != nullptr) {
+    PITH_TRY(p.local_rank, number("LOCAL_RANK", 0, p.rank));
+  }
   return p;
 }
 
-#ifdef PITH_GLOO
-
 namespace {
 
-class GlooGroup : public Group {
+#if defined(PITH_GLOO) || defined(PITH_NCCL)
+
+template <class Backend>
+class C10dGroup : public Group {
  public:
-  explicit GlooGroup(const Place& place) : size_(place.size) {
-    c10d::TCPStoreOptions options;
-    options.port = static_cast<uint16_t>(place.port);
-    options.isServer = place.rank == 0;
-    options.numWorkers = static_cast<size_t>(place.size);
-    const auto store = c10::make_intrusive<c10d::TCPStore>(place.address, options);
-    auto gloo = c10d::ProcessGroupGloo::Options::create();
-    const bool here = place.address == "localhost" || place.address == "127.0.0.1";
-    gloo->devices.push_back(here ? c10d::ProcessGroupGloo::createDeviceForHostname("127.0.0.1") : c10d::ProcessGroupGloo::createDefaultDevice());
-    group_ = c10::make_intrusive<c10d::ProcessGroupGloo>(store, place.rank, place.size, gloo);
-  }
+  // `where`: the device on which the backend adds up.
+  C10dGroup(c10::intrusive_ptr<Backend> backend, int size, at::Device where) : backend_(std::move(backend)), size_(size), where_(where) {}
 
   void average(const std::vector<at::Tensor>& tensors) override {
     std::vector<at::Tensor> flat;
     for (const at::Tensor& t : tensors) flat.push_back(t.reshape({-1}));
-    std::vector<at::Tensor> whole{at::cat(flat).cpu()};  // Gloo adds up on the CPU
-    group_->allreduce(whole)->wait();
+    std::vector<at::Tensor> whole{at::cat(flat).to(where_)};
+    backend_->allreduce(whole)->wait();
     whole[0].div_(size_);
     int64_t at = 0;
     for (const at::Tensor& t : tensors) {
@@ -67,27 +69,44 @@ class GlooGroup : public Group {
   }
 
  private:
+  c10::intrusive_ptr<Backend> backend_;
   int size_;
-  c10::intrusive_ptr<c10d::ProcessGroupGloo> group_;
+  at::Device where_;
 };
+
+c10::intrusive_ptr<c10d::TCPStore> store_of(const Place& place) {
+  c10d::TCPStoreOptions options;
+  options.port = static_cast<uint16_t>(place.port);
+  options.isServer = place.rank == 0;
+  options.numWorkers = static_cast<size_t>(place.size);
+  return c10::make_intrusive<c10d::TCPStore>(place.address, options);
+}
+
+#endif
+
+Result<std::unique_ptr<Group>> join_on(const Place& place, [[maybe_unused]] const at::Device& device) {
+#ifdef PITH_NCCL
+  if (device.is_cuda()) return std::unique_ptr<Group>(std::make_unique<C10dGroup<c10d::ProcessGroupNCCL>>(c10::make_intrusive<c10d::ProcessGroupNCCL>(store_of(place), place.rank, place.size), place.size, device));
+#endif
+#ifdef PITH_GLOO
+  auto options = c10d::ProcessGroupGloo::Options::create();
+  const bool here = place.address == "localhost" || place.address == "127.0.0.1";
+  options->devices.push_back(here ? c10d::ProcessGroupGloo::createDeviceForHostname("127.0.0.1") : c10d::ProcessGroupGloo::createDefaultDevice());
+  return std::unique_ptr<Group>(std::make_unique<C10dGroup<c10d::ProcessGroupGloo>>(c10::make_intrusive<c10d::ProcessGroupGloo>(store_of(place), place.rank, place.size, options), place.size, at::kCPU));
+#else
+  return error(ErrorCode::kUnsupported, fmt::format("WORLD_SIZE is {}, but this pith was built without Gloo's headers (NCCL's for --device cuda), so processes on '{}' can't meet; install libgloo-dev and build again, or unset WORLD_SIZE", place.size, device.str()));
+#endif
+}
 
 }  // namespace
 
 Result<std::unique_ptr<Group>> Group::join(const Place& place) {
   try {
-    return std::unique_ptr<Group>(std::make_unique<GlooGroup>(place));
+    return join_on(place, placed(at::empty({1})).device());
   } catch (const std::exception& e) {
     const std::string why = e.what();
     return error(ErrorCode::kUsage, fmt::format("process {} of {} can't join the others at {}:{}: {}", place.rank, place.size, place.address, place.port, why.substr(0, why.find('\n'))));
   }
 }
-
-#else
-
-Result<std::unique_ptr<Group>> Group::join(const Place& place) {
-  return error(ErrorCode::kUnsupported, fmt::format("WORLD_SIZE is {}, but this pith was built without Gloo's headers; install libgloo-dev and build again, or unset WORLD_SIZE", place.size));
-}
-
-#endif
 
 }  // namespace pith::train

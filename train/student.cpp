@@ -122,8 +122,9 @@ Result<Student> Student::create(const Model& model, const std::vector<at::Tensor
   return s;
 }
 
-// How large each value is in the network as it is rounded: latents that round to zero say nothing of it, and where they are
-// many they can make it larger layer after layer.
+// How far each value moves about its channel's mean in the network as it is rounded: latents that round to zero say nothing of
+// it, and where they are many they can make it larger layer after layer. The mean itself doesn't count: logits may all rise
+// together, which no answer shows, and biases that learned in proportion to that would drive it on.
 Result<std::map<ir::ValueId, double>> Student::magnitudes(const std::vector<at::Tensor>& probe) const {
   PITH_TRY(const Network network, Network::build(round_model(model_).graph));
   std::map<ir::ValueId, double> found;
@@ -131,7 +132,7 @@ Result<std::map<ir::ValueId, double>> Student::magnitudes(const std::vector<at::
   Hooks hooks;
   hooks.value = [&](ir::ValueId id, const at::Tensor& t) {
     const at::Tensor y = flowing(id, {}, t);
-    if (y.is_floating_point()) found[id] = std::sqrt(y.square().mean().item<double>());
+    if (y.is_floating_point()) found[id] = std::sqrt((y.dim() == 4 ? y - y.mean({0, 2, 3}, true) : y - channel_means(y, -1)).square().mean().item<double>());
     return y;
   };
   network.run(probe, hooks);

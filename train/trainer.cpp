@@ -379,7 +379,7 @@ Result<void> TorchTrainer::load(const std::string& path) {
 Result<std::unique_ptr<Trainer>> Trainer::create(const ir::Graph& teacher, const Model& student, Dataset data, const TrainOptions& options) {
   if (options.steps <= 0 && options.seconds <= 0) return usage_error("retraining needs an end; give --steps or --time");
   at::set_num_threads(options.threads);
-  PITH_CHECK_OK(use_device(options.device));
+  PITH_CHECK_OK(use_device(options.device == "cuda" && options.place.size > 1 ? fmt::format("cuda:{}", options.place.local_rank) : options.device));
 #ifdef __GLIBC__  // memory of one step serves the next, instead of going back to the system and being cleared
   ::mallopt(M_MMAP_THRESHOLD, 1 << 25);
   ::mallopt(M_TRIM_THRESHOLD, 1 << 30);

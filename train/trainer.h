@@ -103,8 +103,10 @@ struct Dataset {
 struct Place {
   int rank = 0, size = 1, port = 0;
   std::string address;
+  int local_rank = 0;
 };
-// From RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT, as torchrun sets them; alone where WORLD_SIZE is not set.
+// From RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT, as torchrun sets them; alone where WORLD_SIZE is not set. LOCAL_RANK, where
+// it is set, says which GPU of its machine is this process's.
 Result<Place> place_from_environment();
 
 struct TrainOptions {
