@@ -6,6 +6,10 @@
 #include <c10/core/impl/DeviceGuardImplInterface.h>
 #include <sys/mman.h>
 #include <torch/library.h>
+#include <torch/version.h>
+#if TORCH_VERSION_MAJOR >= 2
+#include <ATen/detail/PrivateUse1HooksInterface.h>
+#endif
 
 #include <atomic>
 #include <functional>
@@ -266,6 +270,21 @@ int64_t far_waits() { return g_waits; }
 void fill_far_memory(bool full) { g_full = full; }
 
 C10_REGISTER_GUARD_IMPL(PrivateUse1, FarGuard);
+
+#if TORCH_VERSION_MAJOR >= 2  // gradients ask there which accelerator the program has
+struct FarHooks final : at::PrivateUse1HooksInterface {
+  bool hasPrimaryContext(c10::DeviceIndex) const override { return true; }
+  bool isBuilt() const override { return true; }
+  bool isAvailable() const override { return true; }
+};
+
+const bool kAccelerator = [] {
+  static FarHooks hooks;
+  at::RegisterPrivateUse1HooksInterface(&hooks);
+  c10::register_privateuse1_backend("far");
+  return true;
+}();
+#endif
 
 TORCH_LIBRARY_IMPL(_, PrivateUse1, m) { m.fallback(torch::CppFunction::makeFromBoxedFunction<&compute>()); }
 
