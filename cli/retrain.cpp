@@ -243,7 +243,7 @@ Result<bool> retrain(ir::Graph& graph, const SampleSet& samples, const Preproces
     PITH_TRY(Pruned p, prune(trainer->model()));
     PITH_CHECK_OK(resize_input(p.rounded.graph, full));
     const bool first_rounded = share > t.ramp && before <= t.ramp;  // a network of fewer operations has come nearer to the original's values by then
-    const bool ranges = share > t.ramp && (!beginning.sized || p.model.activations.empty() || (first_rounded && start->fewer));  // are wanted; elsewhere only bytes are
+    const bool ranges = share > t.ramp && (!beginning.sized || (first_rounded && start->fewer));  // are wanted; elsewhere only bytes are
     before = share;
     PITH_TRY(measured, measure(p.rounded, ranges ? calibration : few, options, ranges ? &coded : nullptr));
     const train::Status s = trainer->status();

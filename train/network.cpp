@@ -3,6 +3,7 @@
 
 #include <c10/core/impl/DeviceGuardImplInterface.h>
 
+#include "base/first_line.h"
 #include "train/node.h"
 
 namespace pith::train {
@@ -11,15 +12,8 @@ using ir::DType;
 using ir::ValueId;
 
 namespace {
-
 at::Device g_device = at::kCPU;
-
-std::string first_line(const std::exception& e) {
-  const std::string said = e.what();
-  return said.substr(0, said.find('\n'));
 }
-
-}  // namespace
 
 Result<void> use_device(const std::string& name) {
   try {
@@ -30,7 +24,7 @@ Result<void> use_device(const std::string& name) {
     at::empty({1}, device);
     g_device = device;
   } catch (const std::exception& e) {
-    return usage_error("--device '" + name + "': " + first_line(e));
+    return usage_error("--device '" + name + "': " + first_line(e.what()));
   }
   return {};
 }
@@ -38,7 +32,7 @@ Result<void> use_device(const std::string& name) {
 at::Tensor placed(const at::Tensor& t) { return t.to(g_device); }
 
 Error failure(const std::string& doing, const std::exception& e, SourceLocation where) {
-  const std::string why = first_line(e);
+  const std::string why = first_line(e.what());
   for (const char* memory : {"out of memory", "can't allocate memory"}) {  // CUDA's words, and the CPU's
     if (why.find(memory) != std::string::npos) return usage_error(doing + ": " + why + "; use a smaller --batch, or --train-size", where);
   }

@@ -5,6 +5,7 @@
 
 #include <cstdlib>
 
+#include "base/first_line.h"
 #include "train/network.h"
 
 #ifdef PITH_GLOO
@@ -104,8 +105,7 @@ Result<std::unique_ptr<Group>> Group::join(const Place& place) {
   try {
     return join_on(place, placed(at::empty({1})).device());
   } catch (const std::exception& e) {
-    const std::string why = e.what();
-    return error(ErrorCode::kUsage, fmt::format("process {} of {} can't join the others at {}:{}: {}", place.rank, place.size, place.address, place.port, why.substr(0, why.find('\n'))));
+    return error(ErrorCode::kUsage, fmt::format("process {} of {} can't join the others at {}:{}: {}", place.rank, place.size, place.address, place.port, first_line(e.what())));
   }
 }
 

@@ -86,5 +86,19 @@ TEST(Parallel, RefusesHalfAPlace) {
   EXPECT_NE(p.error().message.find("RANK"), std::string::npos);
 }
 
+TEST(Parallel, KnowsItsPlaceOnItsMachine) {
+  const auto with = [](const char* local) {
+    for (const auto& [name, value] : {std::pair{"WORLD_SIZE", "8"}, {"RANK", "5"}, {"MASTER_ADDR", "127.0.0.1"}, {"MASTER_PORT", "29500"}, {"LOCAL_RANK", local}}) setenv(name, value, 1);
+    auto p = place_from_environment();
+    for (const char* name : {"WORLD_SIZE", "RANK", "MASTER_ADDR", "MASTER_PORT", "LOCAL_RANK"}) unsetenv(name);
+    return p;
+  };
+  const auto second = with("1");
+  ASSERT_TRUE(second.ok()) << second.error().message;
+  EXPECT_EQ(second->rank, 5);
+  EXPECT_EQ(second->local_rank, 1);
+  for (const char* wrong : {"6", "-1", "first", ""}) EXPECT_FALSE(with(wrong).ok()) << wrong;
+}
+
 }  // namespace
 }  // namespace pith::train

@@ -10,6 +10,7 @@
 #include <filesystem>
 #include <set>
 
+#include "base/first_line.h"
 #include "importers/torchscript/call.h"
 #include "importers/torchscript/torchscript.h"
 
@@ -20,8 +21,6 @@ using c10::IValue;
 using torch::jit::Block;
 using torch::jit::Node;
 using torch::jit::Value;
-
-std::string first_line(const std::string& text) { return text.substr(0, text.find('\n')); }
 
 struct Known {
   IValue value;

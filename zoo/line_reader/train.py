@@ -169,7 +169,7 @@ def main():
     parser.add_argument("--work", default="/tmp/line_reader", help="folder of the checkpoint, the log and the exported network")
     parser.add_argument("--time", type=seconds, default="60m", help="length of the training by the clock, as 90s, 40m or 2h")
     parser.add_argument("--steps", type=int, help="length of the training in steps; the clock is then ignored")
-    parser.add_argument("--widths", type=lambda text: tuple(map(int, text.split(","))), default=(16, 24, 48, 80, 160), help="channels of the five sizes; a small dense rival has 4,6,12,20,38")
+    parser.add_argument("--widths", type=lambda text: tuple(map(int, text.split(","))), default=(16, 24, 48, 80, 160), help="channels of the five sizes; a small dense rival has 4,6,12,20,36")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--save-every", type=seconds, default="3m")
